@@ -1,0 +1,1203 @@
+//! What a fact says, with types: parsed once, so that a fact without an item or with a quantity of
+//! no unit can't be written down further on. Knows no master data: numbers are not looked up here.
+
+use super::field::{self, Bytes, Field, Signed, Unsigned};
+use super::kind::Kind;
+use super::record::{Fact, Malformed};
+use crate::ids::{
+    AccountNo, Capture, CategoryNo, CompanyNo, DeviceNo, ItemNo, LogId, PartnerNo, PersonNo,
+    ReasonNo, SiteNo,
+};
+use crate::money::{Currency, Price};
+use crate::quantity::{Scaled, ShortText, Unit};
+use crate::time::{Day, OffsetMinutes, Timestamp};
+
+/// Who, when, where: what every fact carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// What was done, for ever.
+    pub capture: Capture,
+    /// By the node's own clock.
+    pub recorded_at: Timestamp,
+    /// When it happened.
+    pub occurred_at: Timestamp,
+    /// The recorder's zone.
+    pub utc_offset: OffsetMinutes,
+    /// How many facts of the same group follow.
+    pub group_left: u16,
+    /// Who recorded it.
+    pub person: Option<PersonNo>,
+    /// Bits as in the field `TIME_IN_DOUBT`; 0 when the clock is trusted.
+    pub time_in_doubt: u8,
+    /// The company, where the fact names one.
+    pub company: Option<CompanyNo>,
+}
+
+/// The largest group: the lines of one receipt, both sides of a repack.
+pub const GROUP_MAX: usize = 256;
+
+/// A quantity as the keeper saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Measure {
+    /// The figure.
+    pub figure: Scaled,
+    /// Its unit.
+    pub unit: Unit,
+}
+
+/// An amount of money as somebody stated it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Money {
+    /// The figure.
+    pub figure: Scaled,
+    /// Its currency.
+    pub currency: Currency,
+}
+
+/// A movement of an item. `kind` decides the direction; see [`Movement::parse`] for what each
+/// kind must have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Movement {
+    /// A movement kind other than reversal.
+    pub kind: Kind,
+    /// What moved.
+    pub item: ItemNo,
+    /// How much: positive, but signed for an adjustment, and zero or more for a count.
+    pub quantity: Measure,
+    /// Cost of one unit for what comes in, selling price for what is sold or brought back.
+    pub price: Option<Price>,
+    /// Cost of one unit where `price` is a selling price: a return of unknown origin.
+    pub cost: Option<Price>,
+    /// Customer or supplier.
+    pub partner: Option<PartnerNo>,
+    /// Why.
+    pub reason: Option<ReasonNo>,
+    /// The movement it answers: the ship of a receive, the sale of a return.
+    pub refers_to: Option<Capture>,
+    /// The order it fulfils.
+    pub order: Option<Capture>,
+    /// The other site of a transfer.
+    pub other_site: Option<SiteNo>,
+    /// Lot or batch.
+    pub lot: Option<ShortText>,
+    /// Serial number.
+    pub serial: Option<ShortText>,
+    /// Last day of use.
+    pub expiry: Option<Day>,
+    /// An outside document's number.
+    pub document: Option<ShortText>,
+    /// The tax code.
+    pub tax_code: Option<u64>,
+    /// The customer is invoiced later.
+    pub invoice_later: bool,
+    /// 1 in use, 2 held, 3 blocked: a status change.
+    pub status: Option<u64>,
+}
+
+/// One line of an invoice, either side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvoiceLine {
+    /// Supplier or customer.
+    pub partner: PartnerNo,
+    /// The receipt or the shipment it invoices.
+    pub refers_to: Capture,
+    /// How much is invoiced, positive.
+    pub quantity: Measure,
+    /// The invoice's price of one unit, without tax.
+    pub price: Price,
+    /// The invoice's number.
+    pub document: Option<ShortText>,
+    /// The invoice's own date: decides payable, tax and ageing.
+    pub document_date: Option<Day>,
+    /// When it is due.
+    pub due_date: Option<Day>,
+    /// The tax code.
+    pub tax_code: Option<u64>,
+}
+
+/// Which way money goes, or which side of a voucher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Money in from a customer; debit.
+    In,
+    /// Money out to a supplier; credit.
+    Out,
+}
+
+/// Money in or out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payment {
+    /// Customer or supplier.
+    pub partner: PartnerNo,
+    /// In from a customer, out to a supplier.
+    pub direction: Direction,
+    /// How much, positive.
+    pub amount: Money,
+    /// The bank or cash account; the mapping decides where absent.
+    pub account: Option<AccountNo>,
+    /// The bank statement's number.
+    pub document: Option<ShortText>,
+    /// The bank's date.
+    pub document_date: Option<Day>,
+}
+
+/// A payment settles part of an open item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allocation {
+    /// The first fact of the group that opened the item: an invoice, a priced sale.
+    pub open_item: Capture,
+    /// The payment.
+    pub payment: Capture,
+    /// How much, positive.
+    pub amount: Money,
+}
+
+/// What an account is in the statements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum AccountType {
+    /// Normal balance debit.
+    Asset = 1,
+    /// Normal balance credit.
+    Liability = 2,
+    /// Normal balance credit.
+    Equity = 3,
+    /// Normal balance credit.
+    Income = 4,
+    /// Normal balance debit.
+    Expense = 5,
+}
+
+impl AccountType {
+    /// The type with this number.
+    pub const fn from_number(number: u64) -> Option<Self> {
+        match number {
+            1 => Some(Self::Asset),
+            2 => Some(Self::Liability),
+            3 => Some(Self::Equity),
+            4 => Some(Self::Income),
+            5 => Some(Self::Expense),
+            _ => None,
+        }
+    }
+
+    /// The word of reports.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Asset => "asset",
+            Self::Liability => "liability",
+            Self::Equity => "equity",
+            Self::Income => "income",
+            Self::Expense => "expense",
+        }
+    }
+}
+
+/// Whether goods of one item share a cost over all sites of a company.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum CostScope {
+    /// 分仓核算: each site is a pool.
+    Site = 1,
+    /// 总仓核算: one pool in the company.
+    Company = 2,
+}
+
+macro_rules! coded {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $number:literal $variant:ident $word:literal;)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum $name {
+            $($(#[$vdoc])* $variant = $number,)*
+        }
+
+        impl $name {
+            /// Every one, by number.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The one with this number; numbers are signed for ever.
+            pub const fn from_number(number: u64) -> Option<Self> {
+                match number {
+                    $($number => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
+
+            /// The word of command line and reports.
+            pub const fn word(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)*
+                }
+            }
+
+            /// The one with this word.
+            pub fn from_word(word: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|each| each.word() == word)
+            }
+        }
+    };
+}
+
+coded! {
+    /// What an account is for. Charts map roles to accounts; code never names an account.
+    Role {
+        /// Goods on hand.
+        1 Inventory "inventory";
+        /// 暂估应付: received, not invoiced, at the best known price.
+        2 ReceivedNotInvoiced "received_not_invoiced";
+        /// 在途物资: invoiced, not yet received.
+        3 BoughtInTransit "bought_in_transit";
+        /// 调拨在途: shipped to another site of the company, not yet received.
+        4 InterSiteTransit "inter_site_transit";
+        /// Cost of goods sold.
+        5 CostOfSales "cost_of_sales";
+        /// Sales.
+        6 Revenue "revenue";
+        /// Sales brought back.
+        7 SalesReturns "sales_returns";
+        /// Owed by customers.
+        8 Receivable "receivable";
+        /// Shipped, to be invoiced later.
+        9 UnbilledReceivable "unbilled_receivable";
+        /// Owed to suppliers.
+        10 Payable "payable";
+        /// Bank and cash.
+        11 Bank "bank";
+        /// Paid to suppliers ahead of an allocation.
+        12 SupplierPrepayment "supplier_prepayment";
+        /// Received from customers ahead of an allocation.
+        13 CustomerAdvance "customer_advance";
+        /// Count differences and corrections.
+        14 StockAdjustment "stock_adjustment";
+        /// 待处理财产损溢: count differences until approved.
+        15 CountWaiting "count_waiting";
+        /// Thrown away.
+        16 Scrap "scrap";
+        /// Own use and projects.
+        17 OwnUse "own_use";
+        /// Work in progress: materials in, goods out.
+        18 WorkInProgress "work_in_progress";
+        /// What remains when a pool reaches zero quantity; standard cost differences.
+        19 PriceVariance "price_variance";
+        /// A supplier return that left at another cost than its price.
+        20 ReturnDifference "return_difference";
+        /// More or less arrived than was shipped.
+        21 TransferDifference "transfer_difference";
+        /// Cents that rounding makes.
+        22 Rounding "rounding";
+        /// Balances an installation starts with.
+        23 OpeningBalance "opening_balance";
+        /// VAT on purchases.
+        24 InputTax "input_tax";
+        /// VAT on sales.
+        25 OutputTax "output_tax";
+        /// Freight waiting for its receipts.
+        26 LandedCostClearing "landed_cost_clearing";
+        /// 发出商品: shipped, control not passed.
+        27 GoodsShipped "goods_shipped";
+        /// Write-down to market, expense.
+        28 WriteDown "write_down";
+        /// Write-down to market, allowance.
+        29 Allowance "allowance";
+        /// Revaluation of stock.
+        30 Revaluation "revaluation";
+        /// Exchange gain and loss.
+        31 ExchangeDifference "exchange_difference";
+    }
+}
+
+coded! {
+    /// What a policy fact sets.
+    PolicyKind {
+        /// How many days back a keeper may date a movement.
+        1 BackdatingDays "backdating_days";
+        /// 1: stock may go below zero, 0: it may not.
+        2 NegativeStock "negative_stock";
+        /// How many days back an import may date a movement.
+        3 ImportBackdatingDays "import_backdating_days";
+    }
+}
+
+/// A statement of HQ about its things: the newest one per key and valid-from holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MasterData {
+    /// A company.
+    Company {
+        /// Its number.
+        company: CompanyNo,
+        /// Its code.
+        code: String,
+        /// Its name.
+        name: String,
+        /// Its functional currency.
+        currency: Currency,
+        /// Its zone, which decides ledger months.
+        zone: OffsetMinutes,
+        /// Its cost pools.
+        scope: CostScope,
+    },
+    /// A warehouse.
+    Site {
+        /// Its number.
+        site: SiteNo,
+        /// Its company.
+        company: CompanyNo,
+        /// Its code.
+        code: String,
+        /// Its name.
+        name: String,
+    },
+    /// An item category.
+    Category {
+        /// Its number.
+        category: CategoryNo,
+        /// Its code.
+        code: String,
+        /// Its name.
+        name: String,
+    },
+    /// An item.
+    Item {
+        /// Its number.
+        item: ItemNo,
+        /// Its category.
+        category: CategoryNo,
+        /// Its code.
+        code: String,
+        /// Its name.
+        name: String,
+        /// Its base unit.
+        unit: Unit,
+        /// Decimals of its smallest unit.
+        decimals: u8,
+        /// A service is sold and never stocked.
+        service: bool,
+        /// Cost before anything else is known.
+        fallback_cost: Option<Price>,
+    },
+    /// One of `unit` is numerator / denominator base units.
+    UnitConversion {
+        /// The item.
+        item: ItemNo,
+        /// Its other unit.
+        unit: Unit,
+        /// Not zero.
+        numerator: u64,
+        /// Not zero.
+        denominator: u64,
+    },
+    /// A customer or supplier.
+    Partner {
+        /// Its number.
+        partner: PartnerNo,
+        /// Its code.
+        code: String,
+        /// Its name.
+        name: String,
+        /// May be sold to.
+        customer: bool,
+        /// May be bought from.
+        supplier: bool,
+    },
+    /// A reason.
+    Reason {
+        /// Its number.
+        reason: ReasonNo,
+        /// Its code.
+        code: String,
+        /// Its name.
+        name: String,
+        /// The only movement kind it is for.
+        movement: Option<Kind>,
+    },
+    /// A ledger account.
+    Account {
+        /// Its number.
+        account: AccountNo,
+        /// Its company.
+        company: CompanyNo,
+        /// Its code.
+        code: String,
+        /// Its name.
+        name: String,
+        /// What it is in the statements.
+        account_type: AccountType,
+    },
+    /// Which account takes a role.
+    Mapping {
+        /// The company.
+        company: CompanyNo,
+        /// The role.
+        role: Role,
+        /// The account.
+        account: AccountNo,
+        /// Only for this category.
+        category: Option<CategoryNo>,
+        /// Only at this site.
+        site: Option<SiteNo>,
+        /// Only for this movement kind.
+        movement: Option<Kind>,
+        /// Only for this reason.
+        reason: Option<ReasonNo>,
+    },
+    /// A policy.
+    Policy {
+        /// Only at this site.
+        site: Option<SiteNo>,
+        /// What it sets.
+        policy: PolicyKind,
+        /// The value.
+        setting: i64,
+    },
+    /// A log belongs to a site and signs with this key.
+    SiteLog {
+        /// The site; 0 is HQ.
+        site: SiteNo,
+        /// The installation.
+        device: DeviceNo,
+        /// The log.
+        log: LogId,
+        /// The key that signs its seals.
+        public_key: [u8; 32],
+    },
+    /// The books follow these rules from here on.
+    Rules {
+        /// The number.
+        number: i64,
+    },
+}
+
+/// What a fact says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Statement {
+    /// An item moved, was counted or sold as a service.
+    Movement(Movement),
+    /// An earlier fact did not happen.
+    Reversal {
+        /// That fact.
+        refers_to: Capture,
+        /// Why.
+        reason: Option<ReasonNo>,
+    },
+    /// One line of a supplier's invoice.
+    SupplierInvoice(InvoiceLine),
+    /// One line of an invoice to a customer.
+    CustomerInvoice(InvoiceLine),
+    /// Money in or out.
+    Payment(Payment),
+    /// A payment settles part of an open item.
+    Allocation(Allocation),
+    /// Master data with its valid-from.
+    MasterData {
+        /// From when it holds; `None` from the beginning.
+        valid_from: Option<Timestamp>,
+        /// What it says.
+        data: MasterData,
+    },
+}
+
+/// A well-formed fact that says nothing this version can take.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// A kind of a later version, or one these rules do not cover.
+    #[error("a fact of kind {0} is not understood by this version: update the program")]
+    UnknownKind(u16),
+    /// A field that the kind needs is missing.
+    #[error("a {kind} needs {field}")]
+    Missing {
+        /// The kind.
+        kind: Kind,
+        /// The field.
+        field: &'static str,
+    },
+    /// A field has a value that its meaning does not allow.
+    #[error("the field {field} of a {kind} {why}")]
+    BadValue {
+        /// The kind.
+        kind: Kind,
+        /// The field.
+        field: &'static str,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+}
+
+/// Reads the fields of one fact.
+struct Reader<'a> {
+    fact: &'a Fact,
+    kind: Kind,
+}
+
+impl<'a> Reader<'a> {
+    fn bad(&self, field: &'static str, why: &'static str) -> Unreadable {
+        Unreadable::BadValue { kind: self.kind, field, why }
+    }
+
+    fn need<T>(&self, field: &'static str, value: Option<T>) -> Result<T, Unreadable> {
+        value.ok_or(Unreadable::Missing { kind: self.kind, field })
+    }
+
+    fn number<T>(
+        &self,
+        field: Field<Unsigned>,
+        make: impl Fn(u32) -> T,
+    ) -> Result<Option<T>, Unreadable> {
+        field
+            .of(self.fact)
+            .map(|value| u32::try_from(value).map(&make))
+            .transpose()
+            .map_err(|_| self.bad(field.name, "is over 32 bits"))
+    }
+
+    fn needed_number<T>(
+        &self,
+        field: Field<Unsigned>,
+        make: impl Fn(u32) -> T,
+    ) -> Result<T, Unreadable> {
+        self.number(field, make).and_then(|value| self.need(field.name, value))
+    }
+
+    fn scaled(
+        &self,
+        mantissa: Field<Signed>,
+        exponent: Field<Signed>,
+    ) -> Result<Option<Scaled>, Unreadable> {
+        let Some(digits) = mantissa.of(self.fact) else { return Ok(None) };
+        i8::try_from(exponent.of(self.fact).unwrap_or(0))
+            .ok()
+            .and_then(|exponent| Scaled::new(digits, exponent).ok())
+            .map(Some)
+            .ok_or_else(|| self.bad(mantissa.name, "is out of range"))
+    }
+
+    fn currency(&self) -> Result<Option<Currency>, Unreadable> {
+        field::CURRENCY
+            .of(self.fact)
+            .map(Currency::from_bytes)
+            .transpose()
+            .map_err(|_| self.bad(field::CURRENCY.name, "is no currency code"))
+    }
+
+    fn price(
+        &self,
+        mantissa: Field<Signed>,
+        exponent: Field<Signed>,
+    ) -> Result<Option<Price>, Unreadable> {
+        let Some(figure) = self.scaled(mantissa, exponent)? else { return Ok(None) };
+        let currency = self.need(field::CURRENCY.name, self.currency()?)?;
+        Ok(Some(Price { figure, currency }))
+    }
+
+    fn amount(&self) -> Result<Money, Unreadable> {
+        let figure = self.scaled(field::AMOUNT, field::AMOUNT_EXPONENT)?;
+        let figure = self.need(field::AMOUNT.name, figure)?;
+        if figure.mantissa() <= 0 {
+            return Err(self.bad(field::AMOUNT.name, "is not positive"));
+        }
+        Ok(Money { figure, currency: self.need(field::CURRENCY.name, self.currency()?)? })
+    }
+
+    fn measure(&self) -> Result<Measure, Unreadable> {
+        let figure = self.scaled(field::QUANTITY, field::QUANTITY_EXPONENT)?;
+        let unit = self.unit()?;
+        Ok(Measure { figure: self.need(field::QUANTITY.name, figure)?, unit })
+    }
+
+    fn unit(&self) -> Result<Unit, Unreadable> {
+        let bytes = self.need(field::UNIT.name, field::UNIT.of(self.fact))?;
+        Unit::from_bytes(bytes).map_err(|_| self.bad(field::UNIT.name, "is no unit"))
+    }
+
+    fn capture(
+        &self,
+        device: Field<Unsigned>,
+        counter: Field<Unsigned>,
+    ) -> Result<Option<Capture>, Unreadable> {
+        match (self.number(device, DeviceNo)?, counter.of(self.fact)) {
+            (Some(device), Some(counter)) => Ok(Some(Capture { device, counter })),
+            (None, None) => Ok(None),
+            _ => Err(self.bad(device.name, "stands without its other half")),
+        }
+    }
+
+    fn reference(&self) -> Result<Option<Capture>, Unreadable> {
+        self.capture(field::REF_DEVICE, field::REF_COUNTER)
+    }
+
+    fn basis(&self) -> Result<Option<Capture>, Unreadable> {
+        self.capture(field::BASIS_DEVICE, field::BASIS_COUNTER)
+    }
+
+    fn text(&self, field: Field<Bytes>) -> Result<String, Unreadable> {
+        self.need(field.name, field.text(self.fact)).map(str::to_owned)
+    }
+
+    fn short(&self, field: Field<Bytes>) -> Option<ShortText> {
+        field.of(self.fact).map(ShortText::from_slice)
+    }
+
+    fn day(&self, field: Field<Signed>) -> Result<Option<Day>, Unreadable> {
+        field
+            .of(self.fact)
+            .map(|days| i32::try_from(days).map(Day))
+            .transpose()
+            .map_err(|_| self.bad(field.name, "is no day"))
+    }
+
+    fn hash(&self, field: Field<Bytes>) -> Result<[u8; 32], Unreadable> {
+        let bytes = self.need(field.name, field.of(self.fact))?;
+        bytes.try_into().map_err(|_| self.bad(field.name, "is not 32 bytes"))
+    }
+}
+
+impl Stamp {
+    /// Reads what every fact carries.
+    pub fn parse(fact: &Fact) -> Result<Self, Unreadable> {
+        let kind = fact.kind().ok_or(Unreadable::UnknownKind(fact.kind_no().0))?;
+        let reader = Reader { fact, kind };
+        let capture = reader.capture(field::CAPTURE_DEVICE, field::CAPTURE_COUNTER)?;
+        let recorded_at = reader.need(field::RECORDED_AT.name, field::RECORDED_AT.of(fact))?;
+        let occurred_at = field::OCCURRED_AT.of(fact).unwrap_or(recorded_at);
+        let offset = reader.need(field::UTC_OFFSET.name, field::UTC_OFFSET.of(fact))?;
+        let offset = i16::try_from(offset)
+            .map_err(|_| reader.bad(field::UTC_OFFSET.name, "is over a day"))?;
+        let group_left = field::GROUP_LEFT.of(fact).unwrap_or(0);
+        if group_left >= GROUP_MAX as u64 {
+            return Err(reader.bad(field::GROUP_LEFT.name, "is over the largest group"));
+        }
+        Ok(Self {
+            capture: reader.need(field::CAPTURE_DEVICE.name, capture)?,
+            recorded_at: Timestamp(recorded_at),
+            occurred_at: Timestamp(occurred_at),
+            utc_offset: OffsetMinutes(offset),
+            group_left: group_left as u16,
+            person: reader.number(field::PERSON, PersonNo)?,
+            time_in_doubt: field::TIME_IN_DOUBT.of(fact).unwrap_or(0).min(255) as u8,
+            company: reader.number(field::COMPANY, CompanyNo)?,
+        })
+    }
+
+    /// Writes the stamp's fields into a fact.
+    pub fn put(&self, fact: &mut Fact) -> Result<(), Malformed> {
+        let group_left = (self.group_left > 0).then_some(u64::from(self.group_left));
+        let doubt = (self.time_in_doubt > 0).then_some(u64::from(self.time_in_doubt));
+        let occurred = (self.occurred_at != self.recorded_at).then_some(self.occurred_at.0);
+        field::CAPTURE_DEVICE.put(fact, Some(self.capture.device))?;
+        field::CAPTURE_COUNTER.put(fact, Some(self.capture.counter))?;
+        field::RECORDED_AT.put(fact, Some(self.recorded_at.0))?;
+        field::OCCURRED_AT.put(fact, occurred)?;
+        field::UTC_OFFSET.put(fact, Some(self.utc_offset.0))?;
+        field::GROUP_LEFT.put(fact, group_left)?;
+        field::PERSON.put(fact, self.person)?;
+        field::TIME_IN_DOUBT.put(fact, doubt)?;
+        field::COMPANY.put(fact, self.company)
+    }
+}
+
+impl Movement {
+    /// A movement with only what every kind has.
+    pub fn new(kind: Kind, item: ItemNo, quantity: Measure) -> Self {
+        Self {
+            kind,
+            item,
+            quantity,
+            price: None,
+            cost: None,
+            partner: None,
+            reason: None,
+            refers_to: None,
+            order: None,
+            other_site: None,
+            lot: None,
+            serial: None,
+            expiry: None,
+            document: None,
+            tax_code: None,
+            invoice_later: false,
+            status: None,
+        }
+    }
+
+    fn parse(reader: &Reader<'_>) -> Result<Self, Unreadable> {
+        let fact = reader.fact;
+        let movement = Self {
+            kind: reader.kind,
+            item: reader.needed_number(field::ITEM, ItemNo)?,
+            quantity: reader.measure()?,
+            price: reader.price(field::PRICE, field::PRICE_EXPONENT)?,
+            cost: reader.price(field::COST, field::COST_EXPONENT)?,
+            partner: reader.number(field::PARTNER, PartnerNo)?,
+            reason: reader.number(field::REASON, ReasonNo)?,
+            refers_to: reader.reference()?,
+            order: reader.basis()?,
+            other_site: reader.number(field::SITE, SiteNo)?,
+            lot: reader.short(field::LOT),
+            serial: reader.short(field::SERIAL),
+            expiry: reader.day(field::EXPIRY)?,
+            document: reader.short(field::DOCUMENT),
+            tax_code: field::TAX_CODE.of(fact),
+            invoice_later: field::INVOICE_LATER.of(fact) == Some(1),
+            status: field::STATUS.of(fact),
+        };
+        movement.check()?;
+        Ok(movement)
+    }
+
+    /// What a movement of this kind must and must not have. The first failed rule wins.
+    pub fn check(&self) -> Result<(), Unreadable> {
+        let kind = self.kind;
+        let bad = |field, why| Err(Unreadable::BadValue { kind, field, why });
+        let mantissa = self.quantity.figure.mantissa();
+        match kind {
+            Kind::Adjustment if mantissa == 0 => return bad("QUANTITY", "is zero"),
+            Kind::Count if mantissa < 0 => return bad("QUANTITY", "is negative"),
+            Kind::Adjustment | Kind::Count => {}
+            _ if mantissa <= 0 => return bad("QUANTITY", "is not positive"),
+            _ => {}
+        }
+        if self.price.is_some_and(|price| price.figure.mantissa() < 0) {
+            return bad("PRICE", "is negative");
+        }
+        if self.cost.is_some_and(|cost| cost.figure.mantissa() < 0) {
+            return bad("COST", "is negative");
+        }
+        let need = |field, present: bool| {
+            if present { Ok(()) } else { Err(Unreadable::Missing { kind, field }) }
+        };
+        match kind {
+            Kind::Receipt | Kind::SaleIssue | Kind::CustomerReturn | Kind::SupplierReturn => {
+                need("PARTNER", self.partner.is_some())
+            }
+            Kind::ServiceSale => need("PARTNER", self.partner.is_some())
+                .and_then(|()| need("PRICE", self.price.is_some())),
+            Kind::TransferShip => need("SITE", self.other_site.is_some()),
+            Kind::TransferReceive => need("REF_DEVICE", self.refers_to.is_some()),
+            Kind::Adjustment | Kind::Scrap => need("REASON", self.reason.is_some()),
+            Kind::StatusChange => need("STATUS", self.status.is_some()),
+            _ => Ok(()),
+        }
+    }
+
+    fn put(&self, fact: &mut Fact) -> Result<(), Malformed> {
+        field::ITEM.put(fact, Some(self.item))?;
+        put_measure(fact, &self.quantity)?;
+        put_price(fact, field::PRICE, field::PRICE_EXPONENT, self.price)?;
+        put_price(fact, field::COST, field::COST_EXPONENT, self.cost)?;
+        field::PARTNER.put(fact, self.partner)?;
+        field::REASON.put(fact, self.reason)?;
+        put_capture(fact, field::REF_DEVICE, field::REF_COUNTER, self.refers_to)?;
+        put_capture(fact, field::BASIS_DEVICE, field::BASIS_COUNTER, self.order)?;
+        field::SITE.put(fact, self.other_site)?;
+        field::LOT.put(fact, self.lot.as_deref())?;
+        field::SERIAL.put(fact, self.serial.as_deref())?;
+        field::EXPIRY.put(fact, self.expiry.map(|day| day.0))?;
+        field::DOCUMENT.put(fact, self.document.as_deref())?;
+        field::TAX_CODE.put(fact, self.tax_code)?;
+        field::INVOICE_LATER.put(fact, self.invoice_later.then_some(1u64))?;
+        field::STATUS.put(fact, self.status)
+    }
+}
+
+fn put_scaled(
+    fact: &mut Fact,
+    mantissa: Field<Signed>,
+    exponent: Field<Signed>,
+    figure: Scaled,
+) -> Result<(), Malformed> {
+    mantissa.put(fact, Some(figure.mantissa()))?;
+    exponent.put(fact, (figure.exponent() != 0).then_some(figure.exponent()))
+}
+
+fn put_measure(fact: &mut Fact, measure: &Measure) -> Result<(), Malformed> {
+    put_scaled(fact, field::QUANTITY, field::QUANTITY_EXPONENT, measure.figure)?;
+    field::UNIT.put(fact, Some(measure.unit.as_bytes()))
+}
+
+fn put_price(
+    fact: &mut Fact,
+    mantissa: Field<Signed>,
+    exponent: Field<Signed>,
+    price: Option<Price>,
+) -> Result<(), Malformed> {
+    let Some(price) = price else { return Ok(()) };
+    put_scaled(fact, mantissa, exponent, price.figure)?;
+    field::CURRENCY.put(fact, Some(price.currency.as_bytes().as_slice()))
+}
+
+fn put_money(fact: &mut Fact, money: Money) -> Result<(), Malformed> {
+    put_scaled(fact, field::AMOUNT, field::AMOUNT_EXPONENT, money.figure)?;
+    field::CURRENCY.put(fact, Some(money.currency.as_bytes().as_slice()))
+}
+
+fn put_capture(
+    fact: &mut Fact,
+    device: Field<Unsigned>,
+    counter: Field<Unsigned>,
+    capture: Option<Capture>,
+) -> Result<(), Malformed> {
+    device.put(fact, capture.map(|capture| capture.device))?;
+    counter.put(fact, capture.map(|capture| capture.counter))
+}
+
+impl InvoiceLine {
+    fn parse(reader: &Reader<'_>) -> Result<Self, Unreadable> {
+        let quantity = reader.measure()?;
+        if quantity.figure.mantissa() <= 0 {
+            return Err(reader.bad("QUANTITY", "is not positive"));
+        }
+        let price = reader.price(field::PRICE, field::PRICE_EXPONENT)?;
+        let price = reader.need("PRICE", price)?;
+        if price.figure.mantissa() < 0 {
+            return Err(reader.bad("PRICE", "is negative"));
+        }
+        Ok(Self {
+            partner: reader.needed_number(field::PARTNER, PartnerNo)?,
+            refers_to: reader.need("REF_DEVICE", reader.reference()?)?,
+            quantity,
+            price,
+            document: reader.short(field::DOCUMENT),
+            document_date: reader.day(field::DOCUMENT_DATE)?,
+            due_date: reader.day(field::DUE_DATE)?,
+            tax_code: field::TAX_CODE.of(reader.fact),
+        })
+    }
+
+    fn put(&self, fact: &mut Fact) -> Result<(), Malformed> {
+        field::PARTNER.put(fact, Some(self.partner))?;
+        put_capture(fact, field::REF_DEVICE, field::REF_COUNTER, Some(self.refers_to))?;
+        put_measure(fact, &self.quantity)?;
+        put_price(fact, field::PRICE, field::PRICE_EXPONENT, Some(self.price))?;
+        field::DOCUMENT.put(fact, self.document.as_deref())?;
+        field::DOCUMENT_DATE.put(fact, self.document_date.map(|day| day.0))?;
+        field::DUE_DATE.put(fact, self.due_date.map(|day| day.0))?;
+        field::TAX_CODE.put(fact, self.tax_code)
+    }
+}
+
+impl Payment {
+    fn parse(reader: &Reader<'_>) -> Result<Self, Unreadable> {
+        let direction = match field::DIRECTION.of(reader.fact) {
+            Some(1) => Direction::In,
+            Some(2) => Direction::Out,
+            Some(_) => return Err(reader.bad("DIRECTION", "is neither 1 (in) nor 2 (out)")),
+            None => return reader.need("DIRECTION", None),
+        };
+        Ok(Self {
+            partner: reader.needed_number(field::PARTNER, PartnerNo)?,
+            direction,
+            amount: reader.amount()?,
+            account: reader.number(field::ACCOUNT, AccountNo)?,
+            document: reader.short(field::DOCUMENT),
+            document_date: reader.day(field::DOCUMENT_DATE)?,
+        })
+    }
+
+    fn put(&self, fact: &mut Fact) -> Result<(), Malformed> {
+        let direction = match self.direction {
+            Direction::In => 1u64,
+            Direction::Out => 2,
+        };
+        field::PARTNER.put(fact, Some(self.partner))?;
+        field::DIRECTION.put(fact, Some(direction))?;
+        put_money(fact, self.amount)?;
+        field::ACCOUNT.put(fact, self.account)?;
+        field::DOCUMENT.put(fact, self.document.as_deref())?;
+        field::DOCUMENT_DATE.put(fact, self.document_date.map(|day| day.0))
+    }
+}
+
+impl MasterData {
+    /// The kind of fact that carries it.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Company { .. } => Kind::Company,
+            Self::Site { .. } => Kind::Site,
+            Self::Category { .. } => Kind::Category,
+            Self::Item { .. } => Kind::Item,
+            Self::UnitConversion { .. } => Kind::UnitConversion,
+            Self::Partner { .. } => Kind::Partner,
+            Self::Reason { .. } => Kind::Reason,
+            Self::Account { .. } => Kind::Account,
+            Self::Mapping { .. } => Kind::Mapping,
+            Self::Policy { .. } => Kind::Policy,
+            Self::SiteLog { .. } => Kind::SiteLog,
+            Self::Rules { .. } => Kind::Rules,
+        }
+    }
+
+    #[expect(clippy::too_many_lines, reason = "one arm per kind, each a list of its fields")]
+    fn parse(reader: &Reader<'_>) -> Result<Self, Unreadable> {
+        let fact = reader.fact;
+        let code = || reader.text(field::CODE);
+        let name = || reader.text(field::NAME);
+        let movement = || {
+            let kind = |number| {
+                u16::try_from(number).ok().and_then(|number| Kind::from_number(super::KindNo(number)))
+            };
+            field::MOVEMENT
+                .of(fact)
+                .map(|number| kind(number).ok_or_else(|| reader.bad("MOVEMENT", "is no known kind")))
+                .transpose()
+        };
+        Ok(match reader.kind {
+            Kind::Company => {
+                let zone = field::ZONE_OFFSET.of(fact).unwrap_or(0);
+                let zone = i16::try_from(zone).map_err(|_| reader.bad("ZONE_OFFSET", "is over a day"))?;
+                Self::Company {
+                    company: reader.needed_number(field::COMPANY, CompanyNo)?,
+                    code: code()?,
+                    name: name()?,
+                    currency: reader.need("CURRENCY", reader.currency()?)?,
+                    zone: OffsetMinutes(zone),
+                    scope: match field::SCOPE.of(fact) {
+                        None | Some(1) => CostScope::Site,
+                        Some(2) => CostScope::Company,
+                        Some(_) => return Err(reader.bad("SCOPE", "is neither 1 nor 2")),
+                    },
+                }
+            }
+            Kind::Site => Self::Site {
+                site: reader.needed_number(field::SITE, SiteNo)?,
+                company: reader.needed_number(field::COMPANY, CompanyNo)?,
+                code: code()?,
+                name: name()?,
+            },
+            Kind::Category => Self::Category {
+                category: reader.needed_number(field::CATEGORY, CategoryNo)?,
+                code: code()?,
+                name: name()?,
+            },
+            Kind::Item => {
+                let decimals = field::DECIMALS.of(fact).unwrap_or(0);
+                if decimals > 6 {
+                    return Err(reader.bad("DECIMALS", "is over 6"));
+                }
+                Self::Item {
+                    item: reader.needed_number(field::ITEM, ItemNo)?,
+                    category: reader.needed_number(field::CATEGORY, CategoryNo)?,
+                    code: code()?,
+                    name: name()?,
+                    unit: reader.unit()?,
+                    decimals: decimals as u8,
+                    service: field::SERVICE.of(fact) == Some(1),
+                    fallback_cost: reader.price(field::COST, field::COST_EXPONENT)?,
+                }
+            }
+            Kind::UnitConversion => {
+                let factor = |field: Field<Unsigned>| match field.of(fact) {
+                    Some(value) if value > 0 && value <= u64::from(u32::MAX) => Ok(value),
+                    _ => Err(reader.bad(field.name, "is not between 1 and 4,294,967,295")),
+                };
+                Self::UnitConversion {
+                    item: reader.needed_number(field::ITEM, ItemNo)?,
+                    unit: reader.unit()?,
+                    numerator: factor(field::FACTOR_NUMERATOR)?,
+                    denominator: factor(field::FACTOR_DENOMINATOR)?,
+                }
+            }
+            Kind::Partner => {
+                let role = reader.need("PARTNER_ROLE", field::PARTNER_ROLE.of(fact))?;
+                Self::Partner {
+                    partner: reader.needed_number(field::PARTNER, PartnerNo)?,
+                    code: code()?,
+                    name: name()?,
+                    customer: role & 1 == 1,
+                    supplier: role & 2 == 2,
+                }
+            }
+            Kind::Reason => Self::Reason {
+                reason: reader.needed_number(field::REASON, ReasonNo)?,
+                code: code()?,
+                name: name()?,
+                movement: movement()?,
+            },
+            Kind::Account => {
+                let number = reader.need("ACCOUNT_TYPE", field::ACCOUNT_TYPE.of(fact))?;
+                Self::Account {
+                    account: reader.needed_number(field::ACCOUNT, AccountNo)?,
+                    company: reader.needed_number(field::COMPANY, CompanyNo)?,
+                    code: code()?,
+                    name: name()?,
+                    account_type: AccountType::from_number(number)
+                        .ok_or_else(|| reader.bad("ACCOUNT_TYPE", "is not 1 to 5"))?,
+                }
+            }
+            Kind::Mapping => {
+                let role = reader.need("ROLE", field::ROLE.of(fact))?;
+                Self::Mapping {
+                    company: reader.needed_number(field::COMPANY, CompanyNo)?,
+                    role: Role::from_number(role).ok_or_else(|| reader.bad("ROLE", "is no known role"))?,
+                    account: reader.needed_number(field::ACCOUNT, AccountNo)?,
+                    category: reader.number(field::CATEGORY, CategoryNo)?,
+                    site: reader.number(field::SITE, SiteNo)?,
+                    movement: movement()?,
+                    reason: reader.number(field::REASON, ReasonNo)?,
+                }
+            }
+            Kind::Policy => {
+                let policy = reader.need("POLICY", field::POLICY.of(fact))?;
+                Self::Policy {
+                    site: reader.number(field::SITE, SiteNo)?,
+                    policy: PolicyKind::from_number(policy)
+                        .ok_or_else(|| reader.bad("POLICY", "is no known policy"))?,
+                    setting: reader.need("SETTING", field::SETTING.of(fact))?,
+                }
+            }
+            Kind::SiteLog => Self::SiteLog {
+                site: reader.needed_number(field::SITE, SiteNo)?,
+                device: reader.needed_number(field::NUMBER, DeviceNo)?,
+                log: LogId(reader.hash(field::LOG)?),
+                public_key: reader.hash(field::PUBLIC_KEY)?,
+            },
+            Kind::Rules => {
+                Self::Rules { number: reader.need("SETTING", field::SETTING.of(fact))? }
+            }
+            other => return Err(Unreadable::UnknownKind(other.number().0)),
+        })
+    }
+
+    fn put(&self, fact: &mut Fact) -> Result<(), Malformed> {
+        let put_named = |fact: &mut Fact, code: &str, name: &str| {
+            field::CODE.put(fact, Some(code.as_bytes()))?;
+            field::NAME.put(fact, Some(name.as_bytes()))
+        };
+        match self {
+            Self::Company { company, code, name, currency, zone, scope } => {
+                field::COMPANY.put(fact, Some(*company))?;
+                put_named(fact, code, name)?;
+                field::CURRENCY.put(fact, Some(currency.as_bytes().as_slice()))?;
+                field::ZONE_OFFSET.put(fact, Some(zone.0))?;
+                field::SCOPE.put(fact, Some(*scope as u8))
+            }
+            Self::Site { site, company, code, name } => {
+                field::SITE.put(fact, Some(*site))?;
+                field::COMPANY.put(fact, Some(*company))?;
+                put_named(fact, code, name)
+            }
+            Self::Category { category, code, name } => {
+                field::CATEGORY.put(fact, Some(*category))?;
+                put_named(fact, code, name)
+            }
+            Self::Item { item, category, code, name, unit, decimals, service, fallback_cost } => {
+                field::ITEM.put(fact, Some(*item))?;
+                field::CATEGORY.put(fact, Some(*category))?;
+                put_named(fact, code, name)?;
+                field::UNIT.put(fact, Some(unit.as_bytes()))?;
+                field::DECIMALS.put(fact, Some(*decimals))?;
+                field::SERVICE.put(fact, service.then_some(1u64))?;
+                put_price(fact, field::COST, field::COST_EXPONENT, *fallback_cost)
+            }
+            Self::UnitConversion { item, unit, numerator, denominator } => {
+                field::ITEM.put(fact, Some(*item))?;
+                field::UNIT.put(fact, Some(unit.as_bytes()))?;
+                field::FACTOR_NUMERATOR.put(fact, Some(*numerator))?;
+                field::FACTOR_DENOMINATOR.put(fact, Some(*denominator))
+            }
+            Self::Partner { partner, code, name, customer, supplier } => {
+                field::PARTNER.put(fact, Some(*partner))?;
+                put_named(fact, code, name)?;
+                field::PARTNER_ROLE.put(fact, Some(u64::from(*customer) | u64::from(*supplier) << 1))
+            }
+            Self::Reason { reason, code, name, movement } => {
+                field::REASON.put(fact, Some(*reason))?;
+                put_named(fact, code, name)?;
+                field::MOVEMENT.put(fact, movement.map(|kind| u64::from(kind.number().0)))
+            }
+            Self::Account { account, company, code, name, account_type } => {
+                field::ACCOUNT.put(fact, Some(*account))?;
+                field::COMPANY.put(fact, Some(*company))?;
+                put_named(fact, code, name)?;
+                field::ACCOUNT_TYPE.put(fact, Some(*account_type as u8))
+            }
+            Self::Mapping { company, role, account, category, site, movement, reason } => {
+                field::COMPANY.put(fact, Some(*company))?;
+                field::ROLE.put(fact, Some(*role as u8))?;
+                field::ACCOUNT.put(fact, Some(*account))?;
+                field::CATEGORY.put(fact, *category)?;
+                field::SITE.put(fact, *site)?;
+                field::MOVEMENT.put(fact, movement.map(|kind| u64::from(kind.number().0)))?;
+                field::REASON.put(fact, *reason)
+            }
+            Self::Policy { site, policy, setting } => {
+                field::SITE.put(fact, *site)?;
+                field::POLICY.put(fact, Some(*policy as u8))?;
+                field::SETTING.put(fact, Some(*setting))
+            }
+            Self::SiteLog { site, device, log, public_key } => {
+                field::SITE.put(fact, Some(*site))?;
+                field::NUMBER.put(fact, Some(*device))?;
+                field::LOG.put(fact, Some(log.0.as_slice()))?;
+                field::PUBLIC_KEY.put(fact, Some(public_key.as_slice()))
+            }
+            Self::Rules { number } => field::SETTING.put(fact, Some(*number)),
+        }
+    }
+}
+
+impl Statement {
+    /// Reads what a fact says.
+    pub fn parse(fact: &Fact) -> Result<Self, Unreadable> {
+        let kind = fact.kind().ok_or(Unreadable::UnknownKind(fact.kind_no().0))?;
+        let reader = Reader { fact, kind };
+        Ok(match kind {
+            Kind::Reversal => Self::Reversal {
+                refers_to: reader.need("REF_DEVICE", reader.reference()?)?,
+                reason: reader.number(field::REASON, ReasonNo)?,
+            },
+            Kind::SupplierInvoice => Self::SupplierInvoice(InvoiceLine::parse(&reader)?),
+            Kind::CustomerInvoice => Self::CustomerInvoice(InvoiceLine::parse(&reader)?),
+            Kind::Payment => Self::Payment(Payment::parse(&reader)?),
+            Kind::Allocation => Self::Allocation(Allocation {
+                open_item: reader.need("REF_DEVICE", reader.reference()?)?,
+                payment: reader.need("BASIS_DEVICE", reader.basis()?)?,
+                amount: reader.amount()?,
+            }),
+            _ if kind.is_movement() => Self::Movement(Movement::parse(&reader)?),
+            _ if kind.is_master_data() => Self::MasterData {
+                valid_from: field::VALID_FROM.of(fact).map(Timestamp),
+                data: MasterData::parse(&reader)?,
+            },
+            other => return Err(Unreadable::UnknownKind(other.number().0)),
+        })
+    }
+
+    /// The kind of fact that says it.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Movement(movement) => movement.kind,
+            Self::Reversal { .. } => Kind::Reversal,
+            Self::SupplierInvoice(_) => Kind::SupplierInvoice,
+            Self::CustomerInvoice(_) => Kind::CustomerInvoice,
+            Self::Payment(_) => Kind::Payment,
+            Self::Allocation(_) => Kind::Allocation,
+            Self::MasterData { data, .. } => data.kind(),
+        }
+    }
+
+    /// The fact that says it. Fails only on texts over the size of a field.
+    pub fn to_fact(&self, stamp: &Stamp) -> Result<Fact, Malformed> {
+        let mut fact = Fact::new(self.kind());
+        stamp.put(&mut fact)?;
+        match self {
+            Self::Movement(movement) => movement.put(&mut fact)?,
+            Self::Reversal { refers_to, reason } => {
+                put_capture(&mut fact, field::REF_DEVICE, field::REF_COUNTER, Some(*refers_to))?;
+                field::REASON.put(&mut fact, *reason)?;
+            }
+            Self::SupplierInvoice(line) | Self::CustomerInvoice(line) => line.put(&mut fact)?,
+            Self::Payment(payment) => payment.put(&mut fact)?,
+            Self::Allocation(allocation) => {
+                let Allocation { open_item, payment, amount } = allocation;
+                put_capture(&mut fact, field::REF_DEVICE, field::REF_COUNTER, Some(*open_item))?;
+                put_capture(&mut fact, field::BASIS_DEVICE, field::BASIS_COUNTER, Some(*payment))?;
+                put_money(&mut fact, *amount)?;
+            }
+            Self::MasterData { valid_from, data } => {
+                field::VALID_FROM.put(&mut fact, valid_from.map(|from| from.0))?;
+                data.put(&mut fact)?;
+            }
+        }
+        Ok(fact)
+    }
+}

@@ -1,0 +1,734 @@
+//! The edge's side of a connection as a pure state machine: frames, store replies and time in;
+//! frames, store requests and notices out. Knows no transport, no store and no clock, so that a
+//! simulator can drive thousands. Invariants: facts leave in order and at most a window of them is
+//! unacknowledged; state is confirmed only when the store says it is durable; what HQ says counts
+//! only with HQ's signature.
+//!
+//! A driver calls `handle_*` for whatever happens and then empties `poll_request`, `poll_notice`
+//! and, as often as the transport takes one, `poll_frame`. Frames are chosen at the moment they
+//! are sent: confirmations first, then facts, then seals.
+
+use std::collections::VecDeque;
+
+use ed25519_dalek::VerifyingKey;
+
+use super::acknowledgement::{Acknowledgement, SignedAcknowledgement};
+use super::frame::{Code, FactsFrame, Frame, Hello, Refusal, VERSIONS, Versions, Welcome};
+use super::limits;
+use super::moment::{Moment, Now};
+use super::place::{Position, Run, StateCursor};
+use super::state::SignedStateBatch;
+use super::wire::FrameError;
+use crate::fact::statement::GROUP_MAX;
+use crate::ids::{HistoryId, LogId, Seq, SiteNo};
+use crate::segment::SEGMENT_FACTS_MAX;
+use crate::segment::seal::SignedSeal;
+
+/// How an edge behaves on a link.
+#[derive(Clone, Copy, Debug)]
+pub struct EdgeSettings {
+    /// The most facts that are on their way and not acknowledged.
+    pub window_facts: u64,
+    /// The most facts of one frame.
+    pub run_facts_max: usize,
+    /// How long HQ may take to welcome or refuse.
+    pub welcome_ms: u64,
+    /// How long nothing may come from the network while something is awaited.
+    pub silence_ms: u64,
+    /// How long HQ may say nothing while something is awaited and the network lives.
+    pub stall_ms: u64,
+    /// After how much waiting HQ is asked whether it is there.
+    pub ping_ms: u64,
+}
+
+impl Default for EdgeSettings {
+    fn default() -> Self {
+        Self {
+            window_facts: 32_768,
+            run_facts_max: SEGMENT_FACTS_MAX,
+            welcome_ms: 20_000,
+            silence_ms: 30_000,
+            stall_ms: 120_000,
+            ping_ms: 10_000,
+        }
+    }
+}
+
+/// What an edge brings to a connection.
+#[derive(Clone, Debug)]
+pub struct EdgeStart {
+    /// The site.
+    pub site: SiteNo,
+    /// Its log.
+    pub log: LogId,
+    /// How far the log goes.
+    pub position: Position,
+    /// How far it is sealed.
+    pub sealed: Seq,
+    /// How far keyed state is known.
+    pub state: StateCursor,
+    /// The newest acknowledgement held.
+    pub witness: Option<SignedAcknowledgement>,
+    /// The key that signs what HQ says.
+    pub hq_key: VerifyingKey,
+    /// Versions of the protocol it speaks.
+    pub versions: Versions,
+    /// Program and version.
+    pub program: String,
+}
+
+/// What happens at the edge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EdgeEvent {
+    /// Facts are durable up to this one.
+    Recorded(Seq),
+    /// The log is sealed up to this fact.
+    Sealed(Seq),
+    /// Reply to [`EdgeRequest::ReadRun`]; `None` where nothing is there.
+    RunRead(Option<Run>),
+    /// Reply to [`EdgeRequest::ReadSeals`].
+    SealsRead(Vec<SignedSeal>),
+    /// Reply to [`EdgeRequest::NoteAcknowledgement`], whether it could be stored or not.
+    AcknowledgementNoted,
+    /// Reply to [`EdgeRequest::ApplyState`]: the batch is durable.
+    StateApplied,
+    /// Reply to [`EdgeRequest::ApplyState`]: it could not be stored. Facts go on; state waits for
+    /// the next connection.
+    StateFailed,
+    /// The log can't be read; the connection makes no sense.
+    LogUnreadable,
+    /// Something came from the network, a part of a frame at least.
+    NetworkAlive,
+    /// The node stops.
+    Leave,
+}
+
+/// What the session wants of the store. At most one of each is open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EdgeRequest {
+    /// Facts from `first` on: at most `facts_max`, but one whole group at least.
+    ReadRun {
+        /// The first fact wanted.
+        first: Seq,
+        /// The most facts wanted.
+        facts_max: usize,
+    },
+    /// Seals that begin at `first` or later, in order.
+    ReadSeals {
+        /// The first fact of the first seal wanted.
+        first: Seq,
+        /// The most seals wanted.
+        seals_max: usize,
+    },
+    /// Keep the newest acknowledgement, as a witness and for people.
+    NoteAcknowledgement(SignedAcknowledgement),
+    /// Apply keyed state durably, as a whole.
+    ApplyState(SignedStateBatch),
+}
+
+/// What people and the node's other parts should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EdgeNotice {
+    /// HQ takes part. Its time shows how far the node's clock is off.
+    Welcomed(Welcome),
+    /// HQ has more than before.
+    Acknowledged(Acknowledgement),
+    /// HQ lives on after a restore, or lost what it had acknowledged: it has less than the node
+    /// holds an acknowledgement for. The facts are sent again.
+    HqLost {
+        /// Whether HQ itself says that its history is another one.
+        restored: bool,
+        /// What HQ had acknowledged.
+        acknowledged: Seq,
+        /// What HQ has now.
+        has: Seq,
+    },
+}
+
+/// Why a session ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EdgeEnd {
+    /// The node stopped.
+    #[error("this node is stopping")]
+    Left,
+    /// HQ said good-bye.
+    #[error("HQ closed the connection: {0}")]
+    HqLeft(Code),
+    /// HQ refuses.
+    #[error("HQ refuses: {}", .0.text)]
+    Refused(Refusal),
+    /// HQ does not keep to the protocol.
+    #[error("HQ does not keep to the protocol ({0}): compare the versions of both programs")]
+    Protocol(String),
+    /// Something is not signed by HQ's key.
+    #[error(
+        "{0} is not signed by the HQ that this node enrolled with: check the HQ address, or enrol again"
+    )]
+    BadSignature(&'static str),
+    /// HQ and this node have two heads at one place.
+    #[error(
+        "HQ holds another log under this node's name from fact {0} or earlier: this node was copied or restored; stop it, and enrol one of the two again with a new code"
+    )]
+    Fork(Seq),
+    /// HQ holds facts that this node does not.
+    #[error(
+        "HQ holds this node's facts up to {hq}, but this node ends at {own}: it was restored from an older copy; enrol it again with a new code, so that it starts a new log"
+    )]
+    Restored {
+        /// What HQ has.
+        hq: Seq,
+        /// What this node has.
+        own: Seq,
+    },
+    /// No progress.
+    #[error("HQ did not answer in time")]
+    Stalled,
+    /// The node's own log can't be read.
+    #[error("this node's log can't be read: run `edge-node verify`")]
+    LogUnreadable,
+}
+
+/// One connection's session at the edge.
+#[derive(Debug)]
+pub struct EdgeSession {
+    start: EdgeStart,
+    settings: EdgeSettings,
+    phase: Phase,
+    /// Leaves before everything else.
+    farewell: Option<Frame>,
+    notices: VecDeque<EdgeNotice>,
+    pong: Option<u64>,
+    facts: Uplink,
+    seals: Seals,
+    state: Downlink,
+    witness: Witness,
+    waiting: Waiting,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Phase {
+    Fresh,
+    Joining,
+    Open(HistoryId),
+    Ended(EdgeEnd),
+}
+
+/// Facts on their way to HQ.
+#[derive(Debug)]
+struct Uplink {
+    tip: Seq,
+    sent: Seq,
+    acknowledged: Seq,
+    in_flight: VecDeque<SentRun>,
+    reading: bool,
+    ready: Option<FactsFrame>,
+    /// Grows while acknowledgements come soon, shrinks on slow links.
+    run_facts: usize,
+}
+
+#[derive(Debug)]
+struct SentRun {
+    position: Position,
+    sent_at: Moment,
+}
+
+#[derive(Debug)]
+struct Seals {
+    tip: Seq,
+    read: Seq,
+    reading: bool,
+    ready: VecDeque<SignedSeal>,
+}
+
+/// Keyed state on its way from HQ.
+#[derive(Debug)]
+struct Downlink {
+    cursor: StateCursor,
+    arrived: Option<SignedStateBatch>,
+    applying: Option<StateCursor>,
+    taken: Option<StateCursor>,
+    failed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Witness {
+    newest: Option<SignedAcknowledgement>,
+    noting: bool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    /// The last frame from HQ, or when something began to be awaited.
+    heard: Moment,
+    /// The last sign of life of the network.
+    alive: Moment,
+    ping_due: bool,
+    ping_open: bool,
+    pings: u64,
+}
+
+/// A run that was acknowledged within this time may be longer next time.
+const SOON_MS: u64 = 2_000;
+/// A run that took longer than this should be shorter next time.
+const LATE_MS: u64 = 8_000;
+/// The most seals read at once.
+const SEALS_READ_MAX: usize = 64;
+
+impl EdgeSession {
+    /// A session on a fresh connection; its first frame is a hello.
+    pub fn new(start: EdgeStart, settings: EdgeSettings, now: Moment) -> Self {
+        Self {
+            facts: Uplink::new(start.position.last),
+            seals: Seals {
+                tip: start.sealed,
+                read: Seq::ZERO,
+                reading: false,
+                ready: VecDeque::new(),
+            },
+            state: Downlink::new(start.state),
+            witness: Witness::default(),
+            waiting: Waiting {
+                heard: now,
+                alive: now,
+                ping_due: false,
+                ping_open: false,
+                pings: 0,
+            },
+            start,
+            settings,
+            phase: Phase::Fresh,
+            farewell: None,
+            notices: VecDeque::new(),
+            pong: None,
+        }
+    }
+
+    /// Why the session ended, once it has. A last frame may still be polled.
+    pub const fn end(&self) -> Option<&EdgeEnd> {
+        match &self.phase {
+            Phase::Ended(end) => Some(end),
+            _ => None,
+        }
+    }
+
+    /// Whether HQ takes part.
+    pub const fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open(_))
+    }
+
+    /// Whether HQ has everything that the node has.
+    pub fn is_complete(&self) -> bool {
+        self.is_open() && self.facts.acknowledged == self.facts.tip
+    }
+
+    /// Takes a frame from HQ.
+    pub fn handle_frame(&mut self, frame: Frame, now: Moment) {
+        self.waiting.heard(now);
+        match (&self.phase, frame) {
+            (Phase::Ended(_), _) => {}
+            (_, Frame::Bye(code)) => self.phase = Phase::Ended(EdgeEnd::HqLeft(code)),
+            (_, Frame::Refuse(refusal)) => self.phase = Phase::Ended(EdgeEnd::Refused(refusal)),
+            (_, Frame::Ping(nonce)) => self.pong = Some(nonce),
+            (_, Frame::Pong(..)) => self.waiting.ping_open = false,
+            (Phase::Joining, Frame::Welcome(welcome)) => self.handle_welcome(welcome),
+            (Phase::Open(_), Frame::Acknowledgement(signed)) => {
+                self.handle_acknowledgement(signed, now);
+            }
+            (Phase::Open(_), Frame::State(signed)) => self.handle_state(signed),
+            (_, frame) => {
+                self.break_off(EdgeEnd::Protocol(format!("a {} frame came", frame.name())));
+            }
+        }
+    }
+
+    /// Takes what was no frame.
+    pub fn handle_broken(&mut self, error: &FrameError) {
+        self.break_off(EdgeEnd::Protocol(error.to_string()));
+    }
+
+    /// Takes what happened at the edge.
+    pub fn handle_event(&mut self, event: EdgeEvent, now: Moment) {
+        if self.end().is_some() {
+            return;
+        }
+        let was_waiting = self.is_waiting();
+        match event {
+            EdgeEvent::Recorded(last) => self.facts.tip = self.facts.tip.max(last),
+            EdgeEvent::Sealed(last) => self.seals.tip = self.seals.tip.max(last),
+            EdgeEvent::RunRead(run) => self.handle_run(run),
+            EdgeEvent::SealsRead(seals) => self.seals.handle_read(seals),
+            EdgeEvent::AcknowledgementNoted => self.witness.noting = false,
+            EdgeEvent::StateApplied => self.state.handle_applied(),
+            EdgeEvent::StateFailed => self.state.failed = true,
+            EdgeEvent::LogUnreadable => self.break_off(EdgeEnd::LogUnreadable),
+            EdgeEvent::NetworkAlive => self.waiting.alive = now,
+            EdgeEvent::Leave => self.break_off(EdgeEnd::Left),
+        }
+        if !was_waiting && self.is_waiting() {
+            self.waiting.heard(now);
+        }
+    }
+
+    /// Takes note that time has passed.
+    pub fn handle_timeout(&mut self, now: Moment) {
+        if self.end().is_some() || !self.is_waiting() {
+            return;
+        }
+        let waited = now.ms_since(self.waiting.heard);
+        let limit = if self.is_open() { self.settings.stall_ms } else { self.settings.welcome_ms };
+        if waited >= limit || now.ms_since(self.waiting.alive) >= self.settings.silence_ms {
+            return self.break_off(EdgeEnd::Stalled);
+        }
+        if self.is_open() && waited >= self.settings.ping_ms && !self.waiting.ping_open {
+            self.waiting.ping_due = true;
+        }
+    }
+
+    /// When `handle_timeout` should be called next; `None` while nothing is awaited.
+    pub fn timeout(&self) -> Option<Moment> {
+        if self.end().is_some() || !self.is_waiting() {
+            return None;
+        }
+        let Waiting { heard, alive, ping_due, ping_open, .. } = self.waiting;
+        let silence = alive.after_ms(self.settings.silence_ms);
+        Some(if !self.is_open() {
+            heard.after_ms(self.settings.welcome_ms).min(silence)
+        } else if ping_due || ping_open {
+            heard.after_ms(self.settings.stall_ms).min(silence)
+        } else {
+            heard.after_ms(self.settings.ping_ms).min(silence)
+        })
+    }
+
+    /// The frame that should leave now, most urgent first.
+    pub fn poll_frame(&mut self, now: Now) -> Option<Frame> {
+        if let Some(farewell) = self.farewell.take() {
+            return Some(farewell);
+        }
+        match self.phase {
+            Phase::Fresh => Some(self.hello(now)),
+            Phase::Joining | Phase::Ended(_) => None,
+            Phase::Open(_) => self.poll_open(now),
+        }
+    }
+
+    fn poll_open(&mut self, now: Now) -> Option<Frame> {
+        if let Some(nonce) = self.pong.take() {
+            return Some(Frame::Pong(nonce, now.wall));
+        }
+        if let Some(cursor) = self.state.taken.take() {
+            return Some(Frame::StateTaken(cursor));
+        }
+        if let Some(facts) = self.facts.take_ready(now.moment) {
+            return Some(Frame::Facts(facts));
+        }
+        if let Some(seal) = self.seals.take_ready(self.facts.sent) {
+            return Some(Frame::Seal(seal));
+        }
+        std::mem::take(&mut self.waiting.ping_due).then(|| Frame::Ping(self.waiting.open_ping()))
+    }
+
+    /// Whether `poll_frame` would give one.
+    pub fn has_frame(&self) -> bool {
+        self.farewell.is_some()
+            || match self.phase {
+                Phase::Fresh => true,
+                Phase::Joining | Phase::Ended(_) => false,
+                Phase::Open(_) => {
+                    self.pong.is_some()
+                        || self.state.taken.is_some()
+                        || self.facts.ready.is_some()
+                        || self.seals.is_ready(self.facts.sent)
+                        || self.waiting.ping_due
+                }
+            }
+    }
+
+    /// What the store should do next.
+    pub fn poll_request(&mut self) -> Option<EdgeRequest> {
+        if !self.is_open() {
+            // Acknowledgements that came before the end are still worth keeping.
+            return self.witness.request();
+        }
+        self.witness
+            .request()
+            .or_else(|| self.facts.request(&self.settings))
+            .or_else(|| self.seals.request())
+            .or_else(|| self.state.request())
+    }
+
+    /// What people should know.
+    pub fn poll_notice(&mut self) -> Option<EdgeNotice> {
+        self.notices.pop_front()
+    }
+
+    fn hello(&mut self, now: Now) -> Frame {
+        self.phase = Phase::Joining;
+        self.waiting.heard(now.moment);
+        Frame::Hello(Hello {
+            versions: self.start.versions,
+            log: self.start.log,
+            position: self.start.position,
+            state: self.start.state,
+            witness: self.start.witness,
+            time: now.wall,
+            program: self.start.program.clone(),
+        })
+    }
+
+    fn handle_welcome(&mut self, welcome: Welcome) {
+        let Position { last, head } = welcome.cursor;
+        let own = self.start.position;
+        if VERSIONS.common(Versions { lowest: welcome.version, highest: welcome.version }).is_none()
+        {
+            let text = format!("HQ chose version {}", welcome.version);
+            return self.break_off(EdgeEnd::Protocol(text));
+        }
+        if last > own.last {
+            return self.break_off(EdgeEnd::Restored { hq: last, own: own.last });
+        }
+        if last == own.last && head != own.head {
+            return self.break_off(EdgeEnd::Fork(last));
+        }
+        self.notice_losses(&welcome);
+        self.facts.open(last);
+        self.seals.read = welcome.sealed;
+        self.phase = Phase::Open(welcome.history);
+        self.notices.push_back(EdgeNotice::Welcomed(welcome));
+    }
+
+    /// The node keeps all its facts, so that whatever HQ lost can be sent again.
+    fn notice_losses(&mut self, welcome: &Welcome) {
+        let Some(witness) = &self.start.witness else { return };
+        let acknowledged = witness.acknowledgement.received.last;
+        let restored = witness.acknowledgement.history != welcome.history;
+        let has = welcome.cursor.last;
+        if restored || has < acknowledged {
+            self.notices.push_back(EdgeNotice::HqLost { restored, acknowledged, has });
+        }
+    }
+
+    fn handle_acknowledgement(&mut self, signed: SignedAcknowledgement, now: Moment) {
+        let acknowledgement = signed.acknowledgement;
+        if signed.verify(&self.start.hq_key).is_err() {
+            return self.break_off(EdgeEnd::BadSignature("an acknowledgement"));
+        }
+        if acknowledgement.log != self.start.log
+            || self.phase != Phase::Open(acknowledgement.history)
+        {
+            let text = "an acknowledgement of another log or history";
+            return self.break_off(EdgeEnd::Protocol(text.to_owned()));
+        }
+        let received = acknowledgement.received;
+        if received.last > self.facts.tip {
+            return self.break_off(EdgeEnd::Restored { hq: received.last, own: self.facts.tip });
+        }
+        if self.facts.differs(received) {
+            return self.break_off(EdgeEnd::Fork(received.last));
+        }
+        if received.last < self.facts.acknowledged {
+            return;
+        }
+        self.facts.acknowledge(received.last, now, &self.settings);
+        self.witness.newest = Some(signed);
+        self.notices.push_back(EdgeNotice::Acknowledged(acknowledgement));
+    }
+
+    fn handle_state(&mut self, signed: SignedStateBatch) {
+        if signed.verify(&self.start.hq_key).is_err() {
+            return self.break_off(EdgeEnd::BadSignature("keyed state"));
+        }
+        if signed.batch.site != self.start.site || !self.state.accepts(&signed) {
+            let text = "keyed state of another site or cursor";
+            return self.break_off(EdgeEnd::Protocol(text.to_owned()));
+        }
+        self.state.arrived = Some(signed);
+    }
+
+    fn handle_run(&mut self, run: Option<Run>) {
+        self.facts.reading = false;
+        let Some(run) = run else {
+            // Nothing to read although something was recorded: wait for the next record.
+            self.facts.tip = self.facts.sent;
+            return;
+        };
+        // HQ may have acknowledged some of it meanwhile.
+        let Some(run) = run.after(self.facts.sent) else { return };
+        assert_eq!(run.first, self.facts.sent.next(), "the store reads from where it was asked");
+        let frame = FactsFrame::pack(&run);
+        self.facts.adapt_to_size(frame.packed.len());
+        self.facts.tip = self.facts.tip.max(run.last);
+        self.facts.ready = Some(frame);
+    }
+
+    fn is_waiting(&self) -> bool {
+        match self.phase {
+            Phase::Fresh | Phase::Joining => true,
+            Phase::Open(_) => self.facts.acknowledged < self.facts.sent || self.waiting.ping_open,
+            Phase::Ended(_) => false,
+        }
+    }
+
+    fn break_off(&mut self, end: EdgeEnd) {
+        let code = match &end {
+            EdgeEnd::Left | EdgeEnd::HqLeft(_) | EdgeEnd::Refused(_) => Code::LEAVING,
+            EdgeEnd::Protocol(_) | EdgeEnd::BadSignature(_) => Code::PROTOCOL,
+            EdgeEnd::Fork(_) => Code::FORK,
+            EdgeEnd::Restored { .. } => Code::RESTORED,
+            EdgeEnd::Stalled => Code::STALLED,
+            EdgeEnd::LogUnreadable => Code::STORAGE,
+        };
+        if self.end().is_none() {
+            self.farewell = Some(Frame::Bye(code));
+            self.phase = Phase::Ended(end);
+        }
+    }
+}
+
+impl Uplink {
+    const fn new(tip: Seq) -> Self {
+        Self {
+            tip,
+            sent: Seq::ZERO,
+            acknowledged: Seq::ZERO,
+            in_flight: VecDeque::new(),
+            reading: false,
+            ready: None,
+            run_facts: GROUP_MAX,
+        }
+    }
+
+    fn open(&mut self, cursor: Seq) {
+        (self.sent, self.acknowledged) = (cursor, cursor);
+    }
+
+    fn request(&mut self, settings: &EdgeSettings) -> Option<EdgeRequest> {
+        let in_flight = self.sent.0 - self.acknowledged.0;
+        let room = settings.window_facts.saturating_sub(in_flight);
+        let has_room = room >= GROUP_MAX as u64 || in_flight == 0;
+        if self.reading || self.ready.is_some() || self.sent >= self.tip || !has_room {
+            return None;
+        }
+        self.reading = true;
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
+        let facts_max = self.run_facts.min(settings.run_facts_max).min(room).max(1);
+        Some(EdgeRequest::ReadRun { first: self.sent.next(), facts_max })
+    }
+
+    fn take_ready(&mut self, now: Moment) -> Option<FactsFrame> {
+        let frame = self.ready.take()?;
+        let position = Position { last: Seq(frame.first.0 + frame.count - 1), head: frame.head };
+        self.sent = position.last;
+        self.in_flight.push_back(SentRun { position, sent_at: now });
+        Some(frame)
+    }
+
+    fn differs(&self, received: Position) -> bool {
+        self.in_flight
+            .iter()
+            .any(|run| run.position.last == received.last && run.position.head != received.head)
+    }
+
+    /// HQ may have more than was sent here: what an earlier connection sent last.
+    fn acknowledge(&mut self, received: Seq, now: Moment, settings: &EdgeSettings) {
+        self.acknowledged = received;
+        if received > self.sent {
+            self.sent = received;
+            self.ready = None;
+        }
+        while self.in_flight.front().is_some_and(|run| run.position.last <= received) {
+            let run = self.in_flight.pop_front().expect("there is a front");
+            self.adapt_to_delay(now.ms_since(run.sent_at), settings);
+        }
+    }
+
+    fn adapt_to_delay(&mut self, delay_ms: u64, settings: &EdgeSettings) {
+        if delay_ms <= SOON_MS {
+            self.run_facts = (self.run_facts * 2).min(settings.run_facts_max);
+        } else if delay_ms > LATE_MS {
+            self.run_facts = (self.run_facts / 2).max(GROUP_MAX);
+        }
+    }
+
+    fn adapt_to_size(&mut self, packed: usize) {
+        if packed > limits::FACTS_BYTES_AIM {
+            self.run_facts = (self.run_facts / 2).max(1);
+        }
+    }
+}
+
+impl Seals {
+    fn request(&mut self) -> Option<EdgeRequest> {
+        if self.reading || !self.ready.is_empty() || self.read >= self.tip {
+            return None;
+        }
+        self.reading = true;
+        Some(EdgeRequest::ReadSeals { first: self.read.next(), seals_max: SEALS_READ_MAX })
+    }
+
+    fn handle_read(&mut self, seals: Vec<SignedSeal>) {
+        self.reading = false;
+        self.read = seals.last().map_or(self.tip, |signed| signed.seal.last);
+        self.ready.extend(seals);
+    }
+
+    fn is_ready(&self, sent: Seq) -> bool {
+        self.ready.front().is_some_and(|signed| signed.seal.last <= sent)
+    }
+
+    fn take_ready(&mut self, sent: Seq) -> Option<SignedSeal> {
+        if self.is_ready(sent) { self.ready.pop_front() } else { None }
+    }
+}
+
+impl Downlink {
+    const fn new(cursor: StateCursor) -> Self {
+        Self { cursor, arrived: None, applying: None, taken: None, failed: false }
+    }
+
+    /// HQ sends one batch and waits: from the cursor on, or another handle's snapshot.
+    fn accepts(&self, signed: &SignedStateBatch) -> bool {
+        let from = signed.batch.from;
+        let continues = from == self.cursor || (from.at == 0 && from.handle != self.cursor.handle);
+        continues && self.arrived.is_none() && self.applying.is_none() && self.taken.is_none()
+    }
+
+    fn request(&mut self) -> Option<EdgeRequest> {
+        if self.failed || self.applying.is_some() {
+            return None;
+        }
+        let signed = self.arrived.take()?;
+        self.applying = Some(signed.batch.to);
+        Some(EdgeRequest::ApplyState(signed))
+    }
+
+    fn handle_applied(&mut self) {
+        if let Some(cursor) = self.applying.take() {
+            self.cursor = cursor;
+            self.taken = Some(cursor);
+        }
+    }
+}
+
+impl Witness {
+    fn request(&mut self) -> Option<EdgeRequest> {
+        if self.noting {
+            return None;
+        }
+        let newest = self.newest.take()?;
+        self.noting = true;
+        Some(EdgeRequest::NoteAcknowledgement(newest))
+    }
+}
+
+impl Waiting {
+    const fn heard(&mut self, now: Moment) {
+        (self.heard, self.alive, self.ping_due) = (now, now, false);
+    }
+
+    const fn open_ping(&mut self) -> u64 {
+        self.ping_open = true;
+        self.pings += 1;
+        self.pings
+    }
+}

@@ -1,0 +1,720 @@
+//! The frames: what edge and HQ say to each other, each with one legal form (`PROTOCOL.md`). Knows
+//! no session: which frame may come when is decided there. Invariant: `decode(encode(f)) == f`, and
+//! no other bytes decode to `f`.
+
+use super::acknowledgement::{ACKNOWLEDGEMENT_BYTES_MAX, SignedAcknowledgement};
+use super::enrol::{EnrolRequest, Grant};
+use super::limits;
+use super::payload::{self, PayloadError};
+use super::place::{NotARun, Position, Run, StateCursor};
+use super::state::SignedStateBatch;
+use super::wire::{self, FrameBuffer, FrameError, Reader, Writer};
+use crate::ids::{Head, HistoryId, LogId, Seq};
+use crate::segment::seal::SignedSeal;
+use crate::time::Timestamp;
+
+/// The version of the protocol that this program speaks best.
+pub const VERSION: u32 = 1;
+
+/// Every version that this program speaks.
+pub const VERSIONS: Versions = Versions { lowest: 1, highest: VERSION };
+
+/// A range of versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Versions {
+    /// The oldest.
+    pub lowest: u32,
+    /// The newest.
+    pub highest: u32,
+}
+
+impl Versions {
+    /// The newest version that both speak.
+    pub fn common(self, other: Self) -> Option<u32> {
+        let highest = self.highest.min(other.highest);
+        (highest >= self.lowest.max(other.lowest)).then_some(highest)
+    }
+
+    pub(super) fn write(self, out: &mut Writer) {
+        out.unsigned(self.lowest);
+        out.unsigned(self.highest);
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, FrameError> {
+        let versions =
+            Self { lowest: input.small("a version")?, highest: input.small("a version")? };
+        let possible = versions.lowest <= versions.highest;
+        if possible { Ok(versions) } else { Err(FrameError::BadValue("a range of versions")) }
+    }
+
+    /// What follows a range of versions is read only where one is common: another version may
+    /// write it in another way.
+    pub(super) fn read_common(input: &mut Reader<'_>) -> Result<Self, FrameError> {
+        let versions = Self::read(input)?;
+        if VERSIONS.common(versions).is_some() {
+            Ok(versions)
+        } else {
+            Err(FrameError::OtherVersion(versions))
+        }
+    }
+}
+
+impl std::fmt::Display for Versions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.lowest == self.highest {
+            write!(f, "{}", self.lowest)
+        } else {
+            write!(f, "{} to {}", self.lowest, self.highest)
+        }
+    }
+}
+
+/// What an edge opens with, in the form of the lowest version it speaks. The range of versions
+/// comes first in every version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// The versions it speaks.
+    pub versions: Versions,
+    /// The log it brings: the hash of its genesis.
+    pub log: LogId,
+    /// How far the log goes.
+    pub position: Position,
+    /// How far it knows keyed state.
+    pub state: StateCursor,
+    /// The newest acknowledgement it holds, a witness of what HQ once had.
+    pub witness: Option<SignedAcknowledgement>,
+    /// The node's own clock.
+    pub time: Timestamp,
+    /// Program and version, for people.
+    pub program: String,
+}
+
+/// HQ takes part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Welcome {
+    /// The version spoken from here on.
+    pub version: u32,
+    /// The life of HQ's store.
+    pub history: HistoryId,
+    /// How far HQ has the log; facts go on after it.
+    pub cursor: Position,
+    /// The last fact under the seals that HQ has; seals go on after it.
+    pub sealed: Seq,
+    /// HQ's time.
+    pub time: Timestamp,
+    /// Program and version, for people.
+    pub program: String,
+}
+
+/// Why HQ refuses, or why a side leaves; also QUIC's application error code. Numbers stay for ever;
+/// one that this program does not know is passed on with its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Code(pub u32);
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $number:literal $name:ident $word:literal;)*) => {
+        impl Code {
+            $($(#[$doc])* pub const $name: Self = Self($number);)*
+
+            /// Every code that this program knows, with its word.
+            pub const ALL: &'static [(Self, &'static str)] = &[$((Self::$name, $word)),*];
+        }
+    };
+}
+
+impl std::fmt::Display for Code {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match Self::ALL.iter().find(|(code, _)| code == self) {
+            Some((_, word)) => f.write_str(word),
+            None => write!(f, "code {}", self.0),
+        }
+    }
+}
+
+codes! {
+    /// Nothing is wrong; the side stops or has nothing more to say.
+    1 LEAVING "leaving";
+    /// No version in common.
+    2 WRONG_VERSION "wrong version";
+    /// Bytes or order that the protocol does not allow.
+    3 PROTOCOL "protocol error";
+    /// HQ does not know the log, or it is another installation's.
+    4 UNKNOWN_LOG "unknown log";
+    /// HQ knows no site or device of that name.
+    5 UNKNOWN_SITE "unknown site";
+    /// The certificate was revoked.
+    6 REVOKED "revoked";
+    /// The certificate has expired: it may only be renewed.
+    7 CERTIFICATE_EXPIRED "certificate expired";
+    /// Two heads at one place: the log was continued twice.
+    8 FORK "fork";
+    /// HQ holds more of the log than its writer: the writer was restored from an older copy.
+    9 RESTORED "restored";
+    /// The facts are not what a log may hold.
+    10 BAD_FACTS "bad facts";
+    /// The other side can't store anything now.
+    11 STORAGE "storage";
+    /// Too much to do; come back later.
+    12 BUSY "busy";
+    /// A newer connection of the same installation took over.
+    13 REPLACED "replaced";
+    /// No progress for too long.
+    14 STALLED "stalled";
+    /// No client certificate, or one of another authority.
+    15 NO_CERTIFICATE "no certificate";
+    /// The one-time code's secret is not the one HQ gave.
+    20 WRONG_CODE "wrong code";
+    /// The one-time code was used by another installation.
+    21 CODE_USED "code used";
+    /// The one-time code is too old.
+    22 CODE_EXPIRED "code expired";
+    /// The certificate request is no good.
+    23 BAD_REQUEST "bad request";
+    /// These keys are another installation's already.
+    24 KEYS_TAKEN "keys taken";
+}
+
+/// HQ does not take part, or no longer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why, for programs.
+    pub code: Code,
+    /// Why and what to do next, for people.
+    pub text: String,
+    /// The versions that the refusing side speaks.
+    pub versions: Versions,
+}
+
+impl Refusal {
+    /// A refusal in this program's versions. A text that is too long is cut.
+    pub fn new(code: Code, text: impl Into<String>) -> Self {
+        let mut text = text.into();
+        let mut ends = (0..=limits::TEXT_BYTES_MAX.min(text.len())).rev();
+        text.truncate(ends.find(|end| text.is_char_boundary(*end)).unwrap_or(0));
+        Self { code, text, versions: VERSIONS }
+    }
+}
+
+/// A run of facts on its way to HQ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FactsFrame {
+    /// The place of the first fact.
+    pub first: Seq,
+    /// How many there are.
+    pub count: u64,
+    /// The chain's head after the last.
+    pub head: Head,
+    /// The facts, packed.
+    pub packed: Vec<u8>,
+}
+
+/// A frame of facts that holds no run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadFacts {
+    /// The bytes are no facts.
+    #[error("{0}")]
+    Payload(#[from] PayloadError),
+    /// The facts are no run.
+    #[error("{0}")]
+    NotARun(#[from] NotARun),
+}
+
+impl FactsFrame {
+    /// Packs a run.
+    pub fn pack(run: &Run) -> Self {
+        Self {
+            first: run.first,
+            count: run.facts.len() as u64,
+            head: run.head,
+            packed: payload::pack(&run.facts),
+        }
+    }
+
+    /// Unpacks the run: whole groups, the announced number.
+    pub fn unpack(&self) -> Result<Run, BadFacts> {
+        let facts = payload::unpack(&self.packed, self.count)?;
+        Ok(Run::new(self.first, facts, self.head)?)
+    }
+}
+
+/// Whatever one side says to the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// Edge: here I am.
+    Hello(Hello),
+    /// HQ: welcome, go on from there.
+    Welcome(Welcome),
+    /// HQ: no, or no longer.
+    Refuse(Refusal),
+    /// Edge: facts.
+    Facts(FactsFrame),
+    /// Edge: a range of facts sent before is sealed.
+    Seal(SignedSeal),
+    /// HQ: so far I have your log.
+    Acknowledgement(SignedAcknowledgement),
+    /// HQ: keyed state.
+    State(SignedStateBatch),
+    /// Edge: state is durable up to there.
+    StateTaken(StateCursor),
+    /// Either: are you there?
+    Ping(u64),
+    /// Either: I am, and this is my time.
+    Pong(u64, Timestamp),
+    /// Either: I leave. The last frame of a stream.
+    Bye(Code),
+    /// Edge: a certificate request (DER) for a device that has a certificate.
+    Renew(Vec<u8>),
+    /// HQ: the new chain, the device's own certificate first (DER), and how long it is valid.
+    Renewed(Vec<Vec<u8>>, Timestamp),
+    /// A box that has no certificate: let me in, here is my code.
+    Enrol(EnrolRequest),
+    /// HQ: you are in.
+    Enrolled(Grant),
+}
+
+const HELLO: u8 = 1;
+const WELCOME: u8 = 2;
+const REFUSE: u8 = 3;
+const FACTS: u8 = 4;
+const SEAL: u8 = 5;
+const ACKNOWLEDGEMENT: u8 = 6;
+const STATE: u8 = 7;
+const STATE_TAKEN: u8 = 8;
+const PING: u8 = 9;
+const PONG: u8 = 10;
+const BYE: u8 = 11;
+const RENEW: u8 = 16;
+const RENEWED: u8 = 17;
+const ENROL: u8 = 18;
+const ENROLLED: u8 = 19;
+
+/// The largest body of each type; `None` for what is no type.
+pub const fn body_max(kind: u8) -> Option<usize> {
+    Some(match kind {
+        HELLO | WELCOME => 1024,
+        REFUSE => limits::TEXT_BYTES_MAX + 32,
+        FACTS => limits::FACTS_BYTES_MAX + 64,
+        SEAL | ACKNOWLEDGEMENT => ACKNOWLEDGEMENT_BYTES_MAX,
+        STATE => limits::STATE_BYTES_MAX + 256,
+        STATE_TAKEN | PING | PONG | BYE => 24,
+        RENEW => limits::CERTIFICATE_BYTES_MAX,
+        ENROL => limits::CERTIFICATE_BYTES_MAX + 512,
+        RENEWED | ENROLLED => (limits::CHAIN_MAX + 1) * limits::CERTIFICATE_BYTES_MAX + 2048,
+        _ => return None,
+    })
+}
+
+impl Frame {
+    /// The type byte.
+    pub const fn kind(&self) -> u8 {
+        match self {
+            Self::Hello(_) => HELLO,
+            Self::Welcome(_) => WELCOME,
+            Self::Refuse(_) => REFUSE,
+            Self::Facts(_) => FACTS,
+            Self::Seal(_) => SEAL,
+            Self::Acknowledgement(_) => ACKNOWLEDGEMENT,
+            Self::State(_) => STATE,
+            Self::StateTaken(_) => STATE_TAKEN,
+            Self::Ping(_) => PING,
+            Self::Pong(..) => PONG,
+            Self::Bye(_) => BYE,
+            Self::Renew(_) => RENEW,
+            Self::Renewed(..) => RENEWED,
+            Self::Enrol(_) => ENROL,
+            Self::Enrolled(_) => ENROLLED,
+        }
+    }
+
+    /// The frame's name in messages.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Hello(_) => "hello",
+            Self::Welcome(_) => "welcome",
+            Self::Refuse(_) => "refuse",
+            Self::Facts(_) => "facts",
+            Self::Seal(_) => "seal",
+            Self::Acknowledgement(_) => "acknowledgement",
+            Self::State(_) => "state",
+            Self::StateTaken(_) => "state taken",
+            Self::Ping(_) => "ping",
+            Self::Pong(..) => "pong",
+            Self::Bye(_) => "bye",
+            Self::Renew(_) => "renew",
+            Self::Renewed(..) => "renewed",
+            Self::Enrol(_) => "enrol",
+            Self::Enrolled(_) => "enrolled",
+        }
+    }
+
+    /// Length, type, body.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut body = Writer::new();
+        self.write_body(&mut body);
+        let body = body.into_bytes();
+        assert!(
+            Some(body.len()) <= body_max(self.kind()),
+            "a {} frame is over its limit",
+            self.name()
+        );
+        wire::frame_bytes(self.kind(), &body)
+    }
+
+    /// A frame from its type and body.
+    pub fn decode(kind: u8, body: &[u8]) -> Result<Self, FrameError> {
+        let max = body_max(kind).ok_or(FrameError::UnknownType(kind))?;
+        if body.len() > max {
+            return Err(FrameError::TooLarge { kind, length: body.len(), max });
+        }
+        let mut input = Reader::new(body);
+        let frame = Self::read_body(kind, &mut input)?;
+        input.finish()?;
+        Ok(frame)
+    }
+
+    fn write_body(&self, out: &mut Writer) {
+        match self {
+            Self::Hello(hello) => hello.write(out),
+            Self::Welcome(welcome) => welcome.write(out),
+            Self::Refuse(refusal) => refusal.write(out),
+            Self::Facts(facts) => facts.write(out),
+            Self::Seal(seal) => out.raw(&seal.encode()),
+            Self::Acknowledgement(signed) => signed.write(out),
+            Self::State(signed) => signed.write(out),
+            Self::StateTaken(cursor) => cursor.write(out),
+            Self::Ping(nonce) => out.unsigned(*nonce),
+            Self::Pong(nonce, time) => {
+                out.unsigned(*nonce);
+                out.signed(time.0);
+            }
+            Self::Bye(code) => out.unsigned(code.0),
+            Self::Renew(request) => out.raw(request),
+            Self::Renewed(chain, valid_until) => {
+                write_chain(out, chain);
+                out.signed(valid_until.0);
+            }
+            Self::Enrol(request) => request.write(out),
+            Self::Enrolled(grant) => grant.write(out),
+        }
+    }
+
+    fn read_body(kind: u8, input: &mut Reader<'_>) -> Result<Self, FrameError> {
+        Ok(match kind {
+            HELLO => Self::Hello(Hello::read(input)?),
+            WELCOME => Self::Welcome(Welcome::read(input)?),
+            REFUSE => Self::Refuse(Refusal::read(input)?),
+            FACTS => Self::Facts(FactsFrame::read(input)?),
+            SEAL => Self::Seal(
+                SignedSeal::decode(input.rest()).map_err(|_| FrameError::BadValue("a seal"))?,
+            ),
+            ACKNOWLEDGEMENT => Self::Acknowledgement(SignedAcknowledgement::read(input)?),
+            STATE => Self::State(SignedStateBatch::read(input)?),
+            STATE_TAKEN => Self::StateTaken(StateCursor::read(input)?),
+            PING => Self::Ping(input.unsigned()?),
+            PONG => Self::Pong(input.unsigned()?, Timestamp(input.signed()?)),
+            BYE => Self::Bye(read_code(input)?),
+            RENEW => Self::Renew(input.rest().to_vec()),
+            RENEWED => Self::Renewed(read_chain(input)?, Timestamp(input.signed()?)),
+            ENROL => Self::Enrol(EnrolRequest::read(input)?),
+            ENROLLED => Self::Enrolled(Grant::read(input)?),
+            _ => return Err(FrameError::UnknownType(kind)),
+        })
+    }
+}
+
+/// The next whole frame of a stream; `None` while it is not all there.
+pub fn next_frame(buffer: &mut FrameBuffer) -> Result<Option<Frame>, FrameError> {
+    buffer.next(body_max)?.map(|(kind, body)| Frame::decode(kind, body)).transpose()
+}
+
+pub(super) fn write_chain(out: &mut Writer, chain: &[Vec<u8>]) {
+    out.unsigned(chain.len() as u64);
+    for certificate in chain {
+        out.bytes(certificate);
+    }
+}
+
+pub(super) fn read_chain(input: &mut Reader<'_>) -> Result<Vec<Vec<u8>>, FrameError> {
+    let count = input.unsigned()?;
+    if count == 0 || count > limits::CHAIN_MAX as u64 {
+        return Err(FrameError::BadValue("a certificate chain"));
+    }
+    (0..count)
+        .map(|_| Ok(input.bytes(limits::CERTIFICATE_BYTES_MAX, "a certificate")?.to_vec()))
+        .collect()
+}
+
+fn read_code(input: &mut Reader<'_>) -> Result<Code, FrameError> {
+    Ok(Code(input.small("a code")?))
+}
+
+impl Hello {
+    fn write(&self, out: &mut Writer) {
+        self.versions.write(out);
+        out.raw(&self.log.0);
+        self.position.write(out);
+        self.state.write(out);
+        out.unsigned(self.witness.is_some());
+        if let Some(witness) = &self.witness {
+            witness.write(out);
+        }
+        out.signed(self.time.0);
+        out.bytes(self.program.as_bytes());
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, FrameError> {
+        Ok(Self {
+            versions: Versions::read_common(input)?,
+            log: LogId(input.array()?),
+            position: Position::read(input)?,
+            state: StateCursor::read(input)?,
+            witness: if input.flag("whether a witness follows")? {
+                Some(SignedAcknowledgement::read(input)?)
+            } else {
+                None
+            },
+            time: Timestamp(input.signed()?),
+            program: input.text(PROGRAM_BYTES_MAX, "a program's name")?,
+        })
+    }
+}
+
+/// The most bytes of a program's name.
+const PROGRAM_BYTES_MAX: usize = 64;
+
+impl Welcome {
+    fn write(&self, out: &mut Writer) {
+        out.unsigned(self.version);
+        out.raw(&self.history.0);
+        self.cursor.write(out);
+        out.unsigned(self.sealed);
+        out.signed(self.time.0);
+        out.bytes(self.program.as_bytes());
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, FrameError> {
+        Ok(Self {
+            version: input.small("a version")?,
+            history: HistoryId(input.array()?),
+            cursor: Position::read(input)?,
+            sealed: Seq(input.unsigned()?),
+            time: Timestamp(input.signed()?),
+            program: input.text(PROGRAM_BYTES_MAX, "a program's name")?,
+        })
+    }
+}
+
+impl Refusal {
+    fn write(&self, out: &mut Writer) {
+        self.versions.write(out);
+        out.unsigned(self.code.0);
+        out.bytes(self.text.as_bytes());
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, FrameError> {
+        Ok(Self {
+            versions: Versions::read(input)?,
+            code: read_code(input)?,
+            text: input.text(limits::TEXT_BYTES_MAX, "a refusal's text")?,
+        })
+    }
+}
+
+impl FactsFrame {
+    fn write(&self, out: &mut Writer) {
+        out.unsigned(self.first);
+        out.unsigned(self.count);
+        out.raw(&self.head.0);
+        out.raw(&self.packed);
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, FrameError> {
+        Ok(Self {
+            first: Seq(input.unsigned()?),
+            count: input.unsigned()?,
+            head: Head(input.array()?),
+            packed: input.rest().to_vec(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fact::{Fact, Kind, Value};
+    use crate::ids::{ChangeHash, CompanyNo, DeviceNo, SiteNo};
+    use crate::segment::seal::Seal;
+    use crate::sync::{Acknowledgement, AuthorityPin, EnrolCode, Secret, StateBatch};
+    use ed25519_dalek::SigningKey;
+
+    fn key() -> SigningKey {
+        SigningKey::from_bytes(&[4; 32])
+    }
+
+    fn facts() -> Vec<Fact> {
+        (1..=300u64)
+            .map(|number| {
+                let mut fact = Fact::new(Kind::Receipt);
+                fact.push(2, Value::Unsigned(number)).expect("a legal field");
+                fact
+            })
+            .collect()
+    }
+
+    fn acknowledgement() -> SignedAcknowledgement {
+        let received = Position { last: Seq(9), head: Head([3; 32]) };
+        let (history, log) = (HistoryId([1; 32]), LogId([2; 32]));
+        let (safe, posted, at) = (Seq(7), Seq(8), Timestamp(1_795_519_885_123));
+        Acknowledgement { history, log, received, safe, posted, at }.sign(&key())
+    }
+
+    fn hello(witness: Option<SignedAcknowledgement>) -> Frame {
+        Frame::Hello(Hello {
+            versions: VERSIONS,
+            log: LogId([2; 32]),
+            position: Position { last: Seq(300), head: Head([3; 32]) },
+            state: StateCursor { handle: 12, at: 900 },
+            witness,
+            time: Timestamp(-5),
+            program: "edge-node 0.1.0".to_owned(),
+        })
+    }
+
+    /// One of every type, all values told apart.
+    fn samples() -> Vec<Frame> {
+        let run = Run::new(Seq(5), facts(), Head([8; 32])).expect("a run");
+        let cursor = |at| StateCursor { handle: 12, at };
+        let seal = Seal {
+            log: LogId([2; 32]),
+            first: Seq(1),
+            last: Seq(300),
+            head: Head([3; 32]),
+            document_head: ChangeHash([5; 32]),
+        };
+        let code =
+            EnrolCode { pin: AuthorityPin::of(b"key"), site: SiteNo(3), secret: Secret([6; 16]) };
+        vec![
+            hello(None),
+            hello(Some(acknowledgement())),
+            Frame::Welcome(Welcome {
+                version: 1,
+                history: HistoryId([1; 32]),
+                cursor: Position { last: Seq(200), head: Head([3; 32]) },
+                sealed: Seq(100),
+                time: Timestamp(1_795_519_885_123),
+                program: "hq-server 0.1.0".to_owned(),
+            }),
+            Frame::Refuse(Refusal::new(Code::FORK, "叉")),
+            Frame::Facts(FactsFrame::pack(&run)),
+            Frame::Seal(seal.sign(&key())),
+            Frame::Acknowledgement(acknowledgement()),
+            Frame::State(
+                StateBatch::new(SiteNo(3), cursor(1), cursor(301), 400, &facts()).sign(&key()),
+            ),
+            Frame::StateTaken(cursor(301)),
+            Frame::Ping(77),
+            Frame::Pong(77, Timestamp(1_795_519_885_123)),
+            Frame::Bye(Code::LEAVING),
+            Frame::Renew(vec![1, 2, 3]),
+            Frame::Renewed(vec![vec![1; 300], vec![2; 300]], Timestamp(5)),
+            Frame::Enrol(EnrolRequest::new(VERSIONS, &code, vec![9; 200], [1; 32], &key())),
+            Frame::Enrolled(Grant {
+                site: SiteNo(3),
+                device: DeviceNo(4),
+                company: CompanyNo(1),
+                site_name: "上海 03".to_owned(),
+                chain: vec![vec![1; 300]],
+                valid_until: Timestamp(6),
+                authority: vec![2; 300],
+                hq_key: [3; 32],
+                history: HistoryId([1; 32]),
+                time: Timestamp(7),
+            }),
+        ]
+    }
+
+    #[test]
+    fn every_frame_has_one_form() {
+        for frame in samples() {
+            let bytes = frame.encode();
+            let mut buffer = FrameBuffer::new();
+            buffer.push(&bytes);
+            let read = next_frame(&mut buffer).expect("a good frame").expect("whole");
+            assert_eq!(read, frame);
+            assert!(buffer.is_between_frames());
+        }
+    }
+
+    #[test]
+    fn whatever_else_decodes_has_its_own_form() {
+        for frame in samples() {
+            let bytes = frame.encode();
+            // Length and type come first: 2 or 3 bytes.
+            for index in 0..bytes.len() {
+                for change in [1, 0x80, 0xff] {
+                    let mut changed = bytes.clone();
+                    changed[index] ^= change;
+                    let mut buffer = FrameBuffer::new();
+                    buffer.push(&changed);
+                    if let Ok(Some(read)) = next_frame(&mut buffer) {
+                        assert!(
+                            changed.starts_with(&read.encode()),
+                            "byte {index} of {}",
+                            frame.name()
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_cut_body_is_no_frame() {
+        for frame in samples() {
+            let mut body = Writer::new();
+            frame.write_body(&mut body);
+            let body = body.into_bytes();
+            let free_end = matches!(frame, Frame::Facts(_) | Frame::Renew(_));
+            for cut in 0..body.len() {
+                let read = Frame::decode(frame.kind(), &body[..cut]);
+                assert!(free_end || read.is_err(), "{} cut at {cut}", frame.name());
+            }
+        }
+    }
+
+    #[test]
+    fn hostile_counts_take_no_memory() {
+        // A count of certificates, facts or bytes that is not there.
+        for (kind, body) in [
+            (RENEWED, &[0xff, 0xff, 0xff, 0x7f][..]),
+            (STATE, &[3, 12, 1, 12, 2, 9, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0x7f]),
+            (REFUSE, &[1, 1, 8, 0xff, 0xff, 0x7f]),
+        ] {
+            assert!(Frame::decode(kind, body).is_err(), "type {kind}");
+        }
+        let facts =
+            FactsFrame { first: Seq(1), count: 1 << 50, head: Head([0; 32]), packed: vec![0] };
+        assert!(facts.unpack().is_err());
+    }
+
+    #[test]
+    fn versions_meet_at_the_newest_common_one() {
+        let range = |lowest, highest| Versions { lowest, highest };
+        for (ours, theirs, common) in [
+            (range(1, 1), range(1, 1), Some(1)),
+            (range(1, 3), range(2, 5), Some(3)),
+            (range(2, 5), range(1, 3), Some(3)),
+            (range(1, 1), range(2, 2), None),
+            (range(4, 5), range(1, 3), None),
+        ] {
+            assert_eq!(ours.common(theirs), common);
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_letters() {
+        let refusal = Refusal::new(Code::STORAGE, "仓".repeat(1_000));
+        assert!(refusal.text.len() <= limits::TEXT_BYTES_MAX);
+        assert!(Frame::Refuse(refusal).encode().len() <= limits::TEXT_BYTES_MAX + 32);
+    }
+}

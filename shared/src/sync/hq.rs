@@ -1,0 +1,570 @@
+//! HQ's side of a connection as a pure state machine: frames, store replies and time in; frames and
+//! store requests out. Knows no transport, no store and no clock. Invariants: only what the store
+//! called durable is acknowledged; facts reach the store in order, without gaps, in whole groups;
+//! what one site can make HQ hold is bounded.
+//!
+//! Driven like [`super::edge`]; besides, a driver stops reading frames while `wants_frames` says
+//! no, so that back-pressure reaches the edge through the transport.
+
+use std::collections::VecDeque;
+
+use super::acknowledgement::SignedAcknowledgement;
+use super::frame::{Code, FactsFrame, Frame, Hello, Refusal, VERSIONS, Versions, Welcome};
+use super::moment::{Moment, Now};
+use super::place::{Position, Run, StateCursor};
+use super::state::SignedStateBatch;
+use super::wire::FrameError;
+use crate::ids::{HistoryId, LogId, Seq};
+use crate::segment::SEGMENT_FACTS_MAX;
+use crate::segment::seal::SignedSeal;
+use crate::time::Timestamp;
+
+/// How HQ treats a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct HqSettings {
+    /// The most facts that wait for the store before no more frames are read.
+    pub queue_facts: usize,
+    /// The most facts that are handed to the store at once, unless a single run has more.
+    pub store_facts: usize,
+    /// How long an edge may take to say hello.
+    pub hello_ms: u64,
+    /// How long a newly posted fact may wait before an acknowledgement says so.
+    pub posted_ms: u64,
+}
+
+impl Default for HqSettings {
+    fn default() -> Self {
+        Self {
+            queue_facts: 16_384,
+            store_facts: SEGMENT_FACTS_MAX,
+            hello_ms: 20_000,
+            posted_ms: 200,
+        }
+    }
+}
+
+/// What HQ brings to a connection.
+#[derive(Clone, Debug)]
+pub struct HqStart {
+    /// What a hello is answered with, where the certificate does not allow to sync.
+    pub refusal: Option<Refusal>,
+    /// Versions of the protocol it speaks.
+    pub versions: Versions,
+    /// Program and version.
+    pub program: String,
+}
+
+/// A log as HQ's store has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenedLog {
+    /// The life of the store.
+    pub history: HistoryId,
+    /// How far the log is durable.
+    pub cursor: Position,
+    /// The last fact under the seals that the store has.
+    pub sealed: Seq,
+    /// The head at the place where the edge's log ends, where that is before the cursor and the
+    /// store can tell.
+    pub head_at_edge: Option<crate::ids::Head>,
+}
+
+/// What happens at HQ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HqEvent {
+    /// Reply to [`HqRequest::Open`].
+    Opened(OpenedLog),
+    /// Reply to [`HqRequest::Store`]: durable up to there.
+    Stored(Position),
+    /// Reply to [`HqRequest::StoreSeal`].
+    SealStored,
+    /// Reply to any request: the store does not take it, and the edge is told why.
+    Refused(Refusal),
+    /// Reply to [`HqRequest::ReadAcknowledgement`].
+    AcknowledgementRead(SignedAcknowledgement),
+    /// The books, or a second machine, have more of the log.
+    LevelsChanged,
+    /// There may be keyed state that the site does not have.
+    StateChanged,
+    /// Reply to [`HqRequest::ReadState`]; `None` where the site has everything.
+    StateRead(Option<SignedStateBatch>),
+}
+
+/// What the session wants of the store. At most one of each is open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HqRequest {
+    /// How far do we have the log that this edge brings?
+    Open(Box<Hello>),
+    /// Make these facts durable. They follow what is stored, directly.
+    Store(Run),
+    /// Check and keep a seal over facts that are stored.
+    StoreSeal(SignedSeal),
+    /// Sign how far the log is received, safe and posted.
+    ReadAcknowledgement,
+    /// Keyed state after this cursor.
+    ReadState(StateCursor),
+}
+
+/// Why a session ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HqEnd {
+    /// The edge said good-bye.
+    #[error("the edge left: {0}")]
+    EdgeLeft(Code),
+    /// HQ refused.
+    #[error("refused: {}", .0.text)]
+    Refused(Refusal),
+}
+
+/// One connection's session at HQ.
+#[derive(Debug)]
+pub struct HqSession {
+    start: HqStart,
+    settings: HqSettings,
+    phase: Phase,
+    since: Moment,
+    farewell: Option<Frame>,
+    welcome: Option<OpenedLog>,
+    pong: Option<u64>,
+    facts: Intake,
+    seals: SealIntake,
+    acknowledging: Acknowledging,
+    state: Feed,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// No hello yet.
+    Fresh,
+    /// The store is asked about the log.
+    Opening {
+        hello: Box<Hello>,
+        asked: bool,
+    },
+    Open {
+        log: LogId,
+    },
+    Ended(HqEnd),
+}
+
+/// Facts on their way to the store.
+#[derive(Debug)]
+struct Intake {
+    /// The last fact that came in order, stored or waiting.
+    arrived: Seq,
+    stored: Seq,
+    waiting: VecDeque<Run>,
+    waiting_facts: usize,
+    storing: bool,
+}
+
+#[derive(Debug, Default)]
+struct SealIntake {
+    waiting: VecDeque<SignedSeal>,
+    storing: bool,
+}
+
+/// Acknowledgements on their way to the edge.
+#[derive(Debug, Default)]
+struct Acknowledging {
+    due: bool,
+    /// When the levels that do not hurry are told.
+    due_at: Option<Moment>,
+    reading: bool,
+    ready: Option<SignedAcknowledgement>,
+}
+
+/// Keyed state on its way to the edge.
+#[derive(Debug)]
+struct Feed {
+    cursor: StateCursor,
+    /// There may be more than was read.
+    dirty: bool,
+    reading: bool,
+    ready: Option<SignedStateBatch>,
+    /// Sent and not confirmed.
+    in_flight: Option<StateCursor>,
+}
+
+/// The most seals that wait for the store before no more frames are read.
+const SEALS_WAITING_MAX: usize = 64;
+
+impl HqSession {
+    /// A session on a fresh connection; the edge speaks first.
+    pub fn new(start: HqStart, settings: HqSettings, now: Moment) -> Self {
+        Self {
+            start,
+            settings,
+            phase: Phase::Fresh,
+            since: now,
+            farewell: None,
+            welcome: None,
+            pong: None,
+            facts: Intake::default(),
+            seals: SealIntake::default(),
+            acknowledging: Acknowledging::default(),
+            state: Feed::new(StateCursor::START),
+        }
+    }
+
+    /// Why the session ended, once it has. A last frame may still be polled.
+    pub const fn end(&self) -> Option<&HqEnd> {
+        match &self.phase {
+            Phase::Ended(end) => Some(end),
+            _ => None,
+        }
+    }
+
+    /// Whether the driver should go on reading frames.
+    pub fn wants_frames(&self) -> bool {
+        let opening = matches!(self.phase, Phase::Opening { .. });
+        !opening
+            && self.facts.waiting_facts < self.settings.queue_facts
+            && self.seals.waiting.len() < SEALS_WAITING_MAX
+    }
+
+    /// Takes a frame from the edge.
+    pub fn handle_frame(&mut self, frame: Frame) {
+        match (&self.phase, frame) {
+            (Phase::Ended(_), _) | (_, Frame::Pong(..)) => {}
+            (_, Frame::Bye(code)) => self.phase = Phase::Ended(HqEnd::EdgeLeft(code)),
+            (_, Frame::Ping(nonce)) => self.pong = Some(nonce),
+            (Phase::Fresh, Frame::Hello(hello)) => self.handle_hello(hello),
+            (Phase::Open { .. }, Frame::Facts(facts)) => self.handle_facts(&facts),
+            (Phase::Open { log }, Frame::Seal(seal)) => {
+                let log = *log;
+                self.handle_seal(seal, log);
+            }
+            (Phase::Open { .. }, Frame::StateTaken(cursor)) => self.handle_taken(cursor),
+            (_, frame) => {
+                let text = format!("a {} frame came where none may be", frame.name());
+                self.refuse(Refusal::new(Code::PROTOCOL, text));
+            }
+        }
+    }
+
+    /// Takes what was no frame.
+    pub fn handle_broken(&mut self, error: &FrameError) {
+        self.refuse(match error {
+            FrameError::OtherVersion(versions) => self.wrong_version(*versions),
+            error => Refusal::new(Code::PROTOCOL, format!("HQ can't read a frame: {error}")),
+        });
+    }
+
+    /// Takes what happened at HQ.
+    pub fn handle_event(&mut self, event: HqEvent, now: Moment) {
+        match event {
+            _ if self.end().is_some() => {}
+            HqEvent::Opened(opened) => self.handle_opened(opened),
+            HqEvent::Stored(position) => {
+                self.facts.handle_stored(position);
+                self.acknowledging.due = true;
+            }
+            HqEvent::SealStored => self.seals.storing = false,
+            HqEvent::Refused(refusal) => self.refuse(refusal),
+            HqEvent::AcknowledgementRead(signed) => {
+                self.acknowledging.reading = false;
+                self.acknowledging.ready = Some(signed);
+            }
+            HqEvent::LevelsChanged => {
+                let due_at = now.after_ms(self.settings.posted_ms);
+                self.acknowledging.due_at.get_or_insert(due_at);
+            }
+            HqEvent::StateChanged => self.state.dirty = true,
+            HqEvent::StateRead(batch) => self.state.handle_read(batch),
+        }
+    }
+
+    /// Takes note that time has passed.
+    pub fn handle_timeout(&mut self, now: Moment) {
+        if matches!(self.phase, Phase::Fresh) && now.ms_since(self.since) >= self.settings.hello_ms
+        {
+            self.refuse(Refusal::new(Code::STALLED, "no hello came in time"));
+        }
+        if self.acknowledging.due_at.is_some_and(|due_at| due_at <= now) {
+            self.acknowledging.due = true;
+        }
+    }
+
+    /// When `handle_timeout` should be called next.
+    pub fn timeout(&self) -> Option<Moment> {
+        match self.phase {
+            Phase::Fresh => Some(self.since.after_ms(self.settings.hello_ms)),
+            Phase::Open { .. } if !self.acknowledging.due => self.acknowledging.due_at,
+            _ => None,
+        }
+    }
+
+    /// The frame that should leave now, most urgent first.
+    pub fn poll_frame(&mut self, now: Now) -> Option<Frame> {
+        if let Some(farewell) = self.farewell.take() {
+            return Some(farewell);
+        }
+        if !matches!(self.phase, Phase::Open { .. }) {
+            return None;
+        }
+        if let Some(opened) = self.welcome.take() {
+            return Some(self.welcome_frame(opened, now.wall));
+        }
+        if let Some(signed) = self.acknowledging.ready.take() {
+            return Some(Frame::Acknowledgement(signed));
+        }
+        if let Some(nonce) = self.pong.take() {
+            return Some(Frame::Pong(nonce, now.wall));
+        }
+        self.state.take_ready().map(Frame::State)
+    }
+
+    /// Whether `poll_frame` would give one.
+    pub const fn has_frame(&self) -> bool {
+        self.farewell.is_some()
+            || matches!(self.phase, Phase::Open { .. })
+                && (self.welcome.is_some()
+                    || self.acknowledging.ready.is_some()
+                    || self.pong.is_some()
+                    || self.state.ready.is_some())
+    }
+
+    /// What the store should do next.
+    pub fn poll_request(&mut self) -> Option<HqRequest> {
+        match &mut self.phase {
+            Phase::Opening { hello, asked } if !*asked => {
+                *asked = true;
+                Some(HqRequest::Open(hello.clone()))
+            }
+            Phase::Open { .. } => self
+                .acknowledging
+                .request()
+                .or_else(|| self.facts.request(self.settings.store_facts))
+                .or_else(|| self.seals.request(self.facts.stored))
+                .or_else(|| self.state.request()),
+            // What came before the end was sent in good faith and is stored all the same.
+            Phase::Ended(HqEnd::EdgeLeft(_)) => self.facts.request(self.settings.store_facts),
+            _ => None,
+        }
+    }
+
+    fn handle_hello(&mut self, hello: Hello) {
+        if let Some(refusal) = self.start.refusal.clone() {
+            return self.refuse(refusal);
+        }
+        if self.start.versions.common(hello.versions).is_none() {
+            let refusal = self.wrong_version(hello.versions);
+            return self.refuse(refusal);
+        }
+        self.state = Feed::new(hello.state);
+        self.phase = Phase::Opening { hello: Box::new(hello), asked: false };
+    }
+
+    fn wrong_version(&self, theirs: Versions) -> Refusal {
+        let ours = self.start.versions;
+        let older = if theirs.highest < ours.lowest { "edge-node" } else { "hq-server" };
+        let text = format!(
+            "HQ speaks protocol version {ours}, this node speaks {theirs}: update {older}; nothing is lost meanwhile"
+        );
+        Refusal { versions: ours, ..Refusal::new(Code::WRONG_VERSION, text) }
+    }
+
+    fn handle_opened(&mut self, opened: OpenedLog) {
+        let Phase::Opening { hello, .. } = &self.phase else { return };
+        if let Some(refusal) = continuity(hello.position, &opened) {
+            return self.refuse(refusal);
+        }
+        self.facts.open(opened.cursor.last);
+        self.phase = Phase::Open { log: hello.log };
+        self.welcome = Some(opened);
+        // The edge may not know the levels that were reached while it was away.
+        self.acknowledging.due = opened.cursor.last > Seq::ZERO;
+        self.state.dirty = true;
+    }
+
+    fn welcome_frame(&self, opened: OpenedLog, time: Timestamp) -> Frame {
+        Frame::Welcome(Welcome {
+            version: self.start.versions.highest.min(VERSIONS.highest),
+            history: opened.history,
+            cursor: opened.cursor,
+            sealed: opened.sealed,
+            time,
+            program: self.start.program.clone(),
+        })
+    }
+
+    fn handle_facts(&mut self, frame: &FactsFrame) {
+        let run = match frame.unpack() {
+            Ok(run) => run,
+            Err(error) => {
+                let text = format!("HQ can't read the facts from {} on: {error}", frame.first);
+                return self.refuse(Refusal::new(Code::BAD_FACTS, text));
+            }
+        };
+        if run.first > self.facts.arrived.next() {
+            let text = format!("facts {} to {} are missing", self.facts.arrived.next(), run.first);
+            return self.refuse(Refusal::new(Code::PROTOCOL, text));
+        }
+        // Facts that came before are not stored again; saying so again helps an edge that
+        // missed it.
+        match run.after(self.facts.arrived) {
+            Some(run) => self.facts.queue(run),
+            None => self.acknowledging.due = true,
+        }
+    }
+
+    fn handle_seal(&mut self, signed: SignedSeal, log: LogId) {
+        if signed.seal.log != log || signed.seal.last > self.facts.arrived {
+            let text = "a seal covers another log or facts that were not sent";
+            return self.refuse(Refusal::new(Code::PROTOCOL, text));
+        }
+        self.seals.waiting.push_back(signed);
+    }
+
+    fn handle_taken(&mut self, cursor: StateCursor) {
+        if self.state.in_flight.take() == Some(cursor) {
+            self.state.cursor = cursor;
+        } else {
+            let text = "state was confirmed that was not sent";
+            self.refuse(Refusal::new(Code::PROTOCOL, text));
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        if self.end().is_none() {
+            self.farewell = Some(Frame::Refuse(refusal.clone()));
+            self.phase = Phase::Ended(HqEnd::Refused(refusal));
+        }
+    }
+}
+
+/// Whether the edge's log goes on from what HQ has; otherwise why not.
+///
+/// Where the edge has more than HQ, the chain itself tells: the first run's head fits or not.
+fn continuity(edge: Position, opened: &OpenedLog) -> Option<Refusal> {
+    let hq = opened.cursor;
+    let hq_head = if hq.last == edge.last { Some(hq.head) } else { opened.head_at_edge };
+    if edge.last > hq.last || (edge.last == hq.last && edge.head == hq.head) {
+        return None;
+    }
+    if hq_head.is_some_and(|head| head != edge.head) {
+        return Some(fork(edge.last));
+    }
+    let text = format!(
+        "HQ holds this node's facts up to {}, but the node ends at {}: it was restored from an older copy. Give it a new code (hq-server site code) and enrol it again, so that it starts a new log; what HQ has stays",
+        hq.last, edge.last
+    );
+    Some(Refusal::new(Code::RESTORED, text))
+}
+
+/// Two heads at one place.
+pub fn fork(at: Seq) -> Refusal {
+    let text = format!(
+        "HQ holds another log under this node's name from fact {at} or earlier: the node was copied, or restored and used on. Stop it, give it a new code (hq-server site code) and enrol it again; nothing that HQ has is lost"
+    );
+    Refusal::new(Code::FORK, text)
+}
+
+impl Default for Intake {
+    fn default() -> Self {
+        Self {
+            arrived: Seq::ZERO,
+            stored: Seq::ZERO,
+            waiting: VecDeque::new(),
+            waiting_facts: 0,
+            storing: false,
+        }
+    }
+}
+
+impl Intake {
+    fn open(&mut self, cursor: Seq) {
+        (self.arrived, self.stored) = (cursor, cursor);
+    }
+
+    fn queue(&mut self, run: Run) {
+        self.arrived = run.last;
+        self.waiting_facts += run.facts.len();
+        self.waiting.push_back(run);
+    }
+
+    fn next_run(&mut self) -> Option<Run> {
+        loop {
+            let run = self.waiting.pop_front()?;
+            self.waiting_facts -= run.facts.len();
+            if let Some(run) = run.after(self.stored) {
+                return Some(run);
+            }
+        }
+    }
+
+    /// What waits goes to the store together: one commit for many small runs.
+    fn request(&mut self, store_facts: usize) -> Option<HqRequest> {
+        if self.storing {
+            return None;
+        }
+        let mut run = self.next_run()?;
+        while let Some(next) = self.waiting.front() {
+            if run.facts.len() + next.facts.len() > store_facts {
+                break;
+            }
+            let next = self.waiting.pop_front().expect("there is a front");
+            self.waiting_facts -= next.facts.len();
+            run.extend(next);
+        }
+        self.storing = true;
+        Some(HqRequest::Store(run))
+    }
+
+    /// The store may have more than it was given here: an earlier connection's last run.
+    fn handle_stored(&mut self, position: Position) {
+        assert!(position.last >= self.stored, "the store never loses facts");
+        self.stored = position.last;
+        self.arrived = self.arrived.max(position.last);
+        self.storing = false;
+    }
+}
+
+impl SealIntake {
+    fn request(&mut self, stored: Seq) -> Option<HqRequest> {
+        let next = self.waiting.front()?;
+        if self.storing || next.seal.last > stored {
+            return None;
+        }
+        self.storing = true;
+        self.waiting.pop_front().map(HqRequest::StoreSeal)
+    }
+}
+
+impl Acknowledging {
+    fn request(&mut self) -> Option<HqRequest> {
+        if !self.due || self.reading {
+            return None;
+        }
+        // One reading tells all levels, also those that were not in a hurry.
+        (self.due, self.due_at, self.reading) = (false, None, true);
+        Some(HqRequest::ReadAcknowledgement)
+    }
+}
+
+impl Feed {
+    const fn new(cursor: StateCursor) -> Self {
+        Self { cursor, dirty: false, reading: false, ready: None, in_flight: None }
+    }
+
+    fn request(&mut self) -> Option<HqRequest> {
+        if !self.dirty || self.reading || self.ready.is_some() || self.in_flight.is_some() {
+            return None;
+        }
+        (self.dirty, self.reading) = (false, true);
+        Some(HqRequest::ReadState(self.cursor))
+    }
+
+    fn handle_read(&mut self, batch: Option<SignedStateBatch>) {
+        self.reading = false;
+        // After a batch there may be more.
+        self.dirty |= batch.is_some();
+        self.ready = batch;
+    }
+
+    fn take_ready(&mut self) -> Option<SignedStateBatch> {
+        let signed = self.ready.take()?;
+        self.in_flight = Some(signed.batch.to);
+        Some(signed)
+    }
+}

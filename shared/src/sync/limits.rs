@@ -1,0 +1,25 @@
+//! How large and how many: constants of the protocol, the same on both sides. Invariant: whatever
+//! a correct peer sends fits them, and whatever doesn't fit is refused before it is held.
+
+use crate::segment::SEGMENT_BYTES_MAX;
+
+/// The most packed bytes of a run: the largest group of the largest facts still fits.
+pub const FACTS_BYTES_MAX: usize = SEGMENT_BYTES_MAX + 64 * 1024;
+
+/// What a sender aims at for the packed bytes of a run; only a single group may be larger.
+pub const FACTS_BYTES_AIM: usize = 256 * 1024;
+
+/// The most packed bytes of a batch of state.
+pub const STATE_BYTES_MAX: usize = 256 * 1024;
+
+/// The most facts of a batch of state.
+pub const STATE_FACTS_MAX: usize = 1024;
+
+/// The most bytes of a text that people read.
+pub const TEXT_BYTES_MAX: usize = 1024;
+
+/// The most bytes of one certificate or certificate request.
+pub const CERTIFICATE_BYTES_MAX: usize = 4 * 1024;
+
+/// The most certificates of a chain.
+pub const CHAIN_MAX: usize = 4;

@@ -1,0 +1,30 @@
+#![doc = include_str!("PROTOCOL.md")]
+
+mod acknowledgement;
+pub mod edge;
+mod enrol;
+mod frame;
+pub mod hq;
+pub mod limits;
+mod moment;
+mod payload;
+mod place;
+mod state;
+mod wire;
+
+#[cfg(test)]
+mod pair;
+
+pub use acknowledgement::{Acknowledgement, SignedAcknowledgement};
+pub use enrol::{
+    AuthorityPin, EnrolCode, EnrolRequest, Grant, NAME_BYTES_MAX, NotACode, SECRET_BYTES, Secret,
+};
+pub use frame::{
+    BadFacts, Code, FactsFrame, Frame, Hello, Refusal, VERSION, VERSIONS, Versions, Welcome,
+    body_max, next_frame,
+};
+pub use moment::{Moment, Now};
+pub use payload::PayloadError;
+pub use place::{NotARun, Position, Run, StateCursor};
+pub use state::{SignedStateBatch, StateBatch};
+pub use wire::{FRAME_BYTES_MAX, FrameBuffer, FrameError};

@@ -1,0 +1,670 @@
+//! An edge and HQ in memory: both sessions over a wire of bytes, stores that lose what is not yet
+//! durable, time that a test moves. Every history here is made from a seed.
+
+use std::collections::VecDeque;
+
+use ed25519_dalek::SigningKey;
+
+use super::edge::{
+    EdgeEnd, EdgeEvent, EdgeNotice, EdgeRequest, EdgeSession, EdgeSettings, EdgeStart,
+};
+use super::hq::{HqEnd, HqEvent, HqRequest, HqSession, HqSettings, HqStart, OpenedLog};
+use super::*;
+use crate::fact::{Fact, Kind, field};
+use crate::ids::{ChangeHash, Head, HistoryId, LogId, Seq, SiteNo};
+use crate::segment::chain::Chain;
+use crate::segment::seal::{Seal, SignedSeal, last_sealable};
+use crate::time::Timestamp;
+
+/// Places are small here.
+fn index(place: u64) -> usize {
+    usize::try_from(place).expect("small")
+}
+
+const SITE: SiteNo = SiteNo(7);
+
+/// xorshift64*: enough for choosing what happens next.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % limit
+    }
+}
+
+fn fact(number: u64, group_left: u64) -> Fact {
+    let mut fact = Fact::new(Kind::Receipt);
+    field::CAPTURE_COUNTER.put(&mut fact, Some(number)).expect("a legal field");
+    field::GROUP_LEFT
+        .put(&mut fact, (group_left > 0).then_some(group_left))
+        .expect("a legal field");
+    fact
+}
+
+/// A log with the head after every fact.
+#[derive(Clone)]
+struct Log {
+    id: LogId,
+    facts: Vec<Fact>,
+    heads: Vec<Head>,
+    sealed: Seq,
+    seals: Vec<SignedSeal>,
+}
+
+impl Log {
+    fn new(id: LogId) -> Self {
+        Self {
+            id,
+            facts: Vec::new(),
+            heads: vec![Head(id.0)],
+            sealed: Seq::ZERO,
+            seals: Vec::new(),
+        }
+    }
+
+    fn last(&self) -> Seq {
+        Seq(self.facts.len() as u64)
+    }
+
+    fn position(&self) -> Position {
+        Position { last: self.last(), head: self.heads[self.facts.len()] }
+    }
+
+    fn extend(&mut self, facts: &[Fact]) {
+        let mut chain = Chain::start(self.id);
+        chain.extend(&self.facts);
+        for fact in facts {
+            chain.extend(std::slice::from_ref(fact));
+            self.facts.push(fact.clone());
+            self.heads.push(chain.head());
+        }
+    }
+
+    fn record(&mut self, lines: u64) {
+        let next = self.last().0 + 1;
+        let group: Vec<_> = (0..lines).map(|line| fact(next + line, lines - 1 - line)).collect();
+        self.extend(&group);
+    }
+
+    fn run_from(&self, first: Seq, facts_max: usize) -> Option<Run> {
+        let rest = self.facts.get(index(first.0) - 1..)?;
+        let ends = |fact: &Fact| field::GROUP_LEFT.of(fact).is_none();
+        let mut end = 0;
+        for (index, _) in rest.iter().enumerate().filter(|(_, fact)| ends(fact)) {
+            if end > 0 && index + 1 > facts_max {
+                break;
+            }
+            end = index + 1;
+        }
+        let head = self.heads[index(first.0) - 1 + end];
+        (end > 0).then(|| Run::new(first, rest[..end].to_vec(), head).expect("a run"))
+    }
+
+    fn seal(&mut self, key: &SigningKey) {
+        while self.sealed < self.last() {
+            let first = self.sealed.next();
+            let last = last_sealable(first, self.last());
+            let head = self.heads[index(last.0)];
+            let seal = Seal { log: self.id, first, last, head, document_head: ChangeHash([0; 32]) };
+            self.seals.push(seal.sign(key));
+            self.sealed = last;
+        }
+    }
+}
+
+struct Edge {
+    log: Log,
+    key: SigningKey,
+    witness: Option<SignedAcknowledgement>,
+    state: StateCursor,
+    applied: Vec<Fact>,
+}
+
+struct Hq {
+    log: Log,
+    key: SigningKey,
+    history: HistoryId,
+    posted: Seq,
+    handle: u64,
+    state: Vec<Fact>,
+}
+
+impl Hq {
+    fn acknowledgement(&self) -> SignedAcknowledgement {
+        let received = self.log.position();
+        let (safe, posted, at) = (Seq::ZERO, self.posted, Timestamp(5));
+        Acknowledgement { history: self.history, log: self.log.id, received, safe, posted, at }
+            .sign(&self.key)
+    }
+
+    fn state_since(&self, cursor: StateCursor) -> Option<SignedStateBatch> {
+        let known = if cursor.handle == self.handle { cursor.at } else { 0 };
+        let end = self.state.len() as u64;
+        if known == end {
+            return None;
+        }
+        let to = (known + 3).min(end);
+        let facts = &self.state[index(known)..index(to)];
+        let at = |at| StateCursor { handle: self.handle, at };
+        Some(StateBatch::new(SITE, at(known), at(to), end, facts).sign(&self.key))
+    }
+}
+
+/// A connection: both sessions and the bytes under way.
+struct Link {
+    edge: EdgeSession,
+    hq: HqSession,
+    up: VecDeque<Vec<u8>>,
+    down: VecDeque<Vec<u8>>,
+    up_buffer: FrameBuffer,
+    down_buffer: FrameBuffer,
+    /// Requests that the stores have not done yet: lost with the connection.
+    edge_requests: VecDeque<EdgeRequest>,
+    hq_requests: VecDeque<HqRequest>,
+    notices: Vec<EdgeNotice>,
+}
+
+struct Pair {
+    edge: Edge,
+    hq: Hq,
+    link: Option<Link>,
+    settings: EdgeSettings,
+    versions: Versions,
+    now: Moment,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let id = LogId([3; 32]);
+        let key = |byte| SigningKey::from_bytes(&[byte; 32]);
+        Self {
+            edge: Edge {
+                log: Log::new(id),
+                key: key(1),
+                witness: None,
+                state: StateCursor::START,
+                applied: Vec::new(),
+            },
+            hq: Hq {
+                log: Log::new(id),
+                key: key(2),
+                history: HistoryId([1; 32]),
+                posted: Seq::ZERO,
+                handle: 9,
+                state: Vec::new(),
+            },
+            link: None,
+            settings: EdgeSettings::default(),
+            versions: VERSIONS,
+            now: Moment(1_000),
+        }
+    }
+
+    fn connect(&mut self) {
+        let start = EdgeStart {
+            site: SITE,
+            log: self.edge.log.id,
+            position: self.edge.log.position(),
+            sealed: self.edge.log.sealed,
+            state: self.edge.state,
+            witness: self.edge.witness,
+            hq_key: self.hq.key.verifying_key(),
+            versions: self.versions,
+            program: "edge-node test".to_owned(),
+        };
+        let hq_start =
+            HqStart { refusal: None, versions: VERSIONS, program: "hq-server test".to_owned() };
+        self.link = Some(Link {
+            edge: EdgeSession::new(start, self.settings, self.now),
+            hq: HqSession::new(hq_start, HqSettings::default(), self.now),
+            up: VecDeque::new(),
+            down: VecDeque::new(),
+            up_buffer: FrameBuffer::new(),
+            down_buffer: FrameBuffer::new(),
+            edge_requests: VecDeque::new(),
+            hq_requests: VecDeque::new(),
+            notices: Vec::new(),
+        });
+    }
+
+    fn link(&mut self) -> &mut Link {
+        self.link.as_mut().expect("there is a connection")
+    }
+
+    fn record(&mut self, lines: u64) {
+        self.edge.log.record(lines);
+        let (last, now) = (self.edge.log.last(), self.now);
+        if let Some(link) = &mut self.link {
+            link.edge.handle_event(EdgeEvent::Recorded(last), now);
+        }
+    }
+
+    fn seal(&mut self) {
+        self.edge.log.seal(&self.edge.key.clone());
+        let (sealed, now) = (self.edge.log.sealed, self.now);
+        if let Some(link) = &mut self.link {
+            link.edge.handle_event(EdgeEvent::Sealed(sealed), now);
+        }
+    }
+
+    fn post(&mut self) {
+        self.hq.posted = self.hq.log.last();
+        let now = self.now;
+        if let Some(link) = &mut self.link {
+            link.hq.handle_event(HqEvent::LevelsChanged, now);
+        }
+    }
+
+    fn change_state(&mut self, number: u64) {
+        self.hq.state.push(fact(number, 0));
+        let now = self.now;
+        if let Some(link) = &mut self.link {
+            link.hq.handle_event(HqEvent::StateChanged, now);
+        }
+    }
+
+    /// One thing happens, if there is any: a frame leaves, arrives, or a store does its work.
+    fn step(&mut self, dice: &mut Dice) -> bool {
+        let first = dice.below(6);
+        (0..6).any(|offset| match (first + offset) % 6 {
+            0 => self.edge_sends(),
+            1 => self.hq_sends(),
+            2 => self.hq_receives(dice),
+            3 => self.edge_receives(dice),
+            4 => self.edge_store_works(),
+            _ => self.hq_store_works(),
+        })
+    }
+
+    fn settle(&mut self, dice: &mut Dice) {
+        while self.step(dice) {}
+    }
+
+    fn wall(&self) -> Now {
+        Now { moment: self.now, wall: Timestamp(1_795_519_885_123) }
+    }
+
+    fn edge_sends(&mut self) -> bool {
+        let now = self.wall();
+        let link = self.link();
+        let announced = link.edge.has_frame();
+        let frame = link.edge.poll_frame(now);
+        assert_eq!(announced, frame.is_some());
+        frame.map(|frame| link.up.push_back(frame.encode())).is_some()
+    }
+
+    fn hq_sends(&mut self) -> bool {
+        let now = self.wall();
+        let link = self.link();
+        let announced = link.hq.has_frame();
+        let frame = link.hq.poll_frame(now);
+        assert_eq!(announced, frame.is_some());
+        frame.map(|frame| link.down.push_back(frame.encode())).is_some()
+    }
+
+    fn hq_receives(&mut self, dice: &mut Dice) -> bool {
+        let link = self.link();
+        if link.hq.end().is_some() || !link.hq.wants_frames() {
+            return false;
+        }
+        match next_frame(&mut link.up_buffer) {
+            Ok(Some(frame)) => link.hq.handle_frame(frame),
+            Err(error) => link.hq.handle_broken(&error),
+            Ok(None) => return deliver(&mut link.up, &mut link.up_buffer, dice),
+        }
+        true
+    }
+
+    fn edge_receives(&mut self, dice: &mut Dice) -> bool {
+        let now = self.now;
+        let link = self.link();
+        if link.edge.end().is_some() {
+            return false;
+        }
+        match next_frame(&mut link.down_buffer) {
+            Ok(Some(frame)) => link.edge.handle_frame(frame, now),
+            Err(error) => link.edge.handle_broken(&error),
+            Ok(None) => return deliver(&mut link.down, &mut link.down_buffer, dice),
+        }
+        link.notices.extend(std::iter::from_fn(|| link.edge.poll_notice()));
+        true
+    }
+
+    fn edge_store_works(&mut self) -> bool {
+        let now = self.now;
+        let link = self.link.as_mut().expect("there is a connection");
+        link.edge_requests.extend(std::iter::from_fn(|| link.edge.poll_request()));
+        let Some(request) = link.edge_requests.pop_front() else { return false };
+        let event = match request {
+            EdgeRequest::ReadRun { first, facts_max } => {
+                EdgeEvent::RunRead(self.edge.log.run_from(first, facts_max))
+            }
+            EdgeRequest::ReadSeals { first, seals_max } => {
+                let from = self.edge.log.seals.iter().filter(|signed| signed.seal.first >= first);
+                EdgeEvent::SealsRead(from.take(seals_max).copied().collect())
+            }
+            EdgeRequest::NoteAcknowledgement(signed) => {
+                self.edge.witness = Some(signed);
+                EdgeEvent::AcknowledgementNoted
+            }
+            EdgeRequest::ApplyState(signed) => {
+                if signed.batch.from.at == 0 {
+                    self.edge.applied.clear();
+                }
+                self.edge.applied.extend(signed.batch.facts().expect("facts"));
+                self.edge.state = signed.batch.to;
+                EdgeEvent::StateApplied
+            }
+        };
+        link.edge.handle_event(event, now);
+        true
+    }
+
+    fn hq_store_works(&mut self) -> bool {
+        let now = self.now;
+        let link = self.link.as_mut().expect("there is a connection");
+        link.hq_requests.extend(std::iter::from_fn(|| link.hq.poll_request()));
+        let Some(request) = link.hq_requests.pop_front() else { return false };
+        let event = match request {
+            HqRequest::Open(hello) => HqEvent::Opened(OpenedLog {
+                history: self.hq.history,
+                cursor: self.hq.log.position(),
+                sealed: self.hq.log.sealed,
+                head_at_edge: self.hq.log.heads.get(index(hello.position.last.0)).copied(),
+            }),
+            HqRequest::Store(run) => {
+                assert_eq!(run.first, self.hq.log.last().next(), "facts come in order, once");
+                let mut after = self.hq.log.clone();
+                after.extend(&run.facts);
+                if after.position().head == run.head {
+                    self.hq.log = after;
+                    HqEvent::Stored(self.hq.log.position())
+                } else {
+                    HqEvent::Refused(hq::fork(run.last))
+                }
+            }
+            HqRequest::StoreSeal(signed) => {
+                assert!(signed.verify(&self.edge.key.verifying_key()).is_ok());
+                assert!(signed.seal.last <= self.hq.log.last(), "seals cover stored facts");
+                self.hq.log.seals.push(signed);
+                self.hq.log.sealed = signed.seal.last;
+                HqEvent::SealStored
+            }
+            HqRequest::ReadAcknowledgement => {
+                HqEvent::AcknowledgementRead(self.hq.acknowledgement())
+            }
+            HqRequest::ReadState(cursor) => HqEvent::StateRead(self.hq.state_since(cursor)),
+        };
+        link.hq.handle_event(event, now);
+        true
+    }
+
+    fn assert_equal(&self) {
+        assert_eq!(self.hq.log.position(), self.edge.log.position());
+        assert_eq!(self.hq.log.facts, self.edge.log.facts);
+        assert_eq!(self.hq.log.sealed, self.edge.log.sealed);
+        assert_eq!(self.edge.applied, self.hq.state);
+        let witness = self.edge.witness.map(|signed| signed.acknowledgement.received);
+        assert_eq!(witness, Some(self.edge.log.position()).filter(|at| at.last > Seq::ZERO));
+    }
+
+    fn edge_end(&self) -> Option<&EdgeEnd> {
+        self.link.as_ref().and_then(|link| link.edge.end())
+    }
+
+    fn hq_end(&self) -> Option<&HqEnd> {
+        self.link.as_ref().and_then(|link| link.hq.end())
+    }
+}
+
+/// Part of what is under way arrives, cut anywhere.
+fn deliver(wire: &mut VecDeque<Vec<u8>>, buffer: &mut FrameBuffer, dice: &mut Dice) -> bool {
+    let Some(mut bytes) = wire.pop_front() else { return false };
+    let cut = index(dice.below(bytes.len() as u64)) + 1;
+    let rest = bytes.split_off(cut);
+    if !rest.is_empty() {
+        wire.push_front(rest);
+    }
+    buffer.push(&bytes);
+    true
+}
+
+#[test]
+fn everything_arrives_whatever_is_cut() {
+    for seed in 1..=60 {
+        let mut dice = Dice(seed);
+        let mut pair = Pair::new();
+        for number in 0..20 {
+            if dice.below(2) == 0 {
+                // Bytes under way and work the stores had not done are lost.
+                pair.connect();
+            }
+            (0..dice.below(30)).for_each(|_| pair.record(dice.below(4) + 1));
+            match dice.below(4) {
+                0 => pair.seal(),
+                1 => pair.change_state(number),
+                2 => pair.post(),
+                _ => {}
+            }
+            if pair.link.is_some() {
+                let steps = dice.below(200);
+                (0..steps).take_while(|_| pair.step(&mut dice)).for_each(drop);
+            }
+        }
+        pair.connect();
+        pair.seal();
+        pair.settle(&mut dice);
+        pair.assert_equal();
+        assert!(pair.link().edge.is_complete(), "seed {seed}");
+        assert_eq!((pair.edge_end(), pair.hq_end()), (None, None), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_window_limits_what_is_not_acknowledged() {
+    let mut pair = Pair::new();
+    pair.settings.window_facts = 1_000;
+    pair.edge.log.extend(&(0..5_000).map(|number| fact(number, 0)).collect::<Vec<_>>());
+    pair.connect();
+    let mut dice = Dice(1);
+    while !pair.link().edge.is_open() {
+        pair.step(&mut dice);
+    }
+    // HQ says nothing any more.
+    while pair.edge_store_works() || pair.edge_sends() {}
+    let link = pair.link();
+    let mut sent = 0;
+    let mut frames = FrameBuffer::new();
+    link.up.iter().for_each(|bytes| frames.push(bytes));
+    while let Some(frame) = next_frame(&mut frames).expect("good frames") {
+        let Frame::Facts(facts) = frame else { panic!("only facts") };
+        sent += facts.count;
+    }
+    assert!((700..=1_000).contains(&sent), "{sent}");
+    pair.settle(&mut dice);
+    pair.seal();
+    pair.settle(&mut dice);
+    pair.assert_equal();
+}
+
+#[test]
+fn posted_comes_back_after_a_moment() {
+    let mut dice = Dice(5);
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.record(3);
+    pair.settle(&mut dice);
+    pair.post();
+    pair.settle(&mut dice);
+    let posted = |pair: &Pair| pair.edge.witness.expect("acknowledged").acknowledgement.posted;
+    assert_eq!(posted(&pair), Seq::ZERO);
+    pair.now = pair.link().hq.timeout().expect("an acknowledgement is due");
+    let now = pair.now;
+    pair.link().hq.handle_timeout(now);
+    pair.settle(&mut dice);
+    assert_eq!(posted(&pair), Seq(3));
+}
+
+#[test]
+fn other_versions_are_refused_in_words() {
+    for (lowest, highest) in [(2, 3), (7, 7)] {
+        let mut pair = Pair::new();
+        pair.versions = Versions { lowest, highest };
+        pair.connect();
+        pair.settle(&mut Dice(1));
+        let Some(EdgeEnd::Refused(refusal)) = pair.edge_end() else { panic!("refused") };
+        assert_eq!((refusal.code, refusal.versions), (Code::WRONG_VERSION, VERSIONS));
+        assert!(refusal.text.contains("update hq-server"), "{}", refusal.text);
+    }
+    let mut pair = Pair::new();
+    pair.versions = Versions { lowest: 1, highest: 9 };
+    pair.connect();
+    pair.settle(&mut Dice(1));
+    assert!(pair.link().edge.is_open(), "a newer program speaks the older version too");
+}
+
+#[test]
+fn a_forked_log_is_refused() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.record(3);
+    pair.settle(&mut Dice(1));
+    // A copy of the node goes on from fact 2 with another fact 3.
+    let mut copy = Log::new(pair.edge.log.id);
+    copy.extend(&[pair.edge.log.facts[0].clone(), pair.edge.log.facts[1].clone(), fact(77, 0)]);
+    for longer in [false, true] {
+        let mut copy = copy.clone();
+        if longer {
+            copy.record(1);
+        }
+        pair.edge.log = copy;
+        pair.connect();
+        pair.settle(&mut Dice(1));
+        let Some(EdgeEnd::Refused(refusal)) = pair.edge_end() else { panic!("refused") };
+        assert_eq!(refusal.code, Code::FORK, "{}", refusal.text);
+        assert_eq!(pair.hq.log.last(), Seq(3));
+    }
+}
+
+#[test]
+fn a_restored_log_is_refused() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.record(1);
+    pair.record(1);
+    pair.settle(&mut Dice(1));
+    let mut older = Log::new(pair.edge.log.id);
+    older.extend(&[pair.edge.log.facts[0].clone()]);
+    pair.edge.log = older;
+    pair.connect();
+    pair.settle(&mut Dice(1));
+    let Some(EdgeEnd::Refused(refusal)) = pair.edge_end() else { panic!("refused") };
+    assert_eq!(refusal.code, Code::RESTORED, "{}", refusal.text);
+}
+
+#[test]
+fn what_hq_lost_is_sent_again_and_said() {
+    for restored in [false, true] {
+        let mut pair = Pair::new();
+        pair.connect();
+        pair.record(1);
+        pair.record(1);
+        pair.settle(&mut Dice(1));
+        pair.hq.log = Log::new(pair.hq.log.id);
+        if restored {
+            pair.hq.history = HistoryId([2; 32]);
+        }
+        pair.connect();
+        pair.settle(&mut Dice(1));
+        let expected = EdgeNotice::HqLost { restored, acknowledged: Seq(2), has: Seq::ZERO };
+        assert!(pair.link().notices.contains(&expected));
+        pair.assert_equal();
+    }
+}
+
+#[test]
+fn another_selection_starts_from_a_snapshot() {
+    let mut pair = Pair::new();
+    pair.connect();
+    (0..5).for_each(|number| pair.change_state(number));
+    pair.settle(&mut Dice(1));
+    assert_eq!(pair.edge.applied, pair.hq.state);
+    (pair.hq.handle, pair.hq.state) = (10, vec![fact(50, 0), fact(51, 0)]);
+    pair.connect();
+    pair.settle(&mut Dice(1));
+    assert_eq!(pair.edge.applied, pair.hq.state);
+    assert_eq!(pair.edge.state, StateCursor { handle: 10, at: 2 });
+}
+
+#[test]
+fn only_hqs_key_speaks_for_hq() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.record(1);
+    pair.hq.key = SigningKey::from_bytes(&[99; 32]);
+    pair.settle(&mut Dice(1));
+    assert_eq!(pair.edge_end(), Some(&EdgeEnd::BadSignature("an acknowledgement")));
+    assert_eq!(pair.hq_end(), Some(&HqEnd::EdgeLeft(Code::PROTOCOL)));
+}
+
+#[test]
+fn silence_ends_a_session() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.edge_sends();
+    pair.now = pair.link().edge.timeout().expect("a welcome is awaited");
+    let now = pair.now;
+    pair.link().edge.handle_timeout(now);
+    assert_eq!(pair.edge_end(), Some(&EdgeEnd::Stalled));
+
+    pair.connect();
+    pair.settle(&mut Dice(1));
+    assert_eq!(pair.link().edge.timeout(), None, "nothing is awaited");
+    pair.record(1);
+    while pair.edge_store_works() || pair.edge_sends() {}
+    for expected in [None, Some(EdgeEnd::Stalled)] {
+        // First a ping, then the end.
+        pair.now = pair.link().edge.timeout().expect("an acknowledgement is awaited");
+        let now = pair.now;
+        pair.link().edge.handle_timeout(now);
+        pair.edge_sends();
+        assert_eq!(pair.edge_end(), expected.as_ref());
+    }
+}
+
+#[test]
+fn frames_out_of_place_end_a_session() {
+    let frames = [
+        Frame::StateTaken(StateCursor { handle: 1, at: 1 }),
+        Frame::Hello(Hello {
+            versions: VERSIONS,
+            log: LogId([3; 32]),
+            position: Position { last: Seq(0), head: Head([3; 32]) },
+            state: StateCursor::START,
+            witness: None,
+            time: Timestamp(0),
+            program: String::new(),
+        }),
+        Frame::Facts(FactsFrame::pack(
+            &Run::new(Seq(9), vec![fact(1, 0)], Head([0; 32])).expect("a run"),
+        )),
+        Frame::Facts(FactsFrame {
+            first: Seq(1),
+            count: 1,
+            head: Head([0; 32]),
+            packed: vec![9, 9],
+        }),
+    ];
+    for frame in frames {
+        let mut pair = Pair::new();
+        pair.connect();
+        pair.settle(&mut Dice(1));
+        pair.link().up.push_back(frame.encode());
+        pair.settle(&mut Dice(1));
+        assert!(matches!(pair.hq_end(), Some(HqEnd::Refused(_))), "{}", frame.name());
+        assert!(matches!(pair.edge_end(), Some(EdgeEnd::Refused(_))), "{}", frame.name());
+    }
+}
