@@ -1,0 +1,374 @@
+//! One face for two ways to the log: through the running node's API, or by opening the folder.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use shared::ids::Seq;
+
+use super::CliError;
+use crate::api::views::{
+    self, BackupView, BatchInput, BatchView, ItemView, LogPage, Problem, ProblemView, RecordedView,
+    StatusView, StockView, TransferView, VerifiedView,
+};
+use crate::config::Config;
+use crate::data_dir::DataDir;
+use crate::import::Sink;
+use crate::record::{GroupInput, Origin};
+use crate::runtime::Node;
+
+const ITEMS_MAX: usize = 1_000;
+/// How often a request whose answer was lost is sent again, with the same key.
+const TRIES: usize = 3;
+
+/// A way to the log.
+pub(super) enum Access {
+    /// A node runs.
+    Api(Client),
+    /// None runs: this process has the folder.
+    Direct(Box<Node>),
+}
+
+/// Calls the API of the running node.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    agent: ureq::Agent,
+    base: String,
+    token: Option<String>,
+    config: Config,
+}
+
+impl Access {
+    /// Finds the running node, or opens the folder.
+    pub(super) fn open(data: &DataDir) -> Result<Self, CliError> {
+        let config = Config::read(&data.config())?;
+        if let Some(client) = Client::find(data, config)? {
+            return Ok(Self::Api(client));
+        }
+        Ok(Self::Direct(Box::new(Node::open(data)?)))
+    }
+
+    /// Closes what was opened.
+    pub(super) fn close(self) -> Result<(), CliError> {
+        match self {
+            Self::Api(_) => Ok(()),
+            Self::Direct(node) => Ok(node.close_blocking()?),
+        }
+    }
+
+    /// The zone of dates that state none.
+    pub(super) fn zone(&self) -> jiff::tz::TimeZone {
+        match self {
+            Self::Api(client) => client.config.time_zone(),
+            Self::Direct(node) => node.recorder.zone().clone(),
+        }
+    }
+
+    pub(super) fn record(&self, group: &GroupInput) -> Result<RecordedView, CliError> {
+        match self {
+            Self::Api(client) => client.post("/v1/movements", group),
+            Self::Direct(node) => {
+                let groups = std::slice::from_ref(group);
+                let answer = node.recorder.record_many_blocking(groups, Origin::Keeper);
+                let answer = answer.into_iter().next().expect("one answer per group");
+                let recorded =
+                    answer.map_err(|refused| CliError::refused(Problem::of(&refused)))?;
+                Ok(RecordedView::of(&recorded, &node.recorder))
+            }
+        }
+    }
+
+    pub(super) fn import_sink(&self) -> AccessSink<'_> {
+        AccessSink { access: self, zone: self.zone() }
+    }
+
+    pub(super) fn stock(&self, item: Option<&str>) -> Result<Vec<StockView>, CliError> {
+        match self {
+            Self::Api(client) => client.get("/v1/stock", &[("item", item.map(str::to_owned))]),
+            Self::Direct(node) => {
+                Ok(views::stock(&node.recorder, node.journal().stock_blocking()?, item))
+            }
+        }
+    }
+
+    pub(super) fn log(&self, from: Option<u64>, count: usize) -> Result<LogPage, CliError> {
+        match self {
+            Self::Api(client) => {
+                let query = [
+                    ("from", from.map(|from| from.to_string())),
+                    ("count", Some(count.to_string())),
+                ];
+                client.get("/v1/log", &query)
+            }
+            Self::Direct(node) => {
+                let newest = node.journal().position().last.0.next_newest(count);
+                Ok(views::log(&node.recorder, Seq(from.unwrap_or(newest)), count)?)
+            }
+        }
+    }
+
+    pub(super) fn items(&self, search: Option<&str>) -> Result<Vec<ItemView>, CliError> {
+        match self {
+            Self::Api(client) => client.get("/v1/items", &[("search", search.map(str::to_owned))]),
+            Self::Direct(node) => Ok(views::items(&node.recorder, search.unwrap_or(""), ITEMS_MAX)),
+        }
+    }
+
+    pub(super) fn transfers(&self) -> Result<Vec<TransferView>, CliError> {
+        match self {
+            Self::Api(client) => client.get("/v1/transfers", &[]),
+            Self::Direct(node) => Ok(views::transfers(&node.recorder)),
+        }
+    }
+
+    pub(super) fn status(&self) -> Result<StatusView, CliError> {
+        match self {
+            Self::Api(client) => client.get("/v1/status", &[]),
+            Self::Direct(node) => Ok(views::status(&node.recorder, None)?),
+        }
+    }
+
+    pub(super) fn verify(&self) -> Result<VerifiedView, CliError> {
+        match self {
+            Self::Api(client) => client.post("/v1/verify", &()),
+            Self::Direct(node) => {
+                let verified = node.journal().verify();
+                let damaged =
+                    |fault: crate::journal::Fault| CliError::new(5, "damaged", fault.to_string());
+                Ok(verified.map_err(damaged)?.into())
+            }
+        }
+    }
+
+    pub(super) fn backup(&self, to: &Path) -> Result<BackupView, CliError> {
+        match self {
+            Self::Api(client) => {
+                if to.exists() {
+                    return Err(crate::journal::BackupError::Exists(to.to_owned()).into());
+                }
+                let made: BackupView = client.post("/v1/backups", &())?;
+                move_file(Path::new(&made.file), to)?;
+                Ok(BackupView { file: to.display().to_string(), ..made })
+            }
+            Self::Direct(node) => {
+                let made = node.journal().backup_blocking(to)?;
+                Ok(BackupView {
+                    file: to.display().to_string(),
+                    log: made.log.to_string(),
+                    last: made.last.0,
+                    bytes: made.bytes,
+                })
+            }
+        }
+    }
+
+    /// Writes every journal document; the files made.
+    pub(super) fn export(&self, to: &Path) -> Result<Vec<PathBuf>, CliError> {
+        let documents = match self {
+            Self::Api(client) => client.documents(self.verify()?.documents.len())?,
+            Self::Direct(node) => {
+                node.journal().seal_now_blocking()?;
+                let exported = node.journal().export_documents();
+                exported.map_err(|error| CliError::new(5, "damaged", error.to_string()))?
+            }
+        };
+        if documents.is_empty() {
+            return Err(CliError::failed("the log is empty: there is no document to export yet"));
+        }
+        let write = |(chunk, bytes): (u64, Vec<u8>)| {
+            let file = numbered(to, chunk);
+            let mut options = std::fs::OpenOptions::new();
+            let mut out = options.write(true).create_new(true).open(&file).map_err(|error| {
+                CliError::failed(format!("{} can't be made: {error}", file.display()))
+            })?;
+            std::io::Write::write_all(&mut out, &bytes)?;
+            Ok(file)
+        };
+        documents.into_iter().map(write).collect()
+    }
+}
+
+/// The first place of the newest `count` facts.
+trait Newest {
+    fn next_newest(self, count: usize) -> u64;
+}
+
+impl Newest for u64 {
+    fn next_newest(self, count: usize) -> u64 {
+        (self + 1).saturating_sub(count as u64).max(1)
+    }
+}
+
+fn numbered(file: &Path, chunk: u64) -> PathBuf {
+    if chunk == 0 {
+        return file.to_owned();
+    }
+    let ending = file.extension().map(|ending| ending.to_string_lossy().into_owned());
+    let ending = ending.map_or_else(|| chunk.to_string(), |ending| format!("{chunk}.{ending}"));
+    file.with_extension(ending)
+}
+
+fn move_file(from: &Path, to: &Path) -> std::io::Result<()> {
+    if std::fs::rename(from, to).is_ok() {
+        return Ok(());
+    }
+    // Another file system: copy, then remove.
+    std::fs::copy(from, to)?;
+    std::fs::remove_file(from)
+}
+
+impl Client {
+    /// The running node's API, if it answers.
+    fn find(data: &DataDir, config: Config) -> Result<Option<Self>, CliError> {
+        let Some(mut address) = data.read_address() else { return Ok(None) };
+        if address.ip().is_unspecified() {
+            let loopback: std::net::IpAddr = if address.is_ipv4() {
+                std::net::Ipv4Addr::LOCALHOST.into()
+            } else {
+                std::net::Ipv6Addr::LOCALHOST.into()
+            };
+            address.set_ip(loopback);
+        }
+        let token = match &config.api_token_file {
+            None => None,
+            Some(file) => Some(std::fs::read_to_string(file).map_err(|error| {
+                CliError::failed(format!(
+                    "the token file {} can't be read: {error}",
+                    file.display()
+                ))
+            })?),
+        };
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_connect(Some(Duration::from_secs(2)))
+            .build();
+        let client = Self {
+            agent: agent.into(),
+            base: format!("http://{address}"),
+            token: token.map(|token| token.trim().to_owned()),
+            config,
+        };
+        // A file of a process that died, or a port that somebody else has since.
+        let alive = client.agent.get(format!("{}/livez", client.base)).call();
+        Ok(alive.is_ok_and(|answer| answer.status() == 200).then_some(client))
+    }
+
+    fn authorization(&self) -> String {
+        self.token.as_ref().map_or_else(String::new, |token| format!("Bearer {token}"))
+    }
+
+    fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, Option<String>)],
+    ) -> Result<T, CliError> {
+        let mut request = self.agent.get(format!("{}{path}", self.base));
+        for (name, value) in query {
+            if let Some(value) = value {
+                request = request.query(name, value);
+            }
+        }
+        if self.token.is_some() {
+            request = request.header("authorization", self.authorization());
+        }
+        read(request.call().map_err(|error| unreachable_node(&error))?)
+    }
+
+    fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, CliError> {
+        let mut tries = 1;
+        loop {
+            let mut request = self.agent.post(format!("{}{path}", self.base));
+            if self.token.is_some() {
+                request = request.header("authorization", self.authorization());
+            }
+            match request.send_json(body) {
+                Ok(answer) => return read(answer),
+                // The same key makes it harmless to ask again.
+                Err(_) if tries < TRIES => tries += 1,
+                Err(error) => return Err(unreachable_node(&error)),
+            }
+        }
+    }
+
+    fn documents(&self, count: usize) -> Result<Vec<(u64, Vec<u8>)>, CliError> {
+        let mut documents = Vec::new();
+        // The seal that export makes may begin one more chunk than was verified.
+        for chunk in 0..=count as u64 {
+            let mut request = self.agent.get(format!("{}/v1/documents/{chunk}", self.base));
+            if self.token.is_some() {
+                request = request.header("authorization", self.authorization());
+            }
+            let answer = request.call().map_err(|error| unreachable_node(&error))?;
+            if answer.status() == 404 {
+                break;
+            }
+            if answer.status() != 200 {
+                return read::<()>(answer).map(|()| Vec::new());
+            }
+            let mut bytes = Vec::new();
+            answer.into_body().into_reader().read_to_end(&mut bytes)?;
+            documents.push((chunk, bytes));
+        }
+        Ok(documents)
+    }
+}
+
+fn unreachable_node(error: &ureq::Error) -> CliError {
+    CliError::failed(format!(
+        "the running node does not answer ({error}): see its log, or start it again"
+    ))
+}
+
+fn read<T: DeserializeOwned>(answer: ureq::http::Response<ureq::Body>) -> Result<T, CliError> {
+    let status = answer.status();
+    let mut body = answer.into_body();
+    let body = body.with_config().limit(64 << 20);
+    if status.is_success() {
+        return body.read_json().map_err(|error| unreachable_node(&error));
+    }
+    let text = body.read_to_string().unwrap_or_default();
+    Err(match serde_json::from_str::<ProblemView>(&text) {
+        Ok(view) => CliError::refused(view.error),
+        Err(_) => CliError::failed(format!("the running node answers {status}: {text}")),
+    })
+}
+
+/// Where an import's groups go.
+pub(super) struct AccessSink<'a> {
+    access: &'a Access,
+    zone: jiff::tz::TimeZone,
+}
+
+impl Sink for AccessSink<'_> {
+    fn record(&self, groups: Vec<GroupInput>) -> Result<Vec<Result<bool, Problem>>, CliError> {
+        match self.access {
+            Access::Api(client) => {
+                let view: BatchView = client.post("/v1/batches", &BatchInput { groups })?;
+                let outcome = |outcome: views::BatchOutcome| match (outcome.recorded, outcome.error)
+                {
+                    (Some(recorded), _) => Ok(recorded.already_recorded),
+                    (None, Some(problem)) => Err(problem),
+                    (None, None) => Err(Problem {
+                        code: "bug".to_owned(),
+                        message: "the node gave no outcome".to_owned(),
+                        line: None,
+                    }),
+                };
+                Ok(view.outcomes.into_iter().map(outcome).collect())
+            }
+            Access::Direct(node) => {
+                let answers = node.recorder.record_many_blocking(&groups, Origin::Import);
+                let outcome = |answer: Result<crate::journal::Recorded, crate::record::Refused>| {
+                    answer.map(|recorded| recorded.again).map_err(|refused| Problem::of(&refused))
+                };
+                Ok(answers.into_iter().map(outcome).collect())
+            }
+        }
+    }
+
+    fn zone(&self) -> &jiff::tz::TimeZone {
+        &self.zone
+    }
+}

@@ -1,0 +1,273 @@
+//! The commands: parse, do, print. Knows every part by its public face and no store. Talks to the
+//! running node through its API; where none runs, opens the folder itself.
+//!
+//! Exit codes: 0 done; 1 failed; 2 wrong usage; 3 refused, with the reason; 4 not enrolled or in
+//! use; 5 the store is damaged or the disk is full.
+
+mod access;
+mod output;
+mod record;
+mod setup;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::api::views::Problem;
+use crate::config::ConfigError;
+use crate::data_dir::{DataDir, LockError};
+use crate::import;
+use crate::journal::{BackupError, OpenError, StoreError};
+use crate::runtime::StartError;
+use access::Access;
+use output::Output;
+
+/// Records stock movements at a warehouse, alone for weeks if it must, and sends them to HQ.
+#[derive(Debug, Parser)]
+#[command(name = "edge-node", version, max_term_width = 100)]
+struct Cli {
+    /// The node's folder.
+    #[arg(
+        long,
+        global = true,
+        env = "WAREBOOK_DATA",
+        default_value = "edge-data",
+        value_name = "DIR"
+    )]
+    data: PathBuf,
+    /// Print JSON instead of text.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make the folder of a new node: its keys and node.toml.
+    Init(setup::InitArgs),
+    /// Turn a one-time code from HQ into this node's certificate and log.
+    Enrol(setup::EnrolArgs),
+    /// Run the node: serve the local API, keep the link to HQ.
+    Run,
+    /// Record a movement, or a group of them.
+    #[command(subcommand)]
+    Record(Box<record::RecordCommand>),
+    /// Record the rows of a CSV file, as a map says.
+    Import(import::ImportArgs),
+    /// Show what is on hand, by this node's own log.
+    Stock {
+        /// Only this item.
+        item: Option<String>,
+    },
+    /// Show facts of this node's log, the newest where nothing else is said.
+    Log {
+        /// The first place to show.
+        #[arg(long, value_name = "SEQ")]
+        from: Option<u64>,
+        /// How many.
+        #[arg(long, default_value_t = 20)]
+        count: usize,
+    },
+    /// Show items that can be moved or sold here.
+    Items {
+        /// A part of code or name.
+        search: Option<String>,
+    },
+    /// Show goods on their way to this site.
+    Transfers,
+    /// Show how the node stands: what waits for HQ, what is posted.
+    Status,
+    /// Prove the log from its file: chain, signatures, document heads.
+    Verify,
+    /// Copy the log to a file while the node runs. Keys are not in it.
+    Backup {
+        /// The file to make.
+        file: PathBuf,
+    },
+    /// Put a backup back into a folder without a log. The node must then be enrolled again.
+    Restore {
+        /// The backup.
+        file: PathBuf,
+    },
+    /// Journal documents.
+    #[command(subcommand)]
+    Document(DocumentCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum DocumentCommand {
+    /// Write the log as Automerge documents that any Automerge program loads.
+    Export(ExportArgs),
+}
+
+#[derive(Debug, Args)]
+struct ExportArgs {
+    /// The file to make; later chunks of 65,536 facts get their number before the ending.
+    file: PathBuf,
+}
+
+/// What a command fails with: the text for people, the exit code, the word for programs.
+#[derive(Debug)]
+pub struct CliError {
+    code: u8,
+    problem: Problem,
+}
+
+impl std::fmt::Display for CliError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.problem.message)
+    }
+}
+
+impl CliError {
+    /// A failure with its exit code and word.
+    pub fn new(code: u8, word: &str, message: impl Into<String>) -> Self {
+        let problem = Problem { code: word.to_owned(), message: message.into(), line: None };
+        Self { code, problem }
+    }
+
+    /// A plain failure.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::new(1, "failed", message)
+    }
+
+    fn refused(problem: Problem) -> Self {
+        let code = match problem.code.as_str() {
+            "disk_full" | "damaged" => 5,
+            "restored" => 4,
+            "store" | "backup" | "bug" | "unauthorized" | "not_found" | "bad_request" => 1,
+            _ => 3,
+        };
+        Self { code, problem }
+    }
+}
+
+impl From<StartError> for CliError {
+    fn from(error: StartError) -> Self {
+        let (code, word) = match &error {
+            StartError::Lock(_)
+            | StartError::NotEnrolled
+            | StartError::Journal(OpenError::InUse | OpenError::Missing(_))
+            | StartError::Config(ConfigError::Unreadable { .. }) => (4, "not_ready"),
+            StartError::Journal(_) => (5, "damaged"),
+            _ => (1, "failed"),
+        };
+        Self::new(code, word, error.to_string())
+    }
+}
+
+impl From<LockError> for CliError {
+    fn from(error: LockError) -> Self {
+        StartError::from(error).into()
+    }
+}
+
+impl From<ConfigError> for CliError {
+    fn from(error: ConfigError) -> Self {
+        StartError::from(error).into()
+    }
+}
+
+impl From<StoreError> for CliError {
+    fn from(error: StoreError) -> Self {
+        let (code, word) = match error {
+            StoreError::DiskFull => (5, "disk_full"),
+            StoreError::Damaged(_) => (5, "damaged"),
+            StoreError::Disk(_) | StoreError::Closed => (1, "store"),
+        };
+        Self::new(code, word, error.to_string())
+    }
+}
+
+impl From<BackupError> for CliError {
+    fn from(error: BackupError) -> Self {
+        match error {
+            BackupError::Store(error) => error.into(),
+            BackupError::Damaged(_) | BackupError::Open(_) => {
+                Self::new(5, "damaged", error.to_string())
+            }
+            other => Self::new(1, "backup", other.to_string()),
+        }
+    }
+}
+
+impl From<std::io::Error> for CliError {
+    fn from(error: std::io::Error) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+/// Runs the command line and gives the exit code.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            drop(error.print());
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let output = Output { json: cli.json };
+    match run(&cli, output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output.problem(&error.problem);
+            ExitCode::from(error.code)
+        }
+    }
+}
+
+fn run(cli: &Cli, output: Output) -> Result<(), CliError> {
+    let data = DataDir::new(&cli.data);
+    match &cli.command {
+        Command::Init(args) => setup::init(&data, args, output),
+        Command::Enrol(args) => setup::enrol(&data, args, output),
+        Command::Run => setup::run(&data, output),
+        Command::Restore { file } => setup::restore(&data, file, output),
+        Command::Import(args) => {
+            let access = Access::open(&data)?;
+            let imported = import::run(args, &access.import_sink(), output.json);
+            finish(access, imported)
+        }
+        command => {
+            let access = Access::open(&data)?;
+            let done = with_node(command, &access, output);
+            finish(access, done)
+        }
+    }
+}
+
+/// Closes what was opened, whatever came of the command; its own failure goes first.
+fn finish<T>(access: Access, done: Result<T, CliError>) -> Result<T, CliError> {
+    let closed = access.close();
+    let done = done?;
+    closed?;
+    Ok(done)
+}
+
+fn with_node(command: &Command, access: &Access, output: Output) -> Result<(), CliError> {
+    match command {
+        Command::Record(command) => {
+            let group = record::group(command, &access.zone())?;
+            output.recorded(&access.record(&group)?);
+        }
+        Command::Stock { item } => output.stock(&access.stock(item.as_deref())?),
+        Command::Log { from, count } => output.log(&access.log(*from, *count)?),
+        Command::Items { search } => output.items(&access.items(search.as_deref())?),
+        Command::Transfers => output.transfers(&access.transfers()?),
+        Command::Status => output.status(&access.status()?),
+        Command::Verify => output.verified(&access.verify()?),
+        Command::Backup { file } => output.backup(&access.backup(file)?),
+        Command::Document(DocumentCommand::Export(args)) => {
+            output.exported(&access.export(&args.file)?);
+        }
+        Command::Init(_)
+        | Command::Enrol(_)
+        | Command::Run
+        | Command::Restore { .. }
+        | Command::Import(_) => unreachable!("these don't come here"),
+    }
+    Ok(())
+}

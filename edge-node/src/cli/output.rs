@@ -1,0 +1,210 @@
+//! What commands print: one JSON value, or text for people. Knows only views.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use comfy_table::{CellAlignment, Table, presets};
+use serde::Serialize;
+
+use crate::api::views::{
+    BackupView, ItemView, LogPage, Problem, ProblemView, RecordedView, StatusView, StockView,
+    TransferView, VerifiedView,
+};
+
+/// How to print.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Output {
+    /// JSON instead of text.
+    pub(super) json: bool,
+}
+
+fn print(text: &str) {
+    // A closed pipe is the reader's wish to see no more.
+    drop(writeln!(std::io::stdout(), "{text}"));
+}
+
+fn json(value: &impl Serialize) {
+    print(&serde_json::to_string_pretty(value).expect("views become JSON"));
+}
+
+/// A table with the columns named right-aligned.
+fn table(header: &[&str], right: &[usize], rows: impl IntoIterator<Item = Vec<String>>) {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(header.to_vec());
+    table.add_rows(rows);
+    for index in right {
+        if let Some(column) = table.column_mut(*index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    print(&table.to_string());
+}
+
+fn text(value: Option<&String>) -> String {
+    value.cloned().unwrap_or_default()
+}
+
+impl Output {
+    pub(super) fn problem(self, problem: &Problem) {
+        let text = if self.json {
+            let view = ProblemView { error: problem.clone() };
+            serde_json::to_string(&view).expect("views become JSON")
+        } else {
+            format!("edge-node: {}", problem.message)
+        };
+        drop(writeln!(std::io::stderr(), "{text}"));
+    }
+
+    /// One line for people; for programs any value.
+    pub(super) fn say(self, line: &str, value: &impl Serialize) {
+        if self.json { json(value) } else { print(line) }
+    }
+
+    pub(super) fn recorded(self, view: &RecordedView) {
+        if self.json {
+            return json(view);
+        }
+        let what = if view.already_recorded { "recorded before" } else { "recorded" };
+        print(&format!("{what}: {} at {}", view.captures.join(", "), view.recorded_at));
+        for doubt in &view.time_in_doubt {
+            print(&format!("note: {doubt}: HQ values this once its time is clear; set the clock"));
+        }
+    }
+
+    pub(super) fn stock(self, views: &[StockView]) {
+        if self.json {
+            return json(&views);
+        }
+        let row = |view: &StockView| {
+            let counted = text(view.counted_at.as_ref());
+            let lot = text(view.lot.as_ref());
+            vec![
+                view.item.clone(),
+                view.name.clone(),
+                lot,
+                view.on_hand.clone(),
+                view.unit.clone(),
+                view.changed_at.clone(),
+                counted,
+            ]
+        };
+        let header = ["item", "name", "lot", "on hand", "unit", "changed", "counted"];
+        table(&header, &[3], views.iter().map(row));
+    }
+
+    pub(super) fn log(self, page: &LogPage) {
+        if self.json {
+            return json(page);
+        }
+        let row = |view: &crate::api::views::LogView| {
+            vec![
+                view.seq.to_string(),
+                view.capture.clone(),
+                view.kind.clone(),
+                view.occurred_at.clone(),
+                text(view.item.as_ref()),
+                text(view.quantity.as_ref()),
+                text(view.unit.as_ref()),
+                text(view.price.as_ref()),
+                text(view.partner.as_ref()),
+                text(view.refers_to.as_ref()),
+                view.progress.map_or_else(String::new, |progress| progress.word().to_owned()),
+            ]
+        };
+        let header = [
+            "seq",
+            "capture",
+            "kind",
+            "occurred",
+            "item",
+            "quantity",
+            "unit",
+            "price",
+            "partner",
+            "refers to",
+            "progress",
+        ];
+        table(&header, &[0, 5, 7], page.facts.iter().map(row));
+    }
+
+    pub(super) fn items(self, views: &[ItemView]) {
+        if self.json {
+            return json(&views);
+        }
+        let row = |view: &ItemView| {
+            let what = if view.service { "service" } else { "goods" };
+            vec![view.code.clone(), view.name.clone(), view.units.join(" "), what.to_owned()]
+        };
+        table(&["item", "name", "units", "what"], &[], views.iter().map(row));
+    }
+
+    pub(super) fn transfers(self, views: &[TransferView]) {
+        if self.json {
+            return json(&views);
+        }
+        let row = |view: &TransferView| {
+            vec![
+                view.ship.clone(),
+                view.from.clone(),
+                view.item.clone(),
+                view.quantity.clone(),
+                view.unit.clone(),
+                view.shipped_at.clone(),
+            ]
+        };
+        let header = ["ship", "from", "item", "quantity", "unit", "shipped"];
+        table(&header, &[3], views.iter().map(row));
+    }
+
+    pub(super) fn status(self, view: &StatusView) {
+        if self.json {
+            return json(view);
+        }
+        print(&format!("site       {} {}", view.site, view.site_name));
+        print(&format!("device     {}, log {}", view.device, &view.log[..16]));
+        print(&format!("recorded   {} facts, sealed up to {}", view.last, view.sealed));
+        let since = view.waiting_since.as_ref();
+        let since = since.map_or_else(String::new, |since| format!(", the oldest since {since}"));
+        print(&format!(
+            "at HQ      {} received, {} posted; {} waiting{since}",
+            view.received, view.posted, view.waiting
+        ));
+        print(&format!(
+            "known      {} items, {} partners, {} transfers on their way here",
+            view.items, view.partners, view.open_transfers
+        ));
+        let heard = view.link.heard_at.as_ref();
+        let heard = heard.map_or_else(String::new, |heard| format!(", HQ heard at {heard}"));
+        print(&format!("link       {}{heard}", view.link.state));
+        for note in [&view.link.problem, &view.link.warning].into_iter().flatten() {
+            print(&format!("note       {note}"));
+        }
+    }
+
+    pub(super) fn verified(self, view: &VerifiedView) {
+        if self.json {
+            return json(view);
+        }
+        print(&format!(
+            "proved: {} facts, chain head {}, {} good seals up to fact {}",
+            view.facts,
+            &view.head[..16],
+            view.seals,
+            view.sealed
+        ));
+        for document in &view.documents {
+            print(&format!("document {}: head {}", document.chunk, document.head));
+        }
+    }
+
+    pub(super) fn backup(self, view: &BackupView) {
+        let line = format!("{}: {} facts, {} bytes", view.file, view.last, view.bytes);
+        self.say(&line, view);
+    }
+
+    pub(super) fn exported(self, files: &[PathBuf]) {
+        let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+        self.say(&names.join("\n"), &names);
+    }
+}

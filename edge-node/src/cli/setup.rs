@@ -1,0 +1,309 @@
+//! `init`, `enrol`, `run`, `restore`: commands about the node itself.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use clap::Args;
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::CliError;
+use super::output::Output;
+use crate::config::{self, Config};
+use crate::data_dir::DataDir;
+use crate::journal::{self, Clock, Journal, OpenError, Options, SystemClock};
+use crate::link::{self, EnrolError, Identity, KeyFileError, Wall};
+use crate::runtime::{self, Node};
+
+#[derive(Debug, Args)]
+pub(super) struct InitArgs {
+    /// Where HQ listens: HOST:PORT.
+    #[arg(long, value_name = "HOST:PORT")]
+    hq: Option<String>,
+    /// Where the local API listens.
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+    /// The time zone of dates that state none, for example Asia/Shanghai.
+    #[arg(long)]
+    zone: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct EnrolArgs {
+    /// The one-time code that HQ printed: wb1.…
+    code: String,
+    /// Where HQ listens; kept in node.toml.
+    #[arg(long, value_name = "HOST:PORT")]
+    hq: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Initialised<'a> {
+    data: &'a Path,
+    log_key: String,
+}
+
+impl From<KeyFileError> for CliError {
+    fn from(error: KeyFileError) -> Self {
+        let code = if matches!(error, KeyFileError::Missing(_)) { 4 } else { 1 };
+        Self::new(code, "keys", error.to_string())
+    }
+}
+
+pub(super) fn init(data: &DataDir, args: &InitArgs, output: Output) -> Result<(), CliError> {
+    std::fs::create_dir_all(data.root()).map_err(|error| {
+        CliError::failed(format!("{} can't be made: {error}", data.root().display()))
+    })?;
+    let _lock = data.lock()?;
+    let text = template(args);
+    Config::parse(&data.config(), &text)?;
+    let identity = Identity::create(&data.identity())?;
+    if !data.config().exists() {
+        std::fs::write(data.config(), text)?;
+    }
+    let log_key = data_encoding::HEXLOWER.encode(identity.log_key().verifying_key().as_bytes());
+    let line = format!(
+        "{}: made; next: edge-node enrol CODE, with a code of 'hq-server site add NAME'",
+        data.root().display()
+    );
+    output.say(&line, &Initialised { data: data.root(), log_key });
+    Ok(())
+}
+
+fn template(args: &InitArgs) -> String {
+    let mut text = config::TEMPLATE.to_owned();
+    if let Some(hq) = &args.hq {
+        text = set_key(&text, "hq", "address", hq);
+    }
+    if let Some(listen) = &args.listen {
+        text = set_key(&text, "api", "listen", &listen.to_string());
+    }
+    if let Some(zone) = &args.zone {
+        text = set_key(&text, "site", "zone", zone);
+    }
+    text
+}
+
+/// Sets a key of a section in the text of node.toml, comments kept.
+fn set_key(text: &str, section: &str, key: &str, value: &str) -> String {
+    let line = format!("{key} = {}", toml::Value::String(value.to_owned()));
+    let header = format!("[{section}]");
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let Some(start) = lines.iter().position(|line| line.trim() == header) else {
+        lines.extend([String::new(), header, line]);
+        return lines.join("\n") + "\n";
+    };
+    let end = lines[start + 1..].iter().position(|line| line.trim_start().starts_with('['));
+    let end = end.map_or(lines.len(), |end| start + 1 + end);
+    let is_key = |line: &String| {
+        let bare = line.trim_start_matches(['#', ' ']);
+        bare.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='))
+    };
+    let active = |line: &String| is_key(line) && !line.trim_start().starts_with('#');
+    let at = lines[start + 1..end].iter().position(active);
+    match at.or_else(|| lines[start + 1..end].iter().position(is_key)) {
+        Some(at) => lines[start + 1 + at] = line,
+        None => lines.insert(start + 1, line),
+    }
+    lines.join("\n") + "\n"
+}
+
+#[derive(Serialize)]
+struct EnrolledView {
+    site: u32,
+    site_name: String,
+    device: u32,
+    log: String,
+}
+
+pub(super) fn enrol(data: &DataDir, args: &EnrolArgs, output: Output) -> Result<(), CliError> {
+    let mut config = Config::read(&data.config())?;
+    let _lock = data.lock()?;
+    if let Some(hq) = &args.hq {
+        let text = std::fs::read_to_string(data.config())?;
+        std::fs::write(data.config(), set_key(&text, "hq", "address", hq))?;
+        config = Config::read(&data.config())?;
+    }
+    let hq = config.hq_address.clone().ok_or_else(|| {
+        CliError::new(2, "usage", "state where HQ listens: edge-node enrol CODE --hq HOST:PORT")
+    })?;
+    let restored = restored_journal(data, &config)?;
+    if let Some(journal) = &restored {
+        set_aside(data, journal)?;
+    }
+    let mut identity = Identity::open(&data.identity())?;
+    let clock = std::sync::Arc::new(SystemClock::default());
+    let wall = Wall::from_fn({
+        let clock = std::sync::Arc::clone(&clock);
+        move || clock.now()
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let enrolled = runtime.block_on(link::enrol(&mut identity, &args.code, &hq, &wall));
+    let enrolled = enrolled.map_err(|error| enrol_failed(&error))?;
+    let options = Options {
+        signing_key: Some(identity.log_key().clone()),
+        clock,
+        cache_bytes: config.cache_bytes,
+    };
+    let made = Journal::create(&data.journal(), &enrolled.genesis, restored.as_ref(), options);
+    let made = made.map_err(crate::runtime::StartError::from)?;
+    made.close_blocking()?;
+    if let Some(journal) = restored {
+        journal.close_blocking()?;
+    }
+    let view = EnrolledView {
+        site: enrolled.enrolment.site.0,
+        site_name: enrolled.enrolment.site_name.clone(),
+        device: enrolled.enrolment.device.0,
+        log: enrolled.genesis.log_id().to_string(),
+    };
+    let line = format!(
+        "enrolled as site {} ({}), device {}; next: edge-node run",
+        view.site, view.site_name, view.device
+    );
+    output.say(&line, &view);
+    if let Some(warning) = link::clock_warning(enrolled.clock_ahead_ms) {
+        eprintln!("edge-node: {warning}");
+    }
+    Ok(())
+}
+
+fn enrol_failed(error: &EnrolError) -> CliError {
+    let (code, word) = match error {
+        EnrolError::NotACode(_) => (2, "usage"),
+        EnrolError::AlreadyEnrolled(_) => (4, "already_enrolled"),
+        EnrolError::Connect(_) | EnrolError::Lost(_) => (1, "unreachable"),
+        EnrolError::KeyFile(_) => (1, "keys"),
+        _ => (3, "refused"),
+    };
+    CliError::new(code, word, error.to_string())
+}
+
+/// The journal of a restored node, whose stock the new log goes on from.
+fn restored_journal(data: &DataDir, config: &Config) -> Result<Option<Journal>, CliError> {
+    let mut options = Options::new(None);
+    options.cache_bytes = config.cache_bytes;
+    match Journal::open(&data.journal(), options) {
+        Ok(journal) if journal.is_restored() => Ok(Some(journal)),
+        Ok(journal) => Ok(journal.close_blocking().map(|()| None)?),
+        Err(OpenError::Missing(_)) => Ok(None),
+        Err(error) => Err(crate::runtime::StartError::from(error).into()),
+    }
+}
+
+/// A restored node becomes a new device: its old log and keys are kept under the log's name.
+fn set_aside(data: &DataDir, journal: &Journal) -> Result<(), CliError> {
+    let name = journal.log().short();
+    let old_journal = data.root().join(format!("journal-{name}.redb"));
+    let old_identity = data.root().join(format!("identity-{name}"));
+    if data.identity().exists() {
+        std::fs::rename(data.identity(), old_identity)?;
+    }
+    std::fs::rename(data.journal(), old_journal)?;
+    Identity::create(&data.identity())?;
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct RestoredView {
+    log: String,
+    last: u64,
+}
+
+pub(super) fn restore(data: &DataDir, file: &Path, output: Output) -> Result<(), CliError> {
+    std::fs::create_dir_all(data.root())?;
+    let _lock = data.lock()?;
+    let summary = journal::restore(file, &data.journal(), &Options::new(None))?;
+    if !data.config().exists() {
+        std::fs::write(data.config(), config::TEMPLATE)?;
+    }
+    if !data.identity().exists() {
+        Identity::create(&data.identity())?;
+    }
+    let line = format!(
+        "restored and proved: {} facts of log {}. This node must become a new device before it \
+         records: get a code at HQ ('hq-server site code') and run 'edge-node enrol CODE'",
+        summary.last,
+        summary.log.short()
+    );
+    output.say(&line, &RestoredView { log: summary.log.to_string(), last: summary.last.0 });
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct ReadyView {
+    ready: bool,
+    api: String,
+    site: u32,
+    device: u32,
+    hq: Option<String>,
+}
+
+pub(super) fn run(data: &DataDir, output: Output) -> Result<(), CliError> {
+    log_to_stderr();
+    let node = Node::open(data)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (stop_in, stop) = watch::channel(false);
+        tokio::spawn(stop_on_signal(stop_in)?);
+        let ready = |node: &Node, ready: &runtime::Ready| {
+            let genesis = node.journal().genesis();
+            let view = ReadyView {
+                ready: true,
+                api: format!("http://{}", ready.api),
+                site: genesis.site.0,
+                device: genesis.device.0,
+                hq: node.config.hq_address.clone(),
+            };
+            let hq = view.hq.as_deref().unwrap_or("none configured");
+            let line = format!(
+                "edge-node ready: site {}, device {}, API {}, HQ {hq}",
+                view.site, view.device, view.api
+            );
+            let value = serde_json::to_string(&view).expect("a view becomes JSON");
+            let line = if output.json { value } else { line };
+            drop(std::io::Write::write_all(&mut std::io::stdout(), format!("{line}\n").as_bytes()));
+        };
+        runtime::run(node, stop, ready).await?;
+        Ok(())
+    })
+}
+
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("WAREBOOK_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    drop(subscriber.try_init());
+}
+
+/// Waits for Ctrl-C or a stop by the service manager.
+fn stop_on_signal(stop: watch::Sender<bool>) -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        stop.send_replace(true);
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_set_where_they_stand() {
+        let text = "version = 1\n[hq]\n# address = \"x\"\n[api]\nlisten = \"a\"\n";
+        let set = set_key(text, "hq", "address", "h:1");
+        assert_eq!(set, "version = 1\n[hq]\naddress = \"h:1\"\n[api]\nlisten = \"a\"\n");
+        let again = set_key(&set, "hq", "address", "h:2");
+        assert!(again.contains("address = \"h:2\"") && !again.contains("h:1"));
+        let added = set_key("version = 1\n", "hq", "address", "h");
+        assert_eq!(added, "version = 1\n\n[hq]\naddress = \"h\"\n");
+        let within = set_key("[hq]\n[api]\n", "hq", "address", "h");
+        assert_eq!(within, "[hq]\naddress = \"h\"\n[api]\n");
+    }
+}

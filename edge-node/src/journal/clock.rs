@@ -1,0 +1,230 @@
+//! The node's clock and when it is doubted. Takes nothing from peers but HQ's time as a floor.
+//! Invariant: recorded-at never runs backwards within a log.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use shared::time::Timestamp;
+
+/// Where the time comes from.
+pub trait Clock: Send + Sync + 'static {
+    /// Now, by the wall.
+    fn now(&self) -> Timestamp;
+
+    /// Milliseconds since some fixed moment, never running backwards or jumping.
+    fn steady_ms(&self) -> i64;
+}
+
+/// The machine's clock.
+#[derive(Debug)]
+pub struct SystemClock {
+    started: Instant,
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self { started: Instant::now() }
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let ms = |span: std::time::Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        Timestamp(match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(since) => ms(since),
+            Err(before) => -ms(before.duration()),
+        })
+    }
+
+    fn steady_ms(&self) -> i64 {
+        i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
+/// A clock that stands where it is put.
+#[derive(Debug, Default)]
+pub struct FixedClock {
+    now: std::sync::atomic::AtomicI64,
+    steady: std::sync::atomic::AtomicI64,
+}
+
+impl FixedClock {
+    /// Stands at `now`.
+    pub fn at(now: Timestamp) -> Arc<Self> {
+        let clock = Self::default();
+        clock.set(now);
+        Arc::new(clock)
+    }
+
+    /// Moves the wall alone: what an operator or a flat battery does.
+    pub fn set(&self, now: Timestamp) {
+        self.now.store(now.0, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    /// Lets time pass.
+    pub fn pass_ms(&self, ms: i64) {
+        self.now.fetch_add(ms, std::sync::atomic::Ordering::SeqCst);
+        self.steady.fetch_add(ms, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+impl Clock for FixedClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.now.load(std::sync::atomic::Ordering::SeqCst))
+    }
+
+    fn steady_ms(&self) -> i64 {
+        self.steady.load(std::sync::atomic::Ordering::SeqCst)
+    }
+}
+
+/// No fact can be older than this program: 2026-11-01.
+pub const RELEASED: Timestamp = Timestamp(1_793_491_200_000);
+
+/// The field `TIME_IN_DOUBT`: the clock is below its floor.
+pub const BELOW_FLOOR: u8 = 1;
+/// The field `TIME_IN_DOUBT`: the clock jumped while the program ran.
+pub const JUMPED: u8 = 2;
+/// The field `TIME_IN_DOUBT`: the clock is ahead of HQ by a day or more.
+pub const AHEAD_OF_HQ: u8 = 4;
+
+/// A clock may be set back by this much without doubt: what time servers correct.
+const SLEW_MS: i64 = 2_000;
+/// A wall that moves this much against the steady clock has jumped.
+const JUMP_MS: i64 = 5 * 60_000;
+const DAY_MS: i64 = 86_400_000;
+
+/// Gives recorded-at and says when it is in doubt.
+pub struct Timekeeper {
+    clock: Arc<dyn Clock>,
+    /// Wall and steady clock when they were last compared.
+    compared: (i64, i64),
+    /// The newest fact's recorded-at.
+    last: Timestamp,
+    hq_floor: Timestamp,
+    jumped: bool,
+    ahead: bool,
+}
+
+impl fmt::Debug for Timekeeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timekeeper").field("last", &self.last).finish_non_exhaustive()
+    }
+}
+
+impl Timekeeper {
+    /// `last` is the newest fact's recorded-at, `hq_floor` the last time that HQ stated.
+    pub fn new(clock: Arc<dyn Clock>, last: Timestamp, hq_floor: Timestamp) -> Self {
+        let compared = (clock.now().0, clock.steady_ms());
+        Self { clock, compared, last, hq_floor, jumped: false, ahead: false }
+    }
+
+    /// Recorded-at for a fact made now, and the bits of doubt.
+    pub fn stamp(&mut self) -> (Timestamp, u8) {
+        let (now, steady) = (self.clock.now().0, self.clock.steady_ms());
+        let drift = (now - self.compared.0) - (steady - self.compared.1);
+        if drift.abs() > JUMP_MS {
+            self.jumped = true;
+        }
+        self.compared = (now, steady);
+        let floor = self.last.0.max(RELEASED.0).max(self.hq_floor.0);
+        let mut doubt = 0;
+        if now < floor - SLEW_MS {
+            doubt |= BELOW_FLOOR;
+        }
+        if self.jumped {
+            doubt |= JUMPED;
+        }
+        if self.ahead {
+            doubt |= AHEAD_OF_HQ;
+        }
+        self.last = Timestamp(now.max(self.last.0));
+        (self.last, doubt)
+    }
+
+    /// Compares the clock with HQ's, heard just now over an authenticated connection.
+    ///
+    /// A clock that agrees with HQ's is trusted again after a jump.
+    pub fn compare_with_hq(&mut self, hq: Timestamp) {
+        let difference = self.clock.now().0 - hq.0;
+        self.ahead = difference >= DAY_MS;
+        if difference.abs() < JUMP_MS {
+            self.jumped = false;
+        }
+        self.raise_floor(hq);
+    }
+
+    /// HQ stated this time, some while ago perhaps.
+    pub fn raise_floor(&mut self, hq: Timestamp) {
+        self.hq_floor = self.hq_floor.max(hq);
+    }
+
+    /// The last time that HQ stated.
+    pub const fn hq_floor(&self) -> Timestamp {
+        self.hq_floor
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOON: Timestamp = Timestamp(1_795_519_800_000);
+
+    fn keeper(clock: &Arc<FixedClock>, last: Timestamp) -> Timekeeper {
+        Timekeeper::new(Arc::clone(clock) as Arc<dyn Clock>, last, Timestamp(0))
+    }
+
+    #[test]
+    fn recorded_at_never_runs_backwards() {
+        let clock = FixedClock::at(NOON);
+        let mut keeper = keeper(&clock, Timestamp(NOON.0 + 1_000));
+        assert_eq!(keeper.stamp(), (Timestamp(NOON.0 + 1_000), 0));
+        clock.pass_ms(5_000);
+        assert_eq!(keeper.stamp(), (Timestamp(NOON.0 + 5_000), 0));
+        clock.set(Timestamp(NOON.0 - 60_000));
+        assert_eq!(keeper.stamp(), (Timestamp(NOON.0 + 5_000), BELOW_FLOOR));
+    }
+
+    #[test]
+    fn a_clock_a_year_off_is_doubted_either_way() {
+        let year = 365 * DAY_MS;
+        let clock = FixedClock::at(Timestamp(NOON.0 - year));
+        let mut behind = keeper(&clock, Timestamp(0));
+        assert_eq!(behind.stamp(), (Timestamp(NOON.0 - year), BELOW_FLOOR));
+
+        let clock = FixedClock::at(Timestamp(NOON.0 + year));
+        let mut ahead = keeper(&clock, NOON);
+        ahead.compare_with_hq(NOON);
+        assert_eq!(ahead.stamp().1, AHEAD_OF_HQ);
+        clock.set(NOON);
+        ahead.compare_with_hq(NOON);
+        assert_eq!(ahead.stamp(), (Timestamp(NOON.0 + year), BELOW_FLOOR | JUMPED));
+    }
+
+    #[test]
+    fn a_jump_is_doubted_until_hq_agrees() {
+        let clock = FixedClock::at(NOON);
+        let mut keeper = keeper(&clock, NOON);
+        clock.set(Timestamp(NOON.0 + 3_600_000));
+        assert_eq!(keeper.stamp().1, JUMPED);
+        clock.pass_ms(1_000);
+        assert_eq!(keeper.stamp().1, JUMPED);
+        keeper.compare_with_hq(clock.now());
+        assert_eq!(keeper.stamp().1, 0);
+    }
+
+    #[test]
+    fn hqs_time_is_a_floor() {
+        let clock = FixedClock::at(NOON);
+        let mut keeper = keeper(&clock, Timestamp(0));
+        keeper.compare_with_hq(Timestamp(NOON.0 + 86_400_000));
+        assert_eq!(keeper.stamp(), (NOON, BELOW_FLOOR));
+    }
+}

@@ -1,0 +1,115 @@
+//! A look at a store's file before it is opened for writing: a store that is damaged is refused
+//! with its bytes untouched. Invariant: nothing here writes to the file.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Mutex;
+
+use redb::StorageBackend;
+
+const PAGE: usize = 4096;
+const MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
+
+/// Whether the file begins as redb's files do; an error where it can't be read.
+pub(super) fn looks_like_a_store(path: &Path) -> io::Result<bool> {
+    let mut magic = [0; MAGIC.len()];
+    match File::open(path)?.read_exact(&mut magic) {
+        Ok(()) => Ok(magic == MAGIC),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The file as it is, with whatever recovery would write kept in memory.
+#[derive(Debug)]
+pub(super) struct Overlay {
+    file: File,
+    state: Mutex<Written>,
+}
+
+#[derive(Debug)]
+struct Written {
+    length: u64,
+    pages: BTreeMap<u64, Box<[u8]>>,
+}
+
+impl Overlay {
+    /// Over the file at `path`, opened for reading.
+    pub(super) fn over(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let length = file.metadata()?.len();
+        Ok(Self { file, state: Mutex::new(Written { length, pages: BTreeMap::new() }) })
+    }
+
+    fn page(&self, written: &Written, number: u64) -> io::Result<Box<[u8]>> {
+        if let Some(page) = written.pages.get(&number) {
+            return Ok(page.clone());
+        }
+        let mut page = vec![0; PAGE].into_boxed_slice();
+        let mut filled = 0;
+        while filled < page.len() {
+            let offset = number * PAGE as u64 + filled as u64;
+            match self.file.read_at(&mut page[filled..], offset)? {
+                0 => break, // beyond the file's end everything is zero
+                read => filled += read,
+            }
+        }
+        Ok(page)
+    }
+
+    fn each_page(
+        offset: u64,
+        length: usize,
+        mut visit: impl FnMut(u64, std::ops::Range<usize>, std::ops::Range<usize>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut done = 0;
+        while done < length {
+            let at = offset + done as u64;
+            let within = usize::try_from(at % PAGE as u64).expect("below a page");
+            let now = (PAGE - within).min(length - done);
+            visit(at / PAGE as u64, within..within + now, done..done + now)?;
+            done += now;
+        }
+        Ok(())
+    }
+}
+
+impl StorageBackend for Overlay {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.state.lock().expect("no holder panics").length)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let written = self.state.lock().expect("no holder panics");
+        if offset.checked_add(out.len() as u64).is_none_or(|end| end > written.length) {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+        }
+        let length = out.len();
+        Self::each_page(offset, length, |number, within, to| {
+            out[to].copy_from_slice(&self.page(&written, number)?[within]);
+            Ok(())
+        })
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.state.lock().expect("no holder panics").length = length;
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut written = self.state.lock().expect("no holder panics");
+        Self::each_page(offset, data.len(), |number, within, from| {
+            let mut page = self.page(&written, number)?;
+            page[within].copy_from_slice(&data[from]);
+            written.pages.insert(number, page);
+            Ok(())
+        })
+    }
+}

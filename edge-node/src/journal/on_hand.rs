@@ -1,0 +1,369 @@
+//! What is on hand by the node's own log, per item and lot. Advice to the keeper and the stock
+//! policy's check; HQ's books decide. Knows units only as smallest units.
+//!
+//! Invariant: what is on hand is the newest count (by when it happened) plus what moved after it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use shared::catalogue::{Catalogue, UnitError};
+use shared::fact::kind::Kind;
+use shared::fact::statement::{Movement, Stamp, Statement};
+use shared::fact::{Fact, field};
+use shared::ids::{DeviceNo, ItemNo, Seq};
+use shared::quantity::{Quantity, ShortText};
+use shared::time::Timestamp;
+use shared::varint;
+
+/// What is counted apart: an item and a lot of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Bucket {
+    /// The item.
+    pub item: ItemNo,
+    /// Its lot, where the movement named one.
+    pub lot: Option<ShortText>,
+}
+
+/// When something happened, as the log says: (occurred-at, recorded-at, seq).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// When it happened.
+    pub occurred_at: Timestamp,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+    /// Where it stands in the log.
+    pub seq: Seq,
+}
+
+/// What a movement does to its bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Adds, or takes away where negative.
+    Move(Quantity),
+    /// States what is there.
+    Count(Quantity),
+}
+
+/// A movement's bucket and what it does to it; `None` where it moves no stock.
+pub fn change_of(
+    movement: &Movement,
+    catalogue: &Catalogue,
+    at: Timestamp,
+) -> Result<Option<(Bucket, Change)>, UnitError> {
+    let Some(item) = catalogue.item(movement.item) else { return Ok(None) };
+    let sign = match movement.kind {
+        Kind::Receipt
+        | Kind::CustomerReturn
+        | Kind::TransferReceive
+        | Kind::Adjustment
+        | Kind::ProductionIn
+        | Kind::RepackIn
+        | Kind::Count => 1,
+        Kind::SaleIssue
+        | Kind::Issue
+        | Kind::SupplierReturn
+        | Kind::TransferShip
+        | Kind::Scrap
+        | Kind::ProductionOut
+        | Kind::RepackOut => -1,
+        _ => return Ok(None),
+    };
+    if item.service {
+        return Ok(None);
+    }
+    let quantity = catalogue.to_smallest(item, &movement.quantity, at)?;
+    let bucket = Bucket { item: movement.item, lot: movement.lot.clone() };
+    let change = match movement.kind {
+        Kind::Count => Change::Count(quantity),
+        _ => Change::Move(Quantity(sign * quantity.0)),
+    };
+    Ok(Some((bucket, change)))
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Level {
+    quantity: i64,
+    /// The newest count.
+    count: Place,
+    /// The newest of all that changed it.
+    newest: Place,
+}
+
+/// What is on hand, folded fact by fact.
+#[derive(Clone, Debug, Default)]
+pub struct OnHand {
+    at: Seq,
+    levels: BTreeMap<Bucket, Level>,
+    /// Facts of this log that a reversal undid.
+    reversed: BTreeSet<Seq>,
+    /// Where a count came that is older than what moved since: to be folded again.
+    stale: BTreeSet<Bucket>,
+    /// A fact named an item or unit that the catalogue doesn't have.
+    incomplete: bool,
+}
+
+/// One line of a stock list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StockLine {
+    /// Item and lot.
+    pub bucket: Bucket,
+    /// In smallest units.
+    pub quantity: Quantity,
+    /// When it last changed.
+    pub changed_at: Timestamp,
+    /// When it was last counted.
+    pub counted_at: Option<Timestamp>,
+}
+
+impl OnHand {
+    /// The last fact taken in.
+    pub const fn at(&self) -> Seq {
+        self.at
+    }
+
+    /// Whether every fact so far could be read.
+    pub const fn is_complete(&self) -> bool {
+        !self.incomplete
+    }
+
+    /// Whether some bucket waits for [`OnHand::fold_again`].
+    pub fn is_stale(&self) -> bool {
+        !self.stale.is_empty()
+    }
+
+    /// Whether this bucket waits for [`OnHand::fold_again`].
+    pub fn is_stale_at(&self, bucket: &Bucket) -> bool {
+        self.stale.contains(bucket)
+    }
+
+    /// Whether a reversal undid this fact.
+    pub fn is_reversed(&self, seq: Seq) -> bool {
+        self.reversed.contains(&seq)
+    }
+
+    /// How much is there.
+    pub fn quantity(&self, bucket: &Bucket) -> Quantity {
+        Quantity(self.levels.get(bucket).map_or(0, |level| level.quantity))
+    }
+
+    /// Everything that ever moved here, by item and lot.
+    pub fn lines(&self) -> impl Iterator<Item = StockLine> {
+        self.levels.iter().map(|(bucket, level)| StockLine {
+            bucket: bucket.clone(),
+            quantity: Quantity(level.quantity),
+            changed_at: level.newest.occurred_at,
+            counted_at: (level.count != Place::default()).then_some(level.count.occurred_at),
+        })
+    }
+
+    /// Takes the next fact of the log. `referred` reads an earlier fact, for reversals.
+    pub fn apply(
+        &mut self,
+        seq: Seq,
+        fact: &Fact,
+        device: DeviceNo,
+        catalogue: &Catalogue,
+        referred: impl Fn(Seq) -> Option<Fact>,
+    ) {
+        self.at = seq;
+        match Effect::of(seq, fact, device, catalogue) {
+            Effect::None => {}
+            Effect::Unreadable => self.incomplete = true,
+            Effect::Stock(place, bucket, change) => self.change(place, bucket, change),
+            Effect::Reverse(target) => self.reverse(target, device, catalogue, referred),
+        }
+    }
+
+    fn change(&mut self, place: Place, bucket: Bucket, change: Change) {
+        let level = self.levels.entry(bucket.clone()).or_default();
+        match change {
+            Change::Move(quantity) if place > level.count => {
+                level.quantity = level.quantity.saturating_add(quantity.0);
+            }
+            Change::Move(_) => {}
+            Change::Count(quantity) if place >= level.newest => {
+                level.quantity = quantity.0;
+                level.count = place;
+            }
+            Change::Count(_) => {
+                self.stale.insert(bucket);
+            }
+        }
+        level.newest = level.newest.max(place);
+    }
+
+    fn reverse(
+        &mut self,
+        target: Seq,
+        device: DeviceNo,
+        catalogue: &Catalogue,
+        referred: impl Fn(Seq) -> Option<Fact>,
+    ) {
+        let undone = self.reversed.insert(target);
+        if !undone {
+            return;
+        }
+        let Some(fact) = referred(target) else {
+            self.incomplete = true;
+            return;
+        };
+        match Effect::of(target, &fact, device, catalogue) {
+            Effect::None => {}
+            Effect::Unreadable => self.incomplete = true,
+            Effect::Stock(place, bucket, Change::Move(quantity)) => {
+                self.change(place, bucket, Change::Move(Quantity(-quantity.0)));
+            }
+            Effect::Stock(_, bucket, Change::Count(_)) => {
+                self.stale.insert(bucket);
+            }
+            // A reversal reversed: what it undid stands again. Rare: fold its bucket again.
+            Effect::Reverse(again) => {
+                self.reversed.remove(&again);
+                let bucket = referred(again).and_then(|fact| {
+                    match Effect::of(again, &fact, device, catalogue) {
+                        Effect::Stock(_, bucket, _) => Some(bucket),
+                        _ => None,
+                    }
+                });
+                self.stale.extend(bucket);
+            }
+        }
+    }
+
+    /// Folds the stale buckets again from `opening` and the whole log, given in order.
+    pub fn fold_again(
+        &mut self,
+        opening: &Self,
+        facts: impl Iterator<Item = (Seq, Fact)>,
+        device: DeviceNo,
+        catalogue: &Catalogue,
+    ) {
+        let mut changes: BTreeMap<Bucket, BTreeMap<Place, Change>> = BTreeMap::new();
+        for (seq, fact) in facts {
+            let effect = Effect::of(seq, &fact, device, catalogue);
+            if let Effect::Stock(place, bucket, change) = effect
+                && self.stale.contains(&bucket)
+                && !self.reversed.contains(&seq)
+            {
+                changes.entry(bucket).or_default().insert(place, change);
+            }
+        }
+        for bucket in std::mem::take(&mut self.stale) {
+            let level = opening.levels.get(&bucket).cloned().unwrap_or_default();
+            self.levels.insert(bucket.clone(), level);
+            for (place, change) in changes.remove(&bucket).into_iter().flatten() {
+                self.change(place, bucket.clone(), change);
+            }
+        }
+        assert!(
+            self.stale.is_empty(),
+            "in order of events no count is older than what came before"
+        );
+    }
+
+    /// The bytes of a snapshot; `None` while it would hold less than the log says.
+    pub fn encode(&self) -> Option<Vec<u8>> {
+        if self.incomplete || !self.stale.is_empty() {
+            return None;
+        }
+        let mut out = vec![1];
+        varint::write_unsigned(&mut out, self.at.0);
+        varint::write_unsigned(&mut out, self.reversed.len() as u64);
+        for seq in &self.reversed {
+            varint::write_unsigned(&mut out, seq.0);
+        }
+        varint::write_unsigned(&mut out, self.levels.len() as u64);
+        for (bucket, level) in &self.levels {
+            let lot = bucket.lot.as_deref().unwrap_or_default();
+            varint::write_unsigned(&mut out, bucket.item.into());
+            varint::write_unsigned(&mut out, lot.len() as u64);
+            out.extend_from_slice(lot);
+            varint::write_signed(&mut out, level.quantity);
+            for place in [level.count, level.newest] {
+                varint::write_signed(&mut out, place.occurred_at.0);
+                varint::write_signed(&mut out, place.recorded_at.0);
+                varint::write_unsigned(&mut out, place.seq.0);
+            }
+        }
+        Some(out)
+    }
+
+    /// Reads a snapshot; `None` where it is none of this version: then the log is folded again.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let (version, mut input) = bytes.split_first()?;
+        (*version == 1).then_some(())?;
+        let input = &mut input;
+        let mut found = Self { at: Seq(varint::read_unsigned(input).ok()?), ..Self::default() };
+        for _ in 0..varint::read_unsigned(input).ok()? {
+            found.reversed.insert(Seq(varint::read_unsigned(input).ok()?));
+        }
+        for _ in 0..varint::read_unsigned(input).ok()? {
+            let item = ItemNo(u32::try_from(varint::read_unsigned(input).ok()?).ok()?);
+            let length = usize::try_from(varint::read_unsigned(input).ok()?).ok()?;
+            let lot = input.get(..length)?;
+            let lot = (length > 0).then(|| ShortText::from_slice(lot));
+            *input = &input[length..];
+            let quantity = varint::read_signed(input).ok()?;
+            let mut place = || -> Option<Place> {
+                Some(Place {
+                    occurred_at: Timestamp(varint::read_signed(input).ok()?),
+                    recorded_at: Timestamp(varint::read_signed(input).ok()?),
+                    seq: Seq(varint::read_unsigned(input).ok()?),
+                })
+            };
+            let (count, newest) = (place()?, place()?);
+            found.levels.insert(Bucket { item, lot }, Level { quantity, count, newest });
+        }
+        input.is_empty().then_some(found)
+    }
+
+    /// The same levels as the opening of a log that follows: at its beginning, without reversals.
+    #[must_use]
+    pub fn as_opening(&self) -> Self {
+        let levels = self.levels.iter().map(|(bucket, level)| {
+            let quantity = level.quantity;
+            (bucket.clone(), Level { quantity, ..Level::default() })
+        });
+        Self { levels: levels.collect(), ..Self::default() }
+    }
+}
+
+enum Effect {
+    None,
+    Unreadable,
+    Stock(Place, Bucket, Change),
+    Reverse(Seq),
+}
+
+impl Effect {
+    fn of(seq: Seq, fact: &Fact, device: DeviceNo, catalogue: &Catalogue) -> Self {
+        let Some(kind) = fact.kind().filter(|kind| kind.is_movement()) else { return Self::None };
+        let (Ok(stamp), Ok(statement)) = (Stamp::parse(fact), Statement::parse(fact)) else {
+            return Self::Unreadable;
+        };
+        let place = Place { occurred_at: stamp.occurred_at, recorded_at: stamp.recorded_at, seq };
+        match statement {
+            Statement::Movement(movement) => {
+                if catalogue.item(movement.item).is_none() {
+                    return Self::Unreadable;
+                }
+                match change_of(&movement, catalogue, stamp.occurred_at) {
+                    Ok(Some((bucket, change))) => Self::Stock(place, bucket, change),
+                    Ok(None) => Self::None,
+                    Err(_) => Self::Unreadable,
+                }
+            }
+            Statement::Reversal { refers_to, .. } if refers_to.device == device => {
+                Self::Reverse(Seq(refers_to.counter))
+            }
+            _ => {
+                debug_assert!(kind == Kind::Reversal, "other movements are movements");
+                Self::None
+            }
+        }
+    }
+}
+
+/// How many facts of its group follow this one.
+pub(super) fn group_left(fact: &Fact) -> u64 {
+    field::GROUP_LEFT.of(fact).unwrap_or(0)
+}

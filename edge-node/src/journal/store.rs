@@ -1,0 +1,554 @@
+//! The journal's file: opening it, reading what is stored, and the errors of both. Knows redb and
+//! the rows; knows no queue and no clock. Invariant: opening a damaged file changes nothing in it.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use redb::{
+    Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable,
+    StorageBackend, StorageError, TableError,
+};
+use shared::catalogue::Catalogue;
+use shared::document::journal::JournalTip;
+use shared::fact::Fact;
+use shared::ids::{LogId, Seq};
+use shared::segment::chain::{Chain, Genesis};
+use shared::segment::{columns, packing};
+use shared::sync::{SignedAcknowledgement, StateCursor};
+use shared::time::Timestamp;
+use shared::varint;
+
+use super::guard::{self, Overlay};
+use super::keys::{KeyEntry, KeyHash};
+use super::on_hand::OnHand;
+use super::rows::{
+    self, BadRow, KEYS, META, META_ACKNOWLEDGEMENT, META_GENESIS, META_HQ_TIME, META_ON_HAND,
+    META_OPENING, META_RESTORED, META_STATE_CURSOR, META_VERSION, SEGMENTS, STATE, STATE_PENDING,
+    SegmentRow, TAIL, TailRow,
+};
+
+/// Why a journal does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is no file.
+    #[error("there is no journal at {}: enrol this node first (edge-node enrol CODE)", .0.display())]
+    Missing(PathBuf),
+    /// There is one already where one was to be made.
+    #[error("there is a journal at {} already: it is left as it is", .0.display())]
+    Exists(PathBuf),
+    /// Another process has it.
+    #[error("the journal is in use by another process: stop that one, or let it do the work")]
+    InUse,
+    /// The file is no store at all.
+    #[error(
+        "{} is no journal: its beginning is not that of a store. Nothing was changed. Put the right \
+         file there, or restore a backup (edge-node restore)", .0.display()
+    )]
+    NotAStore(PathBuf),
+    /// The file is damaged.
+    #[error(
+        "the journal is damaged: {0}. Nothing was changed. Copy the file away, then restore the \
+         newest backup (edge-node restore) and enrol again; HQ has what it acknowledged"
+    )]
+    Damaged(String),
+    /// A later program wrote it.
+    #[error("the journal is of version {0}, which this program does not know: update the program")]
+    Version(u8),
+    /// It can't be read or written.
+    #[error("the journal can't be opened: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Why something could not be read from or written to the store.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// No room.
+    #[error(
+        "the disk is full: free some space and try again with the same key; what was acknowledged \
+         is safe"
+    )]
+    DiskFull,
+    /// The disk says no.
+    #[error("the disk does not take or give data: {0}. What was acknowledged is safe; try again")]
+    Disk(String),
+    /// What is stored does not read.
+    #[error("the journal is damaged: {0}. Stop the node, keep the file, run 'edge-node verify'")]
+    Damaged(String),
+    /// The writer has stopped.
+    #[error("the journal is closed: the node is stopping")]
+    Closed,
+}
+
+impl From<StorageError> for StoreError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Io(error) if error.kind() == io::ErrorKind::StorageFull => Self::DiskFull,
+            StorageError::Io(error) => Self::Disk(error.to_string()),
+            StorageError::Corrupted(why) => Self::Damaged(why),
+            other => Self::Disk(other.to_string()),
+        }
+    }
+}
+
+macro_rules! through_storage {
+    ($($error:ty),*) => {$(
+        impl From<$error> for StoreError {
+            fn from(error: $error) -> Self {
+                match redb::Error::from(error) {
+                    redb::Error::Io(error) if error.kind() == io::ErrorKind::StorageFull => {
+                        Self::DiskFull
+                    }
+                    redb::Error::Corrupted(why) => Self::Damaged(why),
+                    other => Self::Disk(other.to_string()),
+                }
+            }
+        }
+    )*};
+}
+
+through_storage!(redb::TransactionError, redb::TableError, redb::CommitError);
+
+impl From<BadRow> for StoreError {
+    fn from(row: BadRow) -> Self {
+        Self::Damaged(row.to_string())
+    }
+}
+
+impl OpenError {
+    fn of(error: DatabaseError, path: &Path) -> Self {
+        match error {
+            DatabaseError::DatabaseAlreadyOpen => Self::InUse,
+            DatabaseError::Storage(StorageError::Io(error))
+                if error.kind() == io::ErrorKind::NotFound =>
+            {
+                Self::Missing(path.to_owned())
+            }
+            DatabaseError::Storage(StorageError::Io(error))
+                if error.kind() == io::ErrorKind::InvalidData
+                    || error.kind() == io::ErrorKind::UnexpectedEof =>
+            {
+                Self::Damaged(error.to_string())
+            }
+            DatabaseError::Storage(StorageError::Io(error)) => Self::Io(error),
+            DatabaseError::UpgradeRequired(version) => Self::Version(version),
+            other => Self::Damaged(other.to_string()),
+        }
+    }
+}
+
+impl From<StoreError> for OpenError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Damaged(why) => Self::Damaged(why),
+            StoreError::DiskFull => Self::Io(io::ErrorKind::StorageFull.into()),
+            StoreError::Disk(why) => Self::Io(io::Error::other(why)),
+            StoreError::Closed => Self::Io(io::Error::other("closed")),
+        }
+    }
+}
+
+fn damaged(why: impl Into<String>) -> StoreError {
+    StoreError::Damaged(why.into())
+}
+
+fn builder(cache_bytes: usize) -> Builder {
+    let mut builder = Database::builder();
+    builder.set_cache_size(cache_bytes);
+    builder
+}
+
+/// Opens the file for writing, after a look at it that changes nothing.
+pub(super) fn open_file(path: &Path, cache_bytes: usize) -> Result<Database, OpenError> {
+    match guard::looks_like_a_store(path) {
+        Ok(true) => {}
+        Ok(false) => return Err(OpenError::NotAStore(path.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(OpenError::Missing(path.to_owned()));
+        }
+        Err(error) => return Err(OpenError::Io(error)),
+    }
+    inspect(path, cache_bytes)?;
+    builder(cache_bytes).open(path).map_err(|error| OpenError::of(error, path))
+}
+
+/// Opens a copy in memory, with every page checked, and reads what opening needs.
+fn inspect(path: &Path, cache_bytes: usize) -> Result<(), OpenError> {
+    let overlay = Overlay::over(path)?;
+    let look = || -> Result<(), OpenError> {
+        let mut builder = builder(cache_bytes);
+        builder.set_check_integrity_on_open(true);
+        let database =
+            builder.create_with_backend(overlay).map_err(|error| OpenError::of(error, path))?;
+        load(&database).map(drop)
+    };
+    // redb states that a file altered by others may panic where a page is trusted.
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(look))
+        .unwrap_or_else(|_| Err(OpenError::Damaged("a page does not read".to_owned())))
+}
+
+/// Makes a file with an empty log. The caller has seen that there is none.
+pub(super) fn create_file(path: &Path, cache_bytes: usize) -> Result<Database, OpenError> {
+    if path.exists() {
+        return Err(OpenError::Exists(path.to_owned()));
+    }
+    builder(cache_bytes).create(path).map_err(|error| OpenError::of(error, path))
+}
+
+/// Opens a store on any backend; an empty one has no version yet.
+pub(super) fn open_backend(
+    backend: impl StorageBackend,
+    cache_bytes: usize,
+) -> Result<Database, OpenError> {
+    builder(cache_bytes)
+        .create_with_backend(backend)
+        .map_err(|error| OpenError::of(error, Path::new("the given storage")))
+}
+
+/// What a new log starts with.
+pub(super) struct Beginning<'a> {
+    pub(super) genesis: &'a Genesis,
+    pub(super) opening: Option<&'a OnHand>,
+}
+
+/// Writes the beginning of a log into an empty store.
+pub(super) fn begin(database: &Database, beginning: &Beginning<'_>) -> Result<(), StoreError> {
+    let transaction = database.begin_write()?;
+    {
+        let mut meta = transaction.open_table(META)?;
+        meta.insert(META_VERSION, [rows::VERSION].as_slice())?;
+        meta.insert(META_GENESIS, beginning.genesis.encode().as_slice())?;
+        if let Some(opening) = beginning.opening.and_then(OnHand::encode) {
+            meta.insert(META_OPENING, opening.as_slice())?;
+        }
+        transaction.open_table(TAIL)?;
+        transaction.open_table(SEGMENTS)?;
+        transaction.open_table(KEYS)?;
+        transaction.open_table(STATE)?;
+        transaction.open_table(STATE_PENDING)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Whether nothing was ever written: a store made on a fresh backend, cut before its beginning.
+pub(super) fn is_empty(database: &Database) -> Result<bool, StoreError> {
+    let transaction = database.begin_read()?;
+    match transaction.open_table(META) {
+        Err(TableError::TableDoesNotExist(_)) => Ok(true),
+        Ok(_) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What stands in the store when it is opened.
+pub(super) struct Loaded {
+    pub(super) genesis: Genesis,
+    pub(super) log: LogId,
+    /// At the last fact.
+    pub(super) chain: Chain,
+    /// At the last sealed fact.
+    pub(super) sealed_chain: Chain,
+    pub(super) tip: JournalTip,
+    pub(super) tail: Vec<(Seq, TailRow)>,
+    pub(super) catalogue: Catalogue,
+    pub(super) opening: OnHand,
+    pub(super) on_hand: OnHand,
+    pub(super) last_recorded_at: Timestamp,
+    pub(super) hq_time: Timestamp,
+    pub(super) acknowledgement: Option<SignedAcknowledgement>,
+    pub(super) state: StateProgress,
+    pub(super) restored: bool,
+}
+
+/// How far keyed state has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct StateProgress {
+    /// Stored, whole checkpoints or not.
+    pub(super) stored: StateCursor,
+    /// The handle of the checkpoint in force.
+    pub(super) in_force: u64,
+}
+
+impl StateProgress {
+    pub(super) fn encode(self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for number in [self.stored.handle, self.stored.at, self.in_force] {
+            varint::write_unsigned(&mut out, number);
+        }
+        out
+    }
+
+    fn decode(mut input: &[u8]) -> Result<Self, StoreError> {
+        let mut next = || varint::read_unsigned(&mut input).map_err(BadRow::from);
+        let stored = StateCursor { handle: next()?, at: next()? };
+        Ok(Self { stored, in_force: next()? })
+    }
+}
+
+fn meta(transaction: &ReadTransaction, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    Ok(transaction.open_table(META)?.get(name)?.map(|value| value.value().to_vec()))
+}
+
+/// Reads everything that the writer needs to go on.
+pub(super) fn load(database: &Database) -> Result<Loaded, OpenError> {
+    let transaction = database.begin_read().map_err(StoreError::from)?;
+    match meta(&transaction, META_VERSION)?.as_deref() {
+        Some([rows::VERSION]) => {}
+        Some([other]) => return Err(OpenError::Version(*other)),
+        _ => return Err(damaged("it states no version").into()),
+    }
+    let genesis = meta(&transaction, META_GENESIS)?.ok_or_else(|| damaged("it has no genesis"))?;
+    let genesis = Genesis::decode(&genesis).map_err(|error| damaged(error.to_string()))?;
+    let log = genesis.log_id();
+    let (sealed_chain, tip) = load_sealed(&transaction, log)?;
+    let tail = load_tail(&transaction, sealed_chain.seq())?;
+    let mut chain = sealed_chain.clone();
+    for (_, row) in &tail {
+        chain.extend(&row.facts);
+    }
+    let catalogue = load_catalogue(&transaction)?;
+    let opening = meta(&transaction, META_OPENING)?;
+    let opening = opening.and_then(|bytes| OnHand::decode(&bytes)).unwrap_or_default();
+    let on_hand = load_on_hand(&transaction, &genesis, &opening, &catalogue)?;
+    let number = |bytes: Vec<u8>| varint::read_signed(&mut bytes.as_slice()).ok();
+    let hq_time = meta(&transaction, META_HQ_TIME)?.and_then(number).unwrap_or(0);
+    let acknowledgement = meta(&transaction, META_ACKNOWLEDGEMENT)?
+        .and_then(|bytes| SignedAcknowledgement::decode(&bytes).ok());
+    let state = meta(&transaction, META_STATE_CURSOR)?
+        .map_or(Ok(StateProgress::default()), |bytes| StateProgress::decode(&bytes))?;
+    Ok(Loaded {
+        last_recorded_at: last_recorded_at(&transaction, log, chain.seq())?,
+        genesis,
+        log,
+        chain,
+        sealed_chain,
+        tip,
+        tail,
+        catalogue,
+        opening,
+        on_hand,
+        hq_time: Timestamp(hq_time),
+        acknowledgement,
+        state,
+        restored: meta(&transaction, META_RESTORED)?.is_some(),
+    })
+}
+
+/// The chain at the last sealed fact, checked against its seal, and the document's tip there.
+fn load_sealed(
+    transaction: &ReadTransaction,
+    log: LogId,
+) -> Result<(Chain, JournalTip), StoreError> {
+    let segments = transaction.open_table(SEGMENTS)?;
+    let Some((first, bytes)) = segments.last()? else {
+        return Ok((Chain::start(log), JournalTip::default()));
+    };
+    let newest = SegmentRow::decode(log, Seq(first.value()), bytes.value())?;
+    let window_start = newest.window_start();
+    let mut chain = Chain::resume(log, window_start, newest.window_head);
+    for_each_range(transaction, log, window_start.next(), |range| {
+        if range.seal.is_none() {
+            return Ok(ControlFlow::Break(()));
+        }
+        chain.extend(range.since(window_start.next()));
+        Ok(ControlFlow::Continue(()))
+    })?;
+    let seal = newest.seal.seal;
+    if (chain.seq(), chain.head()) != (seal.last, seal.head) {
+        return Err(damaged(format!("the chain breaks before fact {}", seal.last)));
+    }
+    Ok((chain, newest.tip))
+}
+
+fn load_tail(
+    transaction: &ReadTransaction,
+    sealed: Seq,
+) -> Result<Vec<(Seq, TailRow)>, StoreError> {
+    let mut rows = Vec::new();
+    let mut next = sealed.next();
+    for entry in transaction.open_table(TAIL)?.iter()? {
+        let (first, bytes) = entry?;
+        let first = Seq(first.value());
+        if first != next {
+            return Err(damaged(format!("fact {next} is missing")));
+        }
+        let row = TailRow::decode(first, bytes.value())?;
+        next = Seq(first.0 + row.facts.len() as u64);
+        rows.push((first, row));
+    }
+    Ok(rows)
+}
+
+fn load_catalogue(transaction: &ReadTransaction) -> Result<Catalogue, StoreError> {
+    let mut catalogue = Catalogue::new();
+    for entry in transaction.open_table(STATE)?.iter()? {
+        let fact = Fact::decode(&mut entry?.1.value()).map_err(BadRow::from)?;
+        catalogue.apply(&fact);
+    }
+    Ok(catalogue)
+}
+
+fn load_on_hand(
+    transaction: &ReadTransaction,
+    genesis: &Genesis,
+    opening: &OnHand,
+    catalogue: &Catalogue,
+) -> Result<OnHand, StoreError> {
+    let log = genesis.log_id();
+    let snapshot = meta(transaction, META_ON_HAND)?.and_then(|bytes| OnHand::decode(&bytes));
+    let mut on_hand = snapshot.unwrap_or_else(|| opening.clone());
+    let first = on_hand.at().next();
+    let read = |seq| read_fact(transaction, log, seq).ok().flatten();
+    for_each_range(transaction, log, first, |range| {
+        let mut seq = range.first.max(first);
+        for fact in range.since(first) {
+            on_hand.apply(seq, fact, genesis.device, catalogue, read);
+            seq = seq.next();
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(on_hand)
+}
+
+fn last_recorded_at(
+    transaction: &ReadTransaction,
+    log: LogId,
+    last: Seq,
+) -> Result<Timestamp, StoreError> {
+    let fact = if last == Seq::ZERO { None } else { read_fact(transaction, log, last)? };
+    let recorded = fact.and_then(|fact| shared::fact::field::RECORDED_AT.of(&fact));
+    Ok(Timestamp(recorded.unwrap_or(0)))
+}
+
+/// Facts that are stored together: a sealed range, or one commit of the tail.
+pub(super) struct StoredRange {
+    pub(super) first: Seq,
+    pub(super) facts: Vec<Fact>,
+    pub(super) seal: Option<SegmentRow>,
+}
+
+impl StoredRange {
+    /// The facts from `first` on.
+    pub(super) fn since(&self, first: Seq) -> &[Fact] {
+        let skip = usize::try_from(first.0.saturating_sub(self.first.0)).unwrap_or(usize::MAX);
+        self.facts.get(skip..).unwrap_or_default()
+    }
+}
+
+/// Reads the facts of a sealed range.
+pub(super) fn unpack(row: &SegmentRow) -> Result<Vec<Fact>, StoreError> {
+    let first = row.seal.seal.first;
+    let bad = |why: String| damaged(format!("the segment at fact {first} does not read: {why}"));
+    let bytes = packing::unpack(&row.packed).map_err(|error| bad(error.to_string()))?;
+    let facts = columns::decode(&bytes).map_err(|error| bad(error.to_string()))?;
+    let stated = row.seal.seal.last.0 - first.0 + 1;
+    if facts.len() as u64 == stated {
+        Ok(facts)
+    } else {
+        Err(bad(format!("{} facts instead of {stated}", facts.len())))
+    }
+}
+
+/// Visits every stored range that ends at or after `first`, in order.
+pub(super) fn for_each_range(
+    transaction: &ReadTransaction,
+    log: LogId,
+    first: Seq,
+    mut visit: impl FnMut(StoredRange) -> Result<ControlFlow<()>, StoreError>,
+) -> Result<(), StoreError> {
+    let segments = transaction.open_table(SEGMENTS)?;
+    let from = segments.range(..=first.0)?.next_back().transpose()?;
+    let from = from.map_or(0, |(start, _)| start.value());
+    for entry in segments.range(from..)? {
+        let (start, bytes) = entry?;
+        let row = SegmentRow::decode(log, Seq(start.value()), bytes.value())?;
+        if row.seal.seal.last < first {
+            continue;
+        }
+        let range =
+            StoredRange { first: Seq(start.value()), facts: unpack(&row)?, seal: Some(row) };
+        if visit(range)?.is_break() {
+            return Ok(());
+        }
+    }
+    for entry in transaction.open_table(TAIL)?.iter()? {
+        let (start, bytes) = entry?;
+        let start = Seq(start.value());
+        let facts = TailRow::decode(start, bytes.value())?.facts;
+        if start.0 + facts.len() as u64 > first.0
+            && visit(StoredRange { first: start, facts, seal: None })?.is_break()
+        {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// The fact at a place.
+pub(super) fn read_fact(
+    transaction: &ReadTransaction,
+    log: LogId,
+    seq: Seq,
+) -> Result<Option<Fact>, StoreError> {
+    let mut found = None;
+    for_each_range(transaction, log, seq, |range| {
+        found = range.since(seq).first().cloned().filter(|_| range.first <= seq);
+        Ok(ControlFlow::Break(()))
+    })?;
+    Ok(found)
+}
+
+/// The seals whose range ends at or after `first`, at most `count_max`.
+pub(super) fn seals_from(
+    transaction: &ReadTransaction,
+    log: LogId,
+    first: Seq,
+    count_max: usize,
+) -> Result<Vec<SegmentRow>, StoreError> {
+    let segments = transaction.open_table(SEGMENTS)?;
+    let from = segments.range(..=first.0)?.next_back().transpose()?;
+    let from = from.map_or(0, |(start, _)| start.value());
+    let mut rows = Vec::new();
+    for entry in segments.range(from..)? {
+        let (start, bytes) = entry?;
+        let row = SegmentRow::decode(log, Seq(start.value()), bytes.value())?;
+        if row.seal.seal.last >= first {
+            rows.push(row);
+        }
+        if rows.len() >= count_max {
+            break;
+        }
+    }
+    Ok(rows)
+}
+
+/// The newest segment that ends before `seq`.
+pub(super) fn segment_ending_before(
+    transaction: &ReadTransaction,
+    log: LogId,
+    seq: Seq,
+) -> Result<Option<SegmentRow>, StoreError> {
+    let segments = transaction.open_table(SEGMENTS)?;
+    for entry in segments.range(..=seq.0)?.rev() {
+        let (start, bytes) = entry?;
+        let row = SegmentRow::decode(log, Seq(start.value()), bytes.value())?;
+        if row.seal.seal.last < seq {
+            return Ok(Some(row));
+        }
+    }
+    Ok(None)
+}
+
+/// What stands under an idempotency key.
+pub(super) fn read_key(
+    transaction: &ReadTransaction,
+    key: KeyHash,
+) -> Result<Option<KeyEntry>, StoreError> {
+    let entry = transaction.open_table(KEYS)?.get(&key.0)?;
+    Ok(entry.map(|entry| KeyEntry::from_bytes(entry.value())))
+}
+
+/// A database that readers share and the writer may have to give up and open again.
+pub(super) type SharedDatabase = Arc<Database>;

@@ -1,0 +1,125 @@
+//! The journal as the link sees it: joins `journal` and `link`, which know nothing of each other.
+
+use std::sync::Arc;
+
+use shared::ids::Seq;
+use shared::segment::chain::Genesis;
+use shared::segment::seal::SignedSeal;
+use shared::sync::{Position, Run, SignedAcknowledgement, SignedStateBatch, StateCursor};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::journal::{Journal, StateError, StoreError};
+use crate::link::{self, EdgeStore, EdgeStoreError, LinkConfig, LinkState, LinkStatus, Wall};
+use crate::runtime::Node;
+
+/// See the module.
+#[derive(Debug)]
+pub struct JournalLink {
+    journal: Journal,
+    status: watch::Sender<LinkStatus>,
+}
+
+impl JournalLink {
+    /// Gives the link what it needs of `journal`; how it stands goes to `status`.
+    pub const fn new(journal: Journal, status: watch::Sender<LinkStatus>) -> Self {
+        Self { journal, status }
+    }
+}
+
+impl From<StoreError> for EdgeStoreError {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl EdgeStore for JournalLink {
+    fn genesis(&self) -> Genesis {
+        self.journal.genesis().clone()
+    }
+
+    fn position(&self) -> watch::Receiver<Position> {
+        self.journal.watch()
+    }
+
+    fn sealed(&self) -> watch::Receiver<Seq> {
+        self.journal.watch_sealed()
+    }
+
+    fn run_from(&self, first: Seq, facts_max: usize) -> Result<Option<Run>, EdgeStoreError> {
+        Ok(self.journal.run_from(first, facts_max)?)
+    }
+
+    fn seals_from(&self, first: Seq, seals_max: usize) -> Result<Vec<SignedSeal>, EdgeStoreError> {
+        Ok(self.journal.seals_from(first, seals_max)?)
+    }
+
+    fn acknowledgement(&self) -> Option<SignedAcknowledgement> {
+        self.journal.acknowledgement()
+    }
+
+    fn note_acknowledgement(&self, signed: SignedAcknowledgement) -> Result<(), EdgeStoreError> {
+        Ok(self.journal.note_acknowledgement_blocking(signed)?)
+    }
+
+    fn state_cursor(&self) -> StateCursor {
+        self.journal.state_cursor()
+    }
+
+    fn apply_state(&self, signed: SignedStateBatch) -> Result<(), EdgeStoreError> {
+        match self.journal.apply_state_blocking(signed) {
+            Ok(_) => Ok(()),
+            Err(StateError::Store(error)) => Err(error.into()),
+            Err(error) => Err(EdgeStoreError::BadState(error.to_string())),
+        }
+    }
+
+    fn set_link_status(&self, status: LinkStatus) {
+        let known = self.status.borrow().hq_time;
+        if let Some(at) = status.hq_time.filter(|_| status.hq_time != known) {
+            self.journal.note_hq_time(at);
+        }
+        self.status.send_replace(status);
+    }
+}
+
+/// The link of a running node.
+#[derive(Debug)]
+pub struct LinkTask(Option<JoinHandle<()>>);
+
+impl LinkTask {
+    /// Starts the link; where no HQ is configured, says so and does nothing.
+    pub fn spawn(
+        node: &Node,
+        status: watch::Sender<LinkStatus>,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        let Some(hq) = node.config.hq_address.clone() else {
+            let problem = "no HQ is configured: state 'address' under [hq] in node.toml";
+            status.send_replace(LinkStatus {
+                state: LinkState::Waiting,
+                problem: Some(problem.to_owned()),
+                ..LinkStatus::default()
+            });
+            return Self(None);
+        };
+        let recorder = node.recorder.clone();
+        let config = LinkConfig::to(hq, Wall::from_fn(move || recorder.now()));
+        let store = Arc::new(JournalLink::new(node.journal().clone(), status));
+        let identity = node.identity.clone();
+        Self(Some(tokio::spawn(async move {
+            if let Err(error) = link::run(store, identity, config, stop).await {
+                tracing::error!(%error, "the link does not run");
+            }
+        })))
+    }
+
+    /// Waits until the link has taken its leave.
+    pub async fn finish(self) {
+        if let Some(task) = self.0
+            && task.await.is_err()
+        {
+            tracing::error!("the link's task panicked");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Finding HQ: name, address, handshake. Knows no frame. Invariant: a connection that comes out is
+//! to the pinned HQ.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use quinn::{ApplicationClose, Connection, ConnectionError, Endpoint};
+use shared::sync::Code;
+
+use super::tls::{ClientSettings, SERVER_NAME};
+
+/// The port where HQ listens unless the address says another.
+pub const DEFAULT_PORT: u16 = 7420;
+
+/// TLS's alert for "no protocol in common", as QUIC carries it.
+const NO_COMMON_PROTOCOL: u64 = 0x100 + 120;
+
+/// Why there is no connection to HQ.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The address says nothing.
+    #[error(
+        "HQ's address '{hq}' leads nowhere ({why}): write HOST:PORT, and check the name and the network"
+    )]
+    NoAddress {
+        /// As configured.
+        hq: String,
+        /// What the resolver says.
+        why: String,
+    },
+    /// No answer.
+    #[error(
+        "HQ at {hq} does not answer ({why}): check the network, the address, and that UDP port {port} is open; this node goes on recording"
+    )]
+    Unreachable {
+        /// As configured.
+        hq: String,
+        /// The port tried.
+        port: u16,
+        /// What happened.
+        why: String,
+    },
+    /// Somebody else answers.
+    #[error(
+        "the server at {hq} is not this node's HQ (another key): nothing was sent; check the address, or enrol with a code of that HQ"
+    )]
+    OtherHq {
+        /// As configured.
+        hq: String,
+    },
+    /// HQ speaks no protocol that this program knows.
+    #[error(
+        "HQ at {hq} speaks another version of the protocol: update the older program; nothing is lost meanwhile"
+    )]
+    WrongVersion {
+        /// As configured.
+        hq: String,
+    },
+    /// HQ closed the connection and said why.
+    #[error("{text}")]
+    Refused {
+        /// Why, for programs.
+        code: Code,
+        /// Why, for people.
+        text: String,
+    },
+    /// This machine can't.
+    #[error("this machine can't open a connection: {0}")]
+    Local(String),
+}
+
+/// A connection with the socket that carries it.
+#[derive(Debug)]
+pub(super) struct Connected {
+    pub(super) connection: Connection,
+    endpoint: Endpoint,
+}
+
+impl Connected {
+    /// Closes and gives the last packets a moment to leave.
+    pub(super) async fn close(self, code: Code, text: &str) {
+        self.connection.close(code.0.into(), text.as_bytes());
+        let _ = tokio::time::timeout(Duration::from_millis(500), self.endpoint.wait_idle()).await;
+    }
+}
+
+/// Connects to HQ at `hq` ("host:port" or "host"), each of its addresses in turn.
+pub(super) async fn connect(
+    hq: &str,
+    settings: &ClientSettings,
+    timeout: Duration,
+) -> Result<Connected, ConnectError> {
+    let addresses = resolve(hq).await?;
+    let mut last = None;
+    for address in addresses {
+        let attempt = attempt(hq, address, settings);
+        match tokio::time::timeout(timeout, attempt).await {
+            Ok(Ok(connected)) => return Ok(connected),
+            Ok(Err(error @ (ConnectError::Unreachable { .. } | ConnectError::Local(_)))) => {
+                last = Some(error);
+            }
+            Ok(Err(error)) => return Err(error),
+            Err(_) => {
+                let why = format!("no answer within {} s", timeout.as_secs().max(1));
+                last = Some(unreachable(hq, address, why));
+            }
+        }
+    }
+    Err(last.unwrap_or_else(|| no_address(hq, "no address")))
+}
+
+async fn resolve(hq: &str) -> Result<Vec<SocketAddr>, ConnectError> {
+    let has_port = hq.rsplit_once(':').is_some_and(|(host, port)| {
+        port.parse::<u16>().is_ok() && (!host.contains(':') || host.ends_with(']'))
+    });
+    let found = if has_port {
+        tokio::net::lookup_host(hq).await.map(Iterator::collect)
+    } else {
+        let host = hq.trim_start_matches('[').trim_end_matches(']');
+        tokio::net::lookup_host((host, DEFAULT_PORT)).await.map(Iterator::collect)
+    };
+    found.map_err(|error| no_address(hq, &error.to_string()))
+}
+
+async fn attempt(
+    hq: &str,
+    address: SocketAddr,
+    settings: &ClientSettings,
+) -> Result<Connected, ConnectError> {
+    let local = |error: &dyn std::error::Error| ConnectError::Local(error.to_string());
+    let any = match address {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let endpoint =
+        Endpoint::client(SocketAddr::new(any, 0)).map_err(|error: io::Error| local(&error))?;
+    let connecting = endpoint
+        .connect_with(settings.quic.clone(), address, SERVER_NAME)
+        .map_err(|error| local(&error))?;
+    let connection = connecting.await.map_err(|error| {
+        if settings.is_other_hq.load(Ordering::Acquire) {
+            return ConnectError::OtherHq { hq: hq.to_owned() };
+        }
+        failed(hq, address, &error)
+    })?;
+    Ok(Connected { connection, endpoint })
+}
+
+fn failed(hq: &str, address: SocketAddr, error: &ConnectionError) -> ConnectError {
+    if let Some(refused) = refusal(error) {
+        return refused;
+    }
+    match error {
+        ConnectionError::ConnectionClosed(close)
+            if u64::from(close.error_code) == NO_COMMON_PROTOCOL =>
+        {
+            ConnectError::WrongVersion { hq: hq.to_owned() }
+        }
+        error => unreachable(hq, address, error.to_string()),
+    }
+}
+
+/// What HQ said when it closed the connection, if it did.
+pub(super) fn refusal(error: &ConnectionError) -> Option<ConnectError> {
+    let ConnectionError::ApplicationClosed(ApplicationClose { error_code, reason }) = error else {
+        return None;
+    };
+    let code = Code(u32::try_from(error_code.into_inner()).unwrap_or(Code::PROTOCOL.0));
+    Some(ConnectError::Refused { code, text: String::from_utf8_lossy(reason).into_owned() })
+}
+
+fn unreachable(hq: &str, address: SocketAddr, why: String) -> ConnectError {
+    ConnectError::Unreachable { hq: hq.to_owned(), port: address.port(), why }
+}
+
+fn no_address(hq: &str, why: &str) -> ConnectError {
+    ConnectError::NoAddress { hq: hq.to_owned(), why: why.to_owned() }
+}

@@ -1,0 +1,254 @@
+//! Drives one session: moves frames between QUIC and the session, and its requests to the journal.
+//! Decides nothing itself. Invariant: the journal is never called where it would block others.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{Connection, ConnectionError, ReadError, WriteError};
+use shared::ids::Seq;
+use shared::sync::edge::{EdgeEnd, EdgeEvent, EdgeNotice, EdgeRequest, EdgeSession};
+use shared::sync::{Moment, Now, Position};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::Wall;
+use super::frames::{Incoming, Outgoing};
+use super::store::EdgeStore;
+
+/// How often the network is asked for signs of life while something is awaited.
+const WATCH: Duration = Duration::from_secs(5);
+
+/// How long a last frame may take to reach HQ.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Why a session is over.
+#[derive(Debug)]
+pub(super) enum Over {
+    /// The session itself ended.
+    Ended(EdgeEnd),
+    /// The connection is gone.
+    Lost(ConnectionError),
+    /// HQ closed the stream without a word.
+    StreamEnded,
+}
+
+/// One session on its connection.
+pub(super) struct Driver<'a, S> {
+    store: Arc<S>,
+    connection: &'a Connection,
+    wall: Wall,
+    session: EdgeSession,
+    incoming: Incoming,
+    outgoing: Outgoing,
+    position: watch::Receiver<Position>,
+    sealed: watch::Receiver<Seq>,
+    replies: JoinSet<EdgeEvent>,
+    /// The session's time starts here.
+    started: Instant,
+    datagrams: u64,
+}
+
+enum Woken {
+    Read(Result<bool, ReadError>),
+    Written(Result<(), WriteError>),
+    Event(EdgeEvent),
+    Timeout,
+}
+
+impl<'a, S: EdgeStore> Driver<'a, S> {
+    pub(super) fn new(
+        store: Arc<S>,
+        connection: &'a Connection,
+        wall: Wall,
+        session: EdgeSession,
+        started: Instant,
+        incoming: Incoming,
+        outgoing: Outgoing,
+    ) -> Self {
+        Self {
+            position: store.position(),
+            sealed: store.sealed(),
+            store,
+            connection,
+            wall,
+            session,
+            incoming,
+            outgoing,
+            replies: JoinSet::new(),
+            started,
+            datagrams: 0,
+        }
+    }
+
+    /// Runs the session until it ends, the connection is lost or `shutdown` says so. `notice` hears
+    /// what people should know.
+    pub(super) async fn run(
+        mut self,
+        shutdown: &mut watch::Receiver<bool>,
+        mut notice: impl FnMut(EdgeNotice),
+    ) -> Over {
+        // Whatever was recorded since the session was made.
+        self.position.mark_changed();
+        self.sealed.mark_changed();
+        let over = loop {
+            self.take_frames();
+            while let Some(found) = self.session.poll_notice() {
+                notice(found);
+            }
+            while let Some(request) = self.session.poll_request() {
+                self.start_request(request);
+            }
+            let now = self.now();
+            self.outgoing.fill(|| self.session.poll_frame(now));
+            if let Some(end) = self.session.end()
+                && self.outgoing.is_empty()
+            {
+                let end = end.clone();
+                let _ = tokio::time::timeout(FAREWELL, self.outgoing.finish()).await;
+                break Over::Ended(end);
+            }
+            if let Err(over) = self.wake(shutdown).await {
+                break over;
+            }
+        };
+        // What came before the end is still kept.
+        while self.replies.join_next().await.is_some() {}
+        over
+    }
+
+    async fn wake(&mut self, shutdown: &mut watch::Receiver<bool>) -> Result<(), Over> {
+        match self.woken(shutdown).await {
+            Woken::Read(Ok(true)) | Woken::Written(Ok(())) => {}
+            Woken::Read(Ok(false)) => return Err(Over::StreamEnded),
+            Woken::Read(Err(error)) => {
+                return Err(self.lost(matches!(error, ReadError::ConnectionLost(_))));
+            }
+            Woken::Written(Err(error)) => {
+                return Err(self.lost(matches!(error, WriteError::ConnectionLost(_))));
+            }
+            Woken::Event(event) => {
+                let moment = self.moment();
+                self.session.handle_event(event, moment);
+            }
+            Woken::Timeout => self.handle_timeout(),
+        }
+        Ok(())
+    }
+
+    async fn woken(&mut self, shutdown: &mut watch::Receiver<bool>) -> Woken {
+        let reads = self.session.end().is_none();
+        let timeout = self.session.timeout().map(|moment| {
+            let due = self.started + Duration::from_millis(moment.0);
+            due.min(Instant::now() + WATCH)
+        });
+        tokio::select! {
+            written = self.outgoing.write(), if !self.outgoing.is_empty() => Woken::Written(written),
+            read = self.incoming.read(), if reads => Woken::Read(read),
+            position = next(&mut self.position) => Woken::Event(EdgeEvent::Recorded(position.last)),
+            sealed = next(&mut self.sealed) => Woken::Event(EdgeEvent::Sealed(sealed)),
+            Some(reply) = self.replies.join_next() => {
+                Woken::Event(reply.unwrap_or(EdgeEvent::LogUnreadable))
+            }
+            () = stopped(shutdown), if reads => Woken::Event(EdgeEvent::Leave),
+            () = until(timeout) => Woken::Timeout,
+        }
+    }
+
+    fn handle_timeout(&mut self) {
+        let moment = self.moment();
+        let datagrams = self.connection.stats().udp_rx.datagrams;
+        if datagrams != self.datagrams {
+            self.datagrams = datagrams;
+            self.session.handle_event(EdgeEvent::NetworkAlive, moment);
+        }
+        self.session.handle_timeout(moment);
+    }
+
+    fn take_frames(&mut self) {
+        while self.session.end().is_none() {
+            let moment = self.moment();
+            match self.incoming.next() {
+                Ok(Some(frame)) => self.session.handle_frame(frame, moment),
+                Ok(None) => return,
+                Err(error) => self.session.handle_broken(&error),
+            }
+        }
+    }
+
+    fn start_request(&mut self, request: EdgeRequest) {
+        let store = Arc::clone(&self.store);
+        self.replies.spawn_blocking(move || perform(&*store, request));
+    }
+
+    fn lost(&self, connection_lost: bool) -> Over {
+        match self.connection.close_reason() {
+            Some(reason) if connection_lost => Over::Lost(reason),
+            _ => Over::StreamEnded,
+        }
+    }
+
+    fn moment(&self) -> Moment {
+        moment_since(self.started)
+    }
+
+    fn now(&self) -> Now {
+        Now { moment: self.moment(), wall: self.wall.now() }
+    }
+}
+
+/// The session's time.
+pub(super) fn moment_since(started: Instant) -> Moment {
+    Moment(u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX))
+}
+
+fn perform<S: EdgeStore>(store: &S, request: EdgeRequest) -> EdgeEvent {
+    match request {
+        EdgeRequest::ReadRun { first, facts_max } => match store.run_from(first, facts_max) {
+            Ok(run) => EdgeEvent::RunRead(run),
+            Err(error) => unreadable(&error),
+        },
+        EdgeRequest::ReadSeals { first, seals_max } => match store.seals_from(first, seals_max) {
+            Ok(seals) => EdgeEvent::SealsRead(seals),
+            Err(error) => unreadable(&error),
+        },
+        EdgeRequest::NoteAcknowledgement(signed) => {
+            if let Err(error) = store.note_acknowledgement(signed) {
+                tracing::warn!("HQ's acknowledgement can't be kept: {error}");
+            }
+            EdgeEvent::AcknowledgementNoted
+        }
+        EdgeRequest::ApplyState(signed) => match store.apply_state(signed) {
+            Ok(()) => EdgeEvent::StateApplied,
+            Err(error) => {
+                tracing::warn!("HQ's master data can't be kept: {error}");
+                EdgeEvent::StateFailed
+            }
+        },
+    }
+}
+
+fn unreadable(error: &super::store::EdgeStoreError) -> EdgeEvent {
+    tracing::error!("the journal can't be read: {error}");
+    EdgeEvent::LogUnreadable
+}
+
+/// The next value; never where the journal is gone.
+async fn next<T: Copy>(watched: &mut watch::Receiver<T>) -> T {
+    match watched.changed().await {
+        Ok(()) => *watched.borrow_and_update(),
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Waits until the node stops; also where whoever could say so is gone.
+pub(super) async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|stops| *stops).await;
+}
+
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}

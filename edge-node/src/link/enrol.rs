@@ -1,0 +1,177 @@
+//! Enrolment: a one-time code becomes this node's certificate, site and device number. Knows no
+//! journal. Invariants: the secret is sent only to the HQ whose key the code names; an enrolment
+//! that was interrupted can be asked for again with the same code.
+
+use std::time::Duration;
+
+use quinn::Connection;
+use shared::segment::chain::Genesis;
+use shared::sync::{Code, EnrolCode, EnrolRequest, Frame, Grant, NotACode, Refusal, VERSIONS};
+
+use super::connect::{self, ConnectError};
+use super::files::KeyFileError;
+use super::frames::{Incoming, Outgoing};
+use super::identity::{Enrolment, Identity, pin_of};
+use super::{Wall, tls};
+
+/// How long the connection, and then the answer, may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Why this node is not enrolled.
+#[derive(Debug, thiserror::Error)]
+pub enum EnrolError {
+    /// The text is no code.
+    #[error(transparent)]
+    NotACode(#[from] NotACode),
+    /// It is enrolled.
+    #[error(
+        "this node is enrolled already, as site {} ({}): for another site run `edge-node init` in an empty directory",
+        .0.site, .0.site_name
+    )]
+    AlreadyEnrolled(Box<Enrolment>),
+    /// HQ can't be reached.
+    #[error(transparent)]
+    Connect(ConnectError),
+    /// HQ is another one than the code's.
+    #[error(
+        "the server at {0} is not the HQ that gave this code: the code was not sent; check the address (--hq HOST:PORT)"
+    )]
+    OtherHq(String),
+    /// HQ never gave this code.
+    #[error("{0}")]
+    WrongCode(String),
+    /// Another box used it.
+    #[error("{0}")]
+    CodeUsed(String),
+    /// It is older than seven days.
+    #[error("{0}")]
+    CodeExpired(String),
+    /// HQ has no such site.
+    #[error("{0}")]
+    UnknownSite(String),
+    /// Another protocol.
+    #[error("{0}")]
+    WrongVersion(String),
+    /// HQ refuses for another reason.
+    #[error("{}", .0.text)]
+    Refused(Refusal),
+    /// The answer did not come.
+    #[error(
+        "the connection was lost before HQ's answer came ({0}): enrol again with the same code"
+    )]
+    Lost(String),
+    /// The answer makes no sense.
+    #[error(
+        "HQ's answer can't be used ({0}): update the older program and enrol again with the same code"
+    )]
+    BadAnswer(String),
+    /// The identity's files fail.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Enrolled {
+    /// What HQ gave.
+    pub enrolment: Enrolment,
+    /// What this node's log starts with.
+    pub genesis: Genesis,
+    /// How far this node's clock is ahead of HQ's, in milliseconds.
+    pub clock_ahead_ms: i64,
+}
+
+/// Enrols this node with a one-time code at HQ's address, and keeps what HQ gives.
+pub async fn enrol(
+    identity: &mut Identity,
+    code: &str,
+    hq: &str,
+    wall: &Wall,
+) -> Result<Enrolled, EnrolError> {
+    let code: EnrolCode = code.parse()?;
+    if let Some(enrolment) = identity.enrolment() {
+        return Err(EnrolError::AlreadyEnrolled(Box::new(enrolment.clone())));
+    }
+    let settings = tls::client(code.pin, None).map_err(|error| local(&error))?;
+    let connected =
+        connect::connect(hq, &settings, PATIENCE).await.map_err(|error| match error {
+            ConnectError::OtherHq { hq } => EnrolError::OtherHq(hq),
+            ConnectError::Refused { code, text } => typed(Refusal::new(code, text)),
+            error @ ConnectError::WrongVersion { .. } => {
+                EnrolError::WrongVersion(error.to_string())
+            }
+            error => EnrolError::Connect(error),
+        })?;
+    let request = EnrolRequest::new(
+        VERSIONS,
+        &code,
+        identity.tls_request(),
+        identity.genesis_random(),
+        identity.log_key(),
+    );
+    let answer = tokio::time::timeout(PATIENCE, ask(&connected.connection, Frame::Enrol(request)));
+    let answer = answer.await.unwrap_or_else(|_| Err(EnrolError::Lost("no answer in time".into())));
+    connected.close(Code::LEAVING, "enrolled").await;
+    let grant = match answer? {
+        Frame::Enrolled(grant) => grant,
+        frame => return Err(unexpected(&frame)),
+    };
+    let clock_ahead_ms = wall.now().0.saturating_sub(grant.time.0);
+    check(&grant, &code)?;
+    identity.enrolled(&grant, code.pin)?;
+    let enrolment = identity.enrolment().expect("it was just written").clone();
+    let genesis = identity.genesis().expect("it is enrolled");
+    Ok(Enrolled { enrolment, genesis, clock_ahead_ms })
+}
+
+/// One frame there, one back; a refusal is an error.
+pub(super) async fn ask(connection: &Connection, frame: Frame) -> Result<Frame, EnrolError> {
+    let lost = |error: &dyn std::error::Error| match connection.close_reason() {
+        Some(reason) => match connect::refusal(&reason) {
+            Some(ConnectError::Refused { code, text }) => typed(Refusal::new(code, text)),
+            _ => EnrolError::Lost(reason.to_string()),
+        },
+        None => EnrolError::Lost(error.to_string()),
+    };
+    let (send, recv) = connection.open_bi().await.map_err(|error| lost(&error))?;
+    Outgoing::new(send).only(frame).await.map_err(|error| lost(&error))?;
+    match Incoming::new(recv).frame().await.map_err(|error| lost(&error))? {
+        Ok(Some(Frame::Refuse(refusal))) => Err(typed(refusal)),
+        Ok(Some(frame)) => Ok(frame),
+        Ok(None) => Err(EnrolError::Lost("HQ ended the stream".to_owned())),
+        Err(error) => Err(EnrolError::BadAnswer(error.to_string())),
+    }
+}
+
+fn check(grant: &Grant, code: &EnrolCode) -> Result<(), EnrolError> {
+    let authority = grant.authority.as_slice().into();
+    let wrong = if grant.site != code.site {
+        "another site than the code's"
+    } else if pin_of(&authority) != Some(code.pin) {
+        "another authority than the code's"
+    } else if ed25519_dalek::VerifyingKey::from_bytes(&grant.hq_key).is_err() {
+        "no key of HQ"
+    } else {
+        return Ok(());
+    };
+    Err(EnrolError::BadAnswer(wrong.to_owned()))
+}
+
+fn typed(refusal: Refusal) -> EnrolError {
+    match refusal.code {
+        Code::WRONG_CODE => EnrolError::WrongCode(refusal.text),
+        Code::CODE_USED => EnrolError::CodeUsed(refusal.text),
+        Code::CODE_EXPIRED => EnrolError::CodeExpired(refusal.text),
+        Code::UNKNOWN_SITE => EnrolError::UnknownSite(refusal.text),
+        Code::WRONG_VERSION => EnrolError::WrongVersion(refusal.text),
+        _ => EnrolError::Refused(refusal),
+    }
+}
+
+fn unexpected(frame: &Frame) -> EnrolError {
+    EnrolError::BadAnswer(format!("a {} frame", frame.name()))
+}
+
+fn local(error: &dyn std::error::Error) -> EnrolError {
+    EnrolError::Connect(ConnectError::Local(error.to_string()))
+}

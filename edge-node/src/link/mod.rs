@@ -1,0 +1,379 @@
+//! The link to HQ: finds HQ, proves who this node is, and keeps a session going for as long as the
+//! node runs. Knows no redb and no movement; what it needs of the journal is [`EdgeStore`].
+//! Invariant: recording never waits for the link.
+
+mod backoff;
+mod connect;
+mod driver;
+mod enrol;
+mod files;
+mod frames;
+mod identity;
+mod status;
+mod store;
+mod tls;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::Connection;
+use shared::sync::edge::{EdgeEnd, EdgeNotice, EdgeSession, EdgeSettings, EdgeStart};
+use shared::sync::{Code, Frame, VERSIONS, Versions, Welcome};
+use shared::time::Timestamp;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use backoff::Backoff;
+use driver::{Driver, Over};
+use frames::{Incoming, Outgoing};
+use identity::TlsIdentity;
+
+pub use connect::{ConnectError, DEFAULT_PORT};
+pub use enrol::{EnrolError, Enrolled, enrol};
+pub use files::KeyFileError;
+pub use identity::{Enrolment, Identity};
+pub use status::{LinkState, LinkStatus};
+pub use store::{EdgeStore, EdgeStoreError};
+
+/// Program and version, as HQ sees it.
+const PROGRAM: &str = concat!("edge-node ", env!("CARGO_PKG_VERSION"));
+
+/// The first attempts to connect are short, so that an HQ that comes back is found soon; later ones
+/// give a lossy network its time.
+const CONNECT_MS: [u64; 4] = [3_000, 6_000, 12_000, 20_000];
+
+/// A certificate is renewed when it has less than this left.
+const RENEW_MS: i64 = 365 * 86_400_000;
+
+/// More than this, and people are told that the node's clock is off.
+const CLOCK_MS: i64 = 5 * 60_000;
+
+/// Where the node's time comes from.
+#[derive(Clone)]
+pub struct Wall(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+
+impl Wall {
+    /// A clock of the caller's.
+    pub fn from_fn(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    /// Now.
+    pub fn now(&self) -> Timestamp {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Wall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Wall")
+    }
+}
+
+/// How the link behaves.
+#[derive(Clone, Debug)]
+pub struct LinkConfig {
+    /// HQ's address, "host:port" or "host".
+    pub hq: String,
+    /// How sessions behave.
+    pub session: EdgeSettings,
+    /// The versions of the protocol to speak.
+    pub versions: Versions,
+    /// The node's clock.
+    pub wall: Wall,
+}
+
+impl LinkConfig {
+    /// Usual settings for an HQ.
+    pub fn to(hq: impl Into<String>, wall: Wall) -> Self {
+        Self { hq: hq.into(), session: EdgeSettings::default(), versions: VERSIONS, wall }
+    }
+}
+
+/// The node is not enrolled, so it has no HQ to link to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this node is not enrolled: run `edge-node enrol CODE` with a code from HQ")]
+pub struct NotEnrolled;
+
+/// What people are told when the node's clock is far from HQ's; `None` where it is near.
+pub fn clock_warning(ahead_ms: i64) -> Option<String> {
+    let minutes = ahead_ms.unsigned_abs() / 60_000;
+    let span = match minutes {
+        0..120 => format!("{minutes} minutes"),
+        120..2_880 => format!("{} hours", minutes / 60),
+        _ => format!("{} days", minutes / 1_440),
+    };
+    let way = if ahead_ms > 0 { "ahead of" } else { "behind" };
+    (ahead_ms.unsigned_abs() > CLOCK_MS.unsigned_abs()).then(|| {
+        format!(
+            "this node's clock is {span} {way} HQ's: set it (timedatectl), or movements will stand at the wrong time"
+        )
+    })
+}
+
+/// Keeps the link until `shutdown` becomes true: connects, syncs, waits and tries again.
+pub async fn run<S: EdgeStore>(
+    store: Arc<S>,
+    identity: Identity,
+    config: LinkConfig,
+    mut shutdown: watch::Receiver<bool>,
+) -> Result<(), NotEnrolled> {
+    let enrolment = identity.enrolment().ok_or(NotEnrolled)?.clone();
+    let mut link = Link {
+        store,
+        identity,
+        enrolment,
+        config,
+        backoff: Backoff::default(),
+        renews: false,
+        status: LinkStatus::default(),
+    };
+    while !*shutdown.borrow() {
+        let stopped = link.connect_once(&mut shutdown).await;
+        if stopped {
+            break;
+        }
+        let wait = link.backoff.next(random());
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = driver::stopped(&mut shutdown) => {}
+        }
+    }
+    Ok(())
+}
+
+struct Link<S> {
+    store: Arc<S>,
+    identity: Identity,
+    enrolment: Enrolment,
+    config: LinkConfig,
+    backoff: Backoff,
+    /// The certificate has expired: the next connection is for renewing it.
+    renews: bool,
+    status: LinkStatus,
+}
+
+impl<S: EdgeStore> Link<S> {
+    /// One connection from beginning to end; says whether the node stops.
+    async fn connect_once(&mut self, shutdown: &mut watch::Receiver<bool>) -> bool {
+        self.set_state(LinkState::Connecting);
+        let settings = match tls::client(self.enrolment.pin, Some(&self.identity)) {
+            Ok(settings) => settings,
+            Err(error) => {
+                self.fail(format!("this node's certificate can't be used: {error}"), true);
+                return false;
+            }
+        };
+        let attempt = (self.backoff.failures() as usize).min(CONNECT_MS.len() - 1);
+        let patience = Duration::from_millis(CONNECT_MS[attempt]);
+        let connected = tokio::select! {
+            connected = connect::connect(&self.config.hq, &settings, patience) => connected,
+            () = driver::stopped(shutdown) => return true,
+        };
+        let connected = match connected {
+            Ok(connected) => connected,
+            Err(error) => {
+                self.fail_connecting(error);
+                return false;
+            }
+        };
+        let stopped = if self.renews {
+            self.renew(&connected.connection).await;
+            false
+        } else {
+            self.sync(&connected.connection, shutdown).await
+        };
+        connected.close(Code::LEAVING, "this node closes the connection").await;
+        stopped
+    }
+
+    async fn sync(
+        &mut self,
+        connection: &Connection,
+        shutdown: &mut watch::Receiver<bool>,
+    ) -> bool {
+        let Ok((send, recv)) = connection.open_bi().await else {
+            self.over(lost(connection));
+            return false;
+        };
+        let started = Instant::now();
+        let session =
+            EdgeSession::new(self.start(), self.config.session, driver::moment_since(started));
+        let driver = Driver::new(
+            Arc::clone(&self.store),
+            connection,
+            self.config.wall.clone(),
+            session,
+            started,
+            Incoming::new(recv),
+            Outgoing::new(send),
+        );
+        let mut renewal = None;
+        let over = driver
+            .run(shutdown, |notice| {
+                if let EdgeNotice::Welcomed(welcome) = &notice
+                    && self.is_renewal_due(welcome)
+                {
+                    renewal = Some(tokio::spawn(renew(connection.clone(), self.identity.clone())));
+                }
+                self.note(notice);
+            })
+            .await;
+        if let Some(renewal) = renewal
+            && let Ok(Err(error)) = renewal.await
+        {
+            tracing::warn!("the certificate was not renewed: {error}; it is tried again later");
+        }
+        self.over(over)
+    }
+
+    fn start(&self) -> EdgeStart {
+        let log = self.store.genesis().log_id();
+        let position = *self.store.position().borrow();
+        EdgeStart {
+            site: self.enrolment.site,
+            log,
+            position,
+            sealed: *self.store.sealed().borrow(),
+            state: self.store.state_cursor(),
+            // An acknowledgement of an earlier log says nothing of this one.
+            witness: self
+                .store
+                .acknowledgement()
+                .filter(|signed| signed.acknowledgement.log == log),
+            hq_key: self.enrolment.hq_key,
+            versions: self.config.versions,
+            program: PROGRAM.to_owned(),
+        }
+    }
+
+    fn is_renewal_due(&self, welcome: &Welcome) -> bool {
+        let left = |until: Timestamp| until.0.saturating_sub(welcome.time.0);
+        self.identity.valid_until().is_some_and(|until| left(until) < RENEW_MS)
+    }
+
+    fn note(&mut self, notice: EdgeNotice) {
+        match notice {
+            EdgeNotice::Welcomed(welcome) => self.note_welcome(welcome),
+            EdgeNotice::Acknowledged(_) => {}
+            EdgeNotice::HqLost { restored, acknowledged, has } => {
+                let why = if restored { "was restored from a backup" } else { "lost facts" };
+                let text = format!(
+                    "HQ {why}: it had acknowledged facts up to {acknowledged} and has {has} now; this node sends the rest again"
+                );
+                tracing::warn!("{text}");
+                self.status.warning = Some(text);
+            }
+        }
+        self.status.heard_at = Some(self.config.wall.now());
+        self.store.set_link_status(self.status.clone());
+    }
+
+    fn note_welcome(&mut self, welcome: Welcome) {
+        self.backoff.reset();
+        let ahead_ms = self.config.wall.now().0.saturating_sub(welcome.time.0);
+        if let Some(warning) = clock_warning(ahead_ms) {
+            tracing::warn!("{warning}");
+        }
+        self.status.state = LinkState::Online;
+        self.status.problem = None;
+        self.status.clock_ahead_ms = Some(ahead_ms);
+        self.status.hq_time = Some(welcome.time);
+        self.status.hq_program = Some(welcome.program);
+    }
+
+    /// What follows from the end of a session; says whether the node stops.
+    fn over(&mut self, over: Over) -> bool {
+        match over {
+            Over::Ended(EdgeEnd::Left) => {
+                self.set_state(LinkState::Waiting);
+                return true;
+            }
+            Over::Ended(EdgeEnd::Refused(refusal)) => self.refused(refusal.code, refusal.text),
+            Over::Ended(EdgeEnd::HqLeft(code)) => {
+                self.refused(code, EdgeEnd::HqLeft(code).to_string());
+            }
+            Over::Ended(end @ EdgeEnd::Stalled) => self.fail(end.to_string(), false),
+            Over::Ended(end) => self.fail(end.to_string(), true),
+            Over::Lost(reason) => match connect::refusal(&reason) {
+                Some(ConnectError::Refused { code, text }) => self.refused(code, text),
+                _ => self.fail(format!("the connection to HQ was lost: {reason}"), false),
+            },
+            Over::StreamEnded => self.fail("HQ closed the stream".to_owned(), false),
+        }
+        false
+    }
+
+    fn fail_connecting(&mut self, error: ConnectError) {
+        match error {
+            ConnectError::Refused { code, text } => self.refused(code, text),
+            ConnectError::OtherHq { .. } | ConnectError::WrongVersion { .. } => {
+                self.fail(error.to_string(), true);
+            }
+            error => self.fail(error.to_string(), false),
+        }
+    }
+
+    fn refused(&mut self, code: Code, text: String) {
+        match code {
+            Code::CERTIFICATE_EXPIRED => {
+                self.renews = true;
+                self.fail(text, false);
+            }
+            Code::LEAVING | Code::BUSY | Code::STORAGE | Code::STALLED => self.fail(text, false),
+            _ => self.fail(text, true),
+        }
+    }
+
+    /// Where a person has to act, attempts go on, rarely: perhaps HQ's side was put right.
+    fn fail(&mut self, problem: String, needs_person: bool) {
+        tracing::info!("link: {problem}");
+        self.status.problem = Some(problem);
+        if needs_person {
+            self.backoff.exhaust();
+        }
+        self.set_state(if needs_person { LinkState::Refused } else { LinkState::Waiting });
+    }
+
+    async fn renew(&mut self, connection: &Connection) {
+        match renew(connection.clone(), self.identity.clone()).await {
+            Ok(()) => {
+                self.renews = false;
+                self.backoff.reset();
+            }
+            Err(error) => {
+                // Perhaps the certificate is good again by HQ's clock.
+                self.renews = false;
+                self.fail(format!("the certificate was not renewed: {error}"), true);
+            }
+        }
+    }
+
+    fn set_state(&mut self, state: LinkState) {
+        self.status.state = state;
+        self.store.set_link_status(self.status.clone());
+    }
+}
+
+/// Gets a certificate for a fresh TLS key, over a connection of the present one.
+async fn renew(connection: Connection, identity: Identity) -> Result<(), EnrolError> {
+    let next = TlsIdentity::fresh();
+    match enrol::ask(&connection, Frame::Renew(next.request())).await? {
+        Frame::Renewed(chain, valid_until) => {
+            let next = next.with_chain(&chain, valid_until);
+            let replaced = tokio::task::spawn_blocking(move || identity.replace_tls(next)).await;
+            Ok(replaced.expect("writing a file does not panic")?)
+        }
+        frame => Err(EnrolError::BadAnswer(format!("a {} frame", frame.name()))),
+    }
+}
+
+fn lost(connection: &Connection) -> Over {
+    connection.close_reason().map_or(Over::StreamEnded, Over::Lost)
+}
+
+fn random() -> u64 {
+    // Without randomness nodes come back in step, which is harmless.
+    getrandom::u64().unwrap_or(0)
+}

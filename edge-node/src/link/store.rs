@@ -1,0 +1,56 @@
+//! What the link needs of the node's journal, so that it can be tried with another one. Knows no
+//! file. Invariant: what a position or a reply names is durable already.
+
+use shared::ids::Seq;
+use shared::segment::chain::Genesis;
+use shared::segment::seal::SignedSeal;
+use shared::sync::{Position, Run, SignedAcknowledgement, SignedStateBatch, StateCursor};
+use tokio::sync::watch;
+
+use super::status::LinkStatus;
+
+/// Why the journal could not do what the link asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum EdgeStoreError {
+    /// The journal's file fails, or the disk is full.
+    #[error("{0}")]
+    Failed(String),
+    /// HQ's keyed state can't be read by this program.
+    #[error("HQ's master data can't be read: {0}; update edge-node")]
+    BadState(String),
+}
+
+/// The journal as the link sees it. Methods may block; the link calls them where that is allowed.
+pub trait EdgeStore: Send + Sync + 'static {
+    /// What the log starts with.
+    fn genesis(&self) -> Genesis;
+
+    /// How far the log is durable; changes with every record.
+    fn position(&self) -> watch::Receiver<Position>;
+
+    /// How far the log is sealed; changes with every seal.
+    fn sealed(&self) -> watch::Receiver<Seq>;
+
+    /// Facts from `first` on: whole groups, one at least, else at most `facts_max`; `None` where
+    /// there are none.
+    fn run_from(&self, first: Seq, facts_max: usize) -> Result<Option<Run>, EdgeStoreError>;
+
+    /// Seals whose first fact is `first` or later, in order, at most `seals_max`.
+    fn seals_from(&self, first: Seq, seals_max: usize) -> Result<Vec<SignedSeal>, EdgeStoreError>;
+
+    /// The newest acknowledgement that was noted.
+    fn acknowledgement(&self) -> Option<SignedAcknowledgement>;
+
+    /// Keeps an acknowledgement whose signature was checked; need not be durable at once.
+    fn note_acknowledgement(&self, signed: SignedAcknowledgement) -> Result<(), EdgeStoreError>;
+
+    /// How far keyed state is applied.
+    fn state_cursor(&self) -> StateCursor;
+
+    /// Applies a batch of keyed state whose signature, site and cursor were checked: durable, as a
+    /// whole, and the cursor with it.
+    fn apply_state(&self, signed: SignedStateBatch) -> Result<(), EdgeStoreError>;
+
+    /// Keeps how the link stands, for people; may forget it when the program ends.
+    fn set_link_status(&self, status: LinkStatus);
+}

@@ -1,0 +1,218 @@
+//! The running node: opens everything, serves the API, keeps the link, seals on time, and stops in
+//! order. The one place that knows all parts. Invariant: the journal closes last, after everybody
+//! who records has gone.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::api::{self, Api};
+use crate::config::{Config, ConfigError};
+use crate::data_dir::{DataDir, Lock, LockError};
+use crate::journal::{Clock, Journal, OpenError, Options, StoreError, SystemClock};
+use crate::journal_link::LinkTask;
+use crate::link::{Identity, KeyFileError, LinkStatus};
+use crate::record::Recorder;
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The folder.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// Its configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Its keys.
+    #[error(transparent)]
+    Keys(#[from] KeyFileError),
+    /// It has no certificate yet.
+    #[error(
+        "this node is not enrolled: get a code at HQ (hq-server site add NAME) and run 'edge-node enrol CODE --hq HOST:PORT'"
+    )]
+    NotEnrolled,
+    /// Its journal.
+    #[error(transparent)]
+    Journal(#[from] OpenError),
+    /// The journal is of another installation.
+    #[error(
+        "the journal belongs to device {journal}, the keys to device {keys}: they come from two installations; restore a backup into a fresh folder and enrol it"
+    )]
+    OtherDevice {
+        /// By its genesis.
+        journal: u32,
+        /// By the enrolment.
+        keys: u32,
+    },
+    /// The API's address.
+    #[error(
+        "the API can't listen on {address}: {why}. Change 'listen' under [api] in node.toml, or stop who has the port"
+    )]
+    Listen {
+        /// As configured.
+        address: SocketAddr,
+        /// Why.
+        why: String,
+    },
+    /// The API is bound wide without a token.
+    #[error(
+        "the API would be open to the network on {0}: state 'token_file' under [api] in node.toml, or listen on 127.0.0.1"
+    )]
+    OpenToAll(SocketAddr),
+    /// The token.
+    #[error("the token file {} can't be used: {why}", .file.display())]
+    Token {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// A file of the folder.
+    #[error("the folder can't be written: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// An enrolled node whose journal is open in this process.
+#[derive(Debug)]
+pub struct Node {
+    /// Its folder.
+    pub data: DataDir,
+    /// What the operator set.
+    pub config: Config,
+    /// Who it is.
+    pub identity: Identity,
+    /// Checks and records.
+    pub recorder: Recorder,
+    _lock: Lock,
+}
+
+impl Node {
+    /// Takes the folder and opens the journal.
+    pub fn open(data: &DataDir) -> Result<Self, StartError> {
+        Self::open_with_clock(data, Arc::new(SystemClock::default()))
+    }
+
+    /// As [`Node::open`], on another clock.
+    pub fn open_with_clock(data: &DataDir, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        let config = Config::read(&data.config())?;
+        let lock = data.lock()?;
+        let identity = Identity::open(&data.identity())?;
+        let options = Options {
+            signing_key: Some(identity.log_key().clone()),
+            clock: Arc::clone(&clock),
+            cache_bytes: config.cache_bytes,
+        };
+        let genesis = identity.genesis().ok_or(StartError::NotEnrolled)?;
+        let journal = match Journal::open(&data.journal(), options.clone()) {
+            // Enrolment writes the keys' side last but before the journal: a cut between the two.
+            Err(OpenError::Missing(path)) => Journal::create(&path, &genesis, None, options)?,
+            opened => opened?,
+        };
+        let (of_journal, of_keys) = (journal.genesis().device, genesis.device);
+        if of_journal != of_keys && !journal.is_restored() {
+            return Err(StartError::OtherDevice { journal: of_journal.0, keys: of_keys.0 });
+        }
+        let recorder = Recorder::new(journal, clock, config.time_zone());
+        Ok(Self { data: data.clone(), config, identity, recorder, _lock: lock })
+    }
+
+    /// The journal.
+    pub const fn journal(&self) -> &Journal {
+        self.recorder.journal()
+    }
+
+    /// Seals and closes the journal.
+    pub fn close_blocking(self) -> Result<(), StoreError> {
+        self.journal().close_blocking()
+    }
+}
+
+/// What a program that starts a node wants to know.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    /// Where the API listens.
+    pub api: SocketAddr,
+}
+
+fn token(config: &Config, address: SocketAddr) -> Result<Option<Arc<str>>, StartError> {
+    let Some(file) = &config.api_token_file else {
+        return if address.ip().is_loopback() {
+            Ok(None)
+        } else {
+            Err(StartError::OpenToAll(address))
+        };
+    };
+    let unusable = |why: String| StartError::Token { file: file.clone(), why };
+    let text = std::fs::read_to_string(file).map_err(|error| unusable(error.to_string()))?;
+    match text.trim() {
+        token if token.len() >= 16 => Ok(Some(token.into())),
+        _ => Err(unusable("it has fewer than 16 characters".to_owned())),
+    }
+}
+
+/// Runs an open node until `stop` says so: API, link, sealing. Calls `ready` once all is up.
+pub async fn run(
+    node: Node,
+    mut stop: watch::Receiver<bool>,
+    ready: impl FnOnce(&Node, &Ready),
+) -> Result<(), StartError> {
+    let wanted = node.config.api_listen;
+    let token = token(&node.config, wanted)?;
+    let listen =
+        |error: std::io::Error| StartError::Listen { address: wanted, why: error.to_string() };
+    let listener = TcpListener::bind(wanted).await.map_err(listen)?;
+    let address = listener.local_addr().map_err(listen)?;
+    let (status_in, status) = watch::channel(LinkStatus::default());
+    let api =
+        Api { recorder: node.recorder.clone(), link: status, backups: node.data.backups(), token };
+    let link = LinkTask::spawn(&node, status_in, stop.clone());
+    let sealing = tokio::spawn(seal_on_time(node.journal().clone(), stop.clone()));
+    node.data.write_address(address)?;
+    ready(&node, &Ready { api: address });
+
+    let mut api_stop = stop.clone();
+    let server = axum::serve(listener, api::router(api)).with_graceful_shutdown(async move {
+        stopped(&mut api_stop).await;
+    });
+    let mut server = tokio::spawn(server.into_future());
+    tokio::select! {
+        () = stopped(&mut stop) => {
+            // Requests on their way are answered; a client that holds its connection open is not
+            // waited for longer.
+            drop(tokio::time::timeout(Duration::from_secs(5), &mut server).await);
+        }
+        ended = &mut server => tracing::error!(?ended, "the API ended by itself"),
+    }
+    server.abort();
+    link.finish().await;
+    sealing.abort();
+    drop(std::fs::remove_file(node.data.address_file()));
+    if let Err(error) = node.journal().close().await {
+        tracing::error!(%error, "the journal could not be sealed at the end");
+    }
+    Ok(())
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that nobody can say stop any more: then it is time.
+    drop(stop.wait_for(|stop| *stop).await);
+}
+
+/// The newest head is signed within ten seconds.
+async fn seal_on_time(journal: Journal, mut stop: watch::Receiver<bool>) {
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = stopped(&mut stop) => return,
+        }
+        if let Err(error) = journal.seal_due().await {
+            tracing::warn!(%error, "facts could not be sealed; trying again");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The local API over a real socket: records, answers, refuses, and lets in whom it should.
+
+mod common;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use common::{NOON, create, recorder, teach};
+use edge_node::api::{self, Api};
+use edge_node::journal::{FixedClock, Journal};
+use edge_node::link::LinkStatus;
+use serde_json::{Value, json};
+
+struct Server {
+    address: SocketAddr,
+    journal: Journal,
+    runtime: tokio::runtime::Runtime,
+    agent: ureq::Agent,
+    _folder: tempfile::TempDir,
+}
+
+impl Server {
+    fn start(token: Option<&str>) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let clock = FixedClock::at(NOON);
+        let journal = create(&folder.path().join("journal.redb"), &clock);
+        teach(&journal, common::master_data());
+        let (_, link) = tokio::sync::watch::channel(LinkStatus::default());
+        let api = Api {
+            recorder: recorder(&journal, &clock),
+            link,
+            backups: folder.path().join("backups"),
+            token: token.map(Arc::from),
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let listener =
+            runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        runtime.spawn(async move { axum::serve(listener, api::router(api)).await });
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        Self { address, journal, runtime, agent, _folder: folder }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    fn get(&self, path: &str) -> (u16, Value) {
+        let mut answer = self.agent.get(self.url(path)).call().expect("answers");
+        (answer.status().as_u16(), answer.body_mut().read_json().unwrap_or(Value::Null))
+    }
+
+    fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let mut answer = self.agent.post(self.url(path)).send_json(body).expect("answers");
+        (answer.status().as_u16(), answer.body_mut().read_json().unwrap_or(Value::Null))
+    }
+}
+
+fn receipt() -> Value {
+    json!({ "key": "r-1", "lines": [
+        { "kind": "receipt", "item": "PEN", "quantity": "2", "unit": "box", "price": "38.40", "partner": "SUPP" },
+        { "kind": "receipt", "item": "INK", "quantity": "0.750", "price": "40", "partner": "SUPP" },
+    ]})
+}
+
+#[test]
+fn a_movement_goes_in_and_is_seen() {
+    let server = Server::start(None);
+    let (status, recorded) = server.post("/v1/movements", &receipt());
+    assert_eq!((status, &recorded["captures"]), (201, &json!(["5-1", "5-2"])));
+    assert_eq!(recorded["recorded_at"], "2026-11-24T20:00:00+08:00");
+    let (status, again) = server.post("/v1/movements", &receipt());
+    assert_eq!((status, &again["captures"]), (200, &recorded["captures"]));
+    assert_eq!(again["already_recorded"], true);
+    let mut other = receipt();
+    other["lines"][0]["quantity"] = json!("3");
+    let (status, problem) = server.post("/v1/movements", &other);
+    assert_eq!((status, problem["error"]["code"].as_str()), (409, Some("key_reused")));
+
+    let (_, stock) = server.get("/v1/stock");
+    let on_hand: Vec<_> = stock
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|line| (&line["item"], &line["on_hand"]))
+        .collect();
+    assert_eq!(on_hand, [(&json!("INK"), &json!("0.750")), (&json!("PEN"), &json!("24"))]);
+    let (_, only) = server.get("/v1/stock?item=PEN");
+    assert_eq!(only.as_array().map(Vec::len), Some(1));
+    let (_, page) = server.get("/v1/log?count=1");
+    assert_eq!((page["last"].as_u64(), page["facts"][0]["seq"].as_u64()), (Some(2), Some(2)));
+    assert_eq!(
+        (&page["facts"][0]["item"], &page["facts"][0]["price"]),
+        (&json!("INK"), &json!("40"))
+    );
+    assert_eq!(page["facts"][0]["progress"], "recorded");
+    let (_, status) = server.get("/v1/status");
+    assert_eq!((status["last"].as_u64(), status["waiting"].as_u64()), (Some(2), Some(2)));
+    assert_eq!((&status["site"], &status["link"]["state"]), (&json!("S3"), &json!("waiting")));
+    let (_, items) = server.get("/v1/items?search=pe");
+    assert_eq!(items[0]["units"], json!(["EA", "box"]));
+    let (status, verified) = server.post("/v1/verify", &json!(null));
+    assert_eq!((status, verified["facts"].as_u64()), (200, Some(2)));
+    let (status, backup) = server.post("/v1/backups", &json!(null));
+    assert_eq!((status, backup["last"].as_u64()), (201, Some(2)));
+    let document = server.agent.get(server.url("/v1/documents/0")).call().expect("answers");
+    let bytes = document.into_body().read_to_vec().expect("reads");
+    assert!(automerge::Automerge::load(&bytes).is_ok());
+    assert_eq!(server.get("/v1/documents/7").0, 404);
+    assert_eq!(server.get("/readyz").0, 200);
+    server.runtime.shutdown_background();
+    server.journal.close_blocking().expect("closes");
+}
+
+#[test]
+fn what_is_refused_says_why() {
+    let server = Server::start(None);
+    let body = json!({ "lines": [{ "kind": "count", "item": "PEN", "quantity": "1" },
+        { "kind": "count", "item": "PENCIL", "quantity": "1" }]});
+    let (status, problem) = server.post("/v1/movements", &body);
+    let error = &problem["error"];
+    assert_eq!((status, &error["code"], &error["line"]), (422, &json!("unknown_item"), &json!(2)));
+    for (body, status, code) in [
+        (json!({ "lines": [] }), 422, "group_size"),
+        (json!({ "key": "", "lines": [] }), 422, "bad_key"),
+        (json!({ "line": [] }), 422, "bad_request"),
+        (
+            json!({ "lines": [{ "kind": "count", "item": "PEN", "quantity": 1 }] }),
+            422,
+            "bad_request",
+        ),
+        (json!({ "lines": [], "occurred_at": "today" }), 422, "bad_request"),
+    ] {
+        let (found, problem) = server.post("/v1/movements", &body);
+        assert_eq!((found, problem["error"]["code"].as_str()), (status, Some(code)), "{body}");
+    }
+    let (status, batch) =
+        server.post("/v1/batches", &json!({ "groups": [receipt(), body, receipt()] }));
+    assert_eq!(status, 200);
+    let outcomes = batch["outcomes"].as_array().expect("a list");
+    assert_eq!(outcomes[0]["recorded"]["already_recorded"], false);
+    assert_eq!(outcomes[1]["error"]["code"], "unknown_item");
+    assert_eq!(outcomes[2]["recorded"]["already_recorded"], true);
+    assert_eq!(server.get("/v1/nothing").0, 404);
+    server.runtime.shutdown_background();
+    server.journal.close_blocking().expect("closes");
+}
+
+#[test]
+fn only_who_should_gets_in() {
+    let server = Server::start(None);
+    let call = |server: &Server, name: &str, value: &str| {
+        let request = server.agent.get(server.url("/v1/status")).header(name, value);
+        request.call().expect("answers").status().as_u16()
+    };
+    assert_eq!(call(&server, "host", "localhost:1"), 200);
+    assert_eq!(call(&server, "host", "[::1]:80"), 200);
+    assert_eq!(
+        call(&server, "host", "warehouse.example.com"),
+        401,
+        "another name for this machine"
+    );
+    assert_eq!(call(&server, "origin", "http://localhost"), 401, "a page in a browser");
+    let server = Server::start(Some("0123456789abcdef"));
+    assert_eq!(server.get("/v1/status").0, 401);
+    assert_eq!(call(&server, "authorization", "Bearer 0123456789abcdeX"), 401);
+    assert_eq!(call(&server, "authorization", "Bearer 0123456789abcdef"), 200);
+    assert_eq!(server.get("/livez").0, 200);
+}
+
+#[test]
+fn the_document_names_every_path() {
+    let document = serde_json::to_value(api::document()).expect("JSON");
+    let paths: Vec<&String> = document["paths"].as_object().expect("paths").keys().collect();
+    assert_eq!(
+        paths,
+        [
+            "/livez",
+            "/readyz",
+            "/v1/backups",
+            "/v1/batches",
+            "/v1/documents/{chunk}",
+            "/v1/items",
+            "/v1/log",
+            "/v1/movements",
+            "/v1/status",
+            "/v1/stock",
+            "/v1/transfers",
+            "/v1/verify",
+        ]
+    );
+    let server = Server::start(None);
+    assert_eq!(server.get("/v1/openapi.json"), (200, document));
+}
