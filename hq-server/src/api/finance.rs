@@ -1,0 +1,196 @@
+//! Invoices and payments over HTTP.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde::{Deserialize, Serialize};
+use shared::ids::Capture;
+use shared::time::Day;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::master::{Recorded, recorded};
+use super::problem::ApiError;
+use crate::headquarters::Headquarters;
+use crate::own_log::{
+    AllocationDraft, Desk, FinanceError, Group, InvoiceDraft, InvoiceLineDraft, PaymentDraft,
+};
+
+/// An invoice, either side.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InvoiceBody {
+    /// The partner's code.
+    pub partner: String,
+    /// The invoice's number.
+    #[serde(default)]
+    pub document: Option<String>,
+    /// Its date, YEAR-MONTH-DAY; today where absent.
+    #[serde(default)]
+    pub date: Option<String>,
+    /// When it is due.
+    #[serde(default)]
+    pub due: Option<String>,
+    /// Its lines.
+    pub lines: Vec<InvoiceLineBody>,
+}
+
+/// A line of an invoice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InvoiceLineBody {
+    /// The receipt or the shipment it invoices.
+    #[schema(example = "3-1042")]
+    pub of: String,
+    /// How much; all of it where absent.
+    #[serde(default)]
+    pub quantity: Option<String>,
+    /// The unit of the quantity; the item's base unit where absent.
+    #[serde(default)]
+    pub unit: Option<String>,
+    /// The price of one unit, without tax.
+    pub price: String,
+}
+
+/// Money in from a customer or out to a supplier.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PaymentBody {
+    /// The partner's code.
+    pub partner: String,
+    /// `in` or `out`.
+    pub direction: String,
+    /// How much.
+    pub amount: String,
+    /// The bank or cash account's code; the mapping decides where absent.
+    #[serde(default)]
+    pub account: Option<String>,
+    /// The bank statement's number.
+    #[serde(default)]
+    pub document: Option<String>,
+    /// The bank's date, YEAR-MONTH-DAY; today where absent.
+    #[serde(default)]
+    pub date: Option<String>,
+    /// What it settles.
+    #[serde(default)]
+    pub allocations: Vec<AllocationBody>,
+}
+
+/// Part of a payment that settles an open item.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AllocationBody {
+    /// The invoice or priced sale.
+    #[schema(example = "1-77")]
+    pub of: String,
+    /// How much.
+    pub amount: String,
+}
+
+/// Every address of this file.
+pub(super) fn router() -> OpenApiRouter<Headquarters> {
+    OpenApiRouter::new()
+        .routes(routes!(supplier_invoice))
+        .routes(routes!(customer_invoice))
+        .routes(routes!(payment))
+        .routes(routes!(allocate))
+}
+
+async fn state(
+    hq: &Headquarters,
+    make: impl FnOnce(&Desk<'_>, Capture) -> Result<Group, FinanceError>,
+) -> Result<Json<Recorded>, ApiError> {
+    let now = hq.clock().now();
+    let done = hq.own_log().record(|published, next| {
+        let ledgers = published.ledgers();
+        let catalogue = published.catalogue();
+        let desk = Desk::new(&catalogue, &ledgers.books, now)?;
+        Ok::<_, FinanceError>((vec![make(&desk, next)?], ()))
+    });
+    let (captures, ()) = done.await?;
+    Ok(recorded(&captures, Vec::new()))
+}
+
+fn day(written: Option<&String>) -> Result<Option<Day>, ApiError> {
+    let day = written.map(|written| written.parse::<Day>()).transpose();
+    day.map_err(|error| ApiError::refused(error.to_string()))
+}
+
+fn invoice(body: InvoiceBody) -> Result<InvoiceDraft, ApiError> {
+    let line = |line: InvoiceLineBody| {
+        let InvoiceLineBody { of, quantity, unit, price } = line;
+        InvoiceLineDraft { of, quantity, unit, price }
+    };
+    Ok(InvoiceDraft {
+        date: day(body.date.as_ref())?,
+        due: day(body.due.as_ref())?,
+        partner: body.partner,
+        document: body.document,
+        lines: body.lines.into_iter().map(line).collect(),
+    })
+}
+
+/// Records a supplier's invoice for receipts.
+#[utoipa::path(post, path = "/api/invoices/supplier", tag = "finance", request_body = InvoiceBody,
+    responses((status = 200, body = Recorded)))]
+async fn supplier_invoice(
+    State(hq): State<Headquarters>,
+    Json(body): Json<InvoiceBody>,
+) -> Result<Json<Recorded>, ApiError> {
+    let draft = invoice(body)?;
+    state(&hq, |desk, _| desk.supplier_invoice(&draft)).await
+}
+
+/// Records an invoice to a customer for shipments that were to be invoiced later.
+#[utoipa::path(post, path = "/api/invoices/customer", tag = "finance", request_body = InvoiceBody,
+    responses((status = 200, body = Recorded)))]
+async fn customer_invoice(
+    State(hq): State<Headquarters>,
+    Json(body): Json<InvoiceBody>,
+) -> Result<Json<Recorded>, ApiError> {
+    let draft = invoice(body)?;
+    state(&hq, |desk, _| desk.customer_invoice(&draft)).await
+}
+
+/// Records a payment and what it settles.
+#[utoipa::path(post, path = "/api/payments", tag = "finance", request_body = PaymentBody,
+    responses((status = 200, body = Recorded)))]
+async fn payment(
+    State(hq): State<Headquarters>,
+    Json(body): Json<PaymentBody>,
+) -> Result<Json<Recorded>, ApiError> {
+    let inward = match body.direction.as_str() {
+        "in" => true,
+        "out" => false,
+        other => {
+            let text = format!("'{other}' is no direction: write in (from a customer) or out");
+            return Err(ApiError::refused(text));
+        }
+    };
+    let draft = PaymentDraft {
+        date: day(body.date.as_ref())?,
+        partner: body.partner,
+        inward,
+        amount: body.amount,
+        account: body.account,
+        document: body.document,
+        allocations: body.allocations.into_iter().map(allocation).collect(),
+    };
+    state(&hq, |desk, next| desk.payment(&draft, next)).await
+}
+
+fn allocation(body: AllocationBody) -> AllocationDraft {
+    AllocationDraft { of: body.of, amount: body.amount }
+}
+
+/// Settles an open item with a payment that was recorded before.
+#[utoipa::path(post, path = "/api/payments/{capture}/allocations", tag = "finance",
+    request_body = AllocationBody, responses((status = 200, body = Recorded)))]
+async fn allocate(
+    State(hq): State<Headquarters>,
+    Path(payment): Path<String>,
+    Json(body): Json<AllocationBody>,
+) -> Result<Json<Recorded>, ApiError> {
+    let draft = allocation(body);
+    state(&hq, |desk, _| desk.allocate(&payment, &draft)).await
+}

@@ -1,0 +1,160 @@
+//! The installation over HTTP: how it stands, whether everything is proved, a backup.
+
+use std::path::Path;
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use shared::ids::SiteNo;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::problem::ApiError;
+use crate::headquarters::{Headquarters, VerifyReport};
+
+/// How the installation stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Status {
+    /// Program and version.
+    pub program: String,
+    /// The life of the store, in hex.
+    pub history: String,
+    /// The last entry of the sequence.
+    pub position: u64,
+    /// Why posting stopped, should it.
+    pub failure: Option<String>,
+    /// Groups that wait for something.
+    pub waiting: u64,
+    /// Every log.
+    pub logs: Vec<LogLine>,
+}
+
+/// How a log stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LogLine {
+    /// The site's number; 0 for HQ's own.
+    pub site: u32,
+    /// The site's code.
+    pub code: String,
+    /// The installation.
+    pub device: u32,
+    /// The log's id, in hex.
+    pub log: String,
+    /// The last fact that the installation said it has.
+    pub announced: Option<u64>,
+    /// The last durable fact.
+    pub received: u64,
+    /// The chain's head after it, in hex.
+    pub head: String,
+    /// The last fact under a seal.
+    pub sealed: u64,
+    /// The last fact in the books.
+    pub posted: u64,
+    /// The last fact that a verified backup has.
+    pub safe: u64,
+    /// Connected now.
+    pub connected: bool,
+    /// Its program and version, where it connected since HQ started.
+    pub program: Option<String>,
+    /// How far its clock was ahead of HQ's when it connected.
+    pub clock_ahead_ms: Option<i64>,
+    /// Why something of it was refused: the site is doubtful.
+    pub refusal: Option<String>,
+}
+
+/// Where a backup goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BackupBody {
+    /// A folder on HQ's machine; it must not exist yet.
+    pub to: String,
+}
+
+/// A backup that was made and read back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BackupReport {
+    /// Where it lies.
+    pub to: String,
+    /// Its last entry of the sequence.
+    pub position: u64,
+    /// Bytes of all files.
+    pub bytes: u64,
+}
+
+/// Every address of this file.
+pub(super) fn router() -> OpenApiRouter<Headquarters> {
+    OpenApiRouter::new().routes(routes!(status)).routes(routes!(verify)).routes(routes!(backup))
+}
+
+/// How the installation stands.
+#[utoipa::path(get, path = "/api/status", tag = "installation",
+    responses((status = 200, body = Status)))]
+async fn status(State(hq): State<Headquarters>) -> Result<Json<Status>, ApiError> {
+    let published = hq.published();
+    let position = published.last().borrow().0;
+    let failure = published.failure().borrow().clone();
+    let waiting = published.ledgers().books.waiting().count() as u64;
+    let catalogue = published.catalogue();
+    let line = |log: crate::gateway::intake::LogStatus| {
+        let link = hq.link(log.record.device);
+        let site = catalogue.site(log.record.site);
+        LogLine {
+            site: log.record.site.0,
+            code: match log.record.site {
+                SiteNo::HQ => "HQ".to_owned(),
+                number => site.map_or_else(|| number.to_string(), |site| site.code.clone()),
+            },
+            device: log.record.device.0,
+            log: log.record.log.to_string(),
+            announced: log.announced.map(|last| last.0),
+            received: log.received.last.0,
+            head: log.received.head.to_string(),
+            sealed: log.sealed.0,
+            posted: log.posted.0,
+            safe: log.safe.0,
+            connected: link.connected,
+            program: link.program,
+            clock_ahead_ms: link.clock_ahead_ms,
+            refusal: log.refusal,
+        }
+    };
+    Ok(Json(Status {
+        program: concat!("hq-server ", env!("CARGO_PKG_VERSION")).to_owned(),
+        history: hq.store().history().to_string(),
+        position,
+        failure,
+        waiting,
+        logs: hq.intake().logs().into_iter().map(line).collect(),
+    }))
+}
+
+/// Proves everything that is stored: chains, seals, journal documents, the sequence, the books.
+#[utoipa::path(post, path = "/api/verify", tag = "installation",
+    responses((status = 200, body = VerifyReport)))]
+async fn verify(State(hq): State<Headquarters>) -> Result<Json<VerifyReport>, ApiError> {
+    blocking(move || hq.verify().map_err(|error| ApiError::failed(error.to_string()))).await
+}
+
+/// Copies everything to a new folder and reads it back.
+#[utoipa::path(post, path = "/api/backup", tag = "installation", request_body = BackupBody,
+    responses((status = 200, body = BackupReport)))]
+async fn backup(
+    State(hq): State<Headquarters>,
+    Json(body): Json<BackupBody>,
+) -> Result<Json<BackupReport>, ApiError> {
+    blocking(move || {
+        let made = hq.backup(Path::new(&body.to));
+        let manifest = made.map_err(|error| ApiError::refused(error.to_string()))?;
+        let bytes = manifest.files.iter().map(|file| file.bytes).sum();
+        Ok(BackupReport { to: body.to, position: manifest.position, bytes })
+    })
+    .await
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+) -> Result<Json<T>, ApiError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| ApiError::failed(error.to_string()))?.map(Json)
+}

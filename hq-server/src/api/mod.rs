@@ -1,0 +1,68 @@
+//! HQ's HTTP interface: what commands and other programs ask and state. Knows no rule of its own:
+//! every refusal comes from `own_log`, the authority or the intake; here it gets its status code.
+
+mod access;
+mod finance;
+mod installation;
+mod master;
+mod problem;
+mod sites;
+
+use std::sync::Arc;
+
+use axum::extract::DefaultBodyLimit;
+use axum::routing::get;
+use axum::{Json, Router};
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+pub use access::Access;
+pub use finance::{AllocationBody, InvoiceBody, InvoiceLineBody, PaymentBody};
+pub use installation::{BackupBody, BackupReport, LogLine, Status};
+pub use master::{
+    AccountBody, AccountLine, CategoryBody, ItemBody, ItemLine, MappingBody, MappingGaps,
+    NamedLine, PartnerBody, PartnerLine, PolicyBody, ReasonBody, Recorded, UnitBody,
+};
+pub use problem::ApiError;
+pub use sites::{SiteBody, SiteCode, SiteLine};
+
+use crate::headquarters::Headquarters;
+use crate::web;
+
+/// The largest request: a bulk import of some ten thousand items.
+const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "HQ",
+        description = "Master data, invoices, payments, sites and reports. Amounts and quantities \
+                       are decimal strings. Beyond this machine every request carries the token of \
+                       api.token as 'Authorization: Bearer TOKEN'."
+    ),
+    tags(
+        (name = "read", description = "Reports and the live stream"),
+        (name = "master", description = "Items, partners, accounts, mapping, policies"),
+        (name = "finance", description = "Invoices and payments"),
+        (name = "sites", description = "Warehouses and their installations"),
+        (name = "installation", description = "Status, verification, backup")
+    )
+)]
+struct Document;
+
+/// Everything under one roof: pages, reports, and what changes master data.
+pub fn router(hq: &Headquarters, access: Access) -> Router {
+    let desk: Arc<dyn web::desk::Desk> = Arc::new(hq.desk());
+    let (api, document) = OpenApiRouter::with_openapi(Document::openapi())
+        .merge(master::router())
+        .merge(finance::router())
+        .merge(sites::router())
+        .merge(installation::router())
+        .with_state(hq.clone())
+        .merge(web::read_api(Arc::clone(&desk)))
+        .split_for_parts();
+    api.route("/openapi.json", get(move || async move { Json(document) }))
+        .merge(web::pages(desk))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(axum::middleware::from_fn_with_state(access, access::check))
+}

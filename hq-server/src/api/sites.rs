@@ -1,0 +1,154 @@
+//! Sites over HTTP: added with a one-time code, revoked at once.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde::{Deserialize, Serialize};
+use shared::ids::{CompanyNo, SiteNo};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::problem::ApiError;
+use crate::headquarters::Headquarters;
+use crate::own_log::{Draft, DraftError};
+
+/// A new site.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SiteBody {
+    /// Its code.
+    pub code: String,
+    /// Its name; the code where absent.
+    #[serde(default)]
+    pub name: Option<String>,
+}
+
+/// A one-time code that turns a box into an installation of a site.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SiteCode {
+    /// The site's number.
+    pub site: u32,
+    /// The site's code.
+    pub code: String,
+    /// What `edge-node enrol` takes; single use, seven days.
+    pub enrol: String,
+}
+
+/// A site as it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SiteLine {
+    /// Its number.
+    pub number: u32,
+    /// Its code.
+    pub code: String,
+    /// Its name.
+    pub name: String,
+    /// Its installations that may connect.
+    pub devices: Vec<u32>,
+    /// Its installations that were revoked.
+    pub revoked: Vec<u32>,
+    /// One of them is connected.
+    pub connected: bool,
+}
+
+/// Every address of this file.
+pub(super) fn router() -> OpenApiRouter<Headquarters> {
+    OpenApiRouter::new()
+        .routes(routes!(site_list, site_add))
+        .routes(routes!(site_code))
+        .routes(routes!(site_revoke))
+}
+
+/// Every site.
+#[utoipa::path(get, path = "/api/sites", tag = "sites",
+    responses((status = 200, body = Vec<SiteLine>)))]
+async fn site_list(State(hq): State<Headquarters>) -> Json<Vec<SiteLine>> {
+    let devices = hq.authority().devices();
+    let catalogue = hq.published().catalogue();
+    let line = |site: &shared::catalogue::Site| {
+        let of_site = devices.iter().filter(|device| device.site == site.site);
+        let (revoked, active): (Vec<_>, Vec<_>) =
+            of_site.partition(|device| device.revoked_at.is_some());
+        SiteLine {
+            number: site.site.0,
+            code: site.code.clone(),
+            name: site.name.clone(),
+            connected: active.iter().any(|device| hq.link(device.device).connected),
+            devices: active.iter().map(|device| device.device.0).collect(),
+            revoked: revoked.iter().map(|device| device.device.0).collect(),
+        }
+    };
+    Json(catalogue.sites().map(line).collect())
+}
+
+/// Adds a site and gives a one-time code for its box.
+#[utoipa::path(post, path = "/api/sites", tag = "sites", request_body = SiteBody,
+    responses((status = 200, body = SiteCode), (status = 409, description = "the code is taken")))]
+async fn site_add(
+    State(hq): State<Headquarters>,
+    Json(body): Json<SiteBody>,
+) -> Result<Json<SiteCode>, ApiError> {
+    let name = body.name.unwrap_or_else(|| body.code.clone());
+    let next = hq.authority().site_next();
+    let stated = hq.own_log().record(|published, _| {
+        let mut draft = Draft::new(&published.catalogue());
+        let stated = draft.known().sites().map(|site| site.site.0 + 1).max();
+        let site = next.max(SiteNo(stated.unwrap_or(1)));
+        draft.site(site, &body.code, &name)?;
+        Ok::<_, DraftError>((draft.into_groups(), site))
+    });
+    let (_, site) = stated.await?;
+    give_code(hq, site, body.code, name).await
+}
+
+/// Gives another one-time code for a site: for a new box, or when the first code is lost.
+#[utoipa::path(post, path = "/api/sites/{code}/code", tag = "sites",
+    responses((status = 200, body = SiteCode)))]
+async fn site_code(
+    State(hq): State<Headquarters>,
+    Path(code): Path<String>,
+) -> Result<Json<SiteCode>, ApiError> {
+    let (site, name) = find(&hq, &code)?;
+    give_code(hq, site, code, name).await
+}
+
+/// Revokes every installation of a site; live connections close at once.
+#[utoipa::path(post, path = "/api/sites/{code}/revoke", tag = "sites",
+    responses((status = 200, body = Vec<u32>, description = "the installations revoked")))]
+async fn site_revoke(
+    State(hq): State<Headquarters>,
+    Path(code): Path<String>,
+) -> Result<Json<Vec<u32>>, ApiError> {
+    let (site, _) = find(&hq, &code)?;
+    let now = hq.clock().now();
+    let devices = blocking(move || hq.authority().site_revoke(site, now)).await??;
+    Ok(Json(devices.into_iter().map(|device| device.0).collect()))
+}
+
+fn find(hq: &Headquarters, code: &str) -> Result<(SiteNo, String), ApiError> {
+    let catalogue = hq.published().catalogue();
+    let site = catalogue.site_by_code(code);
+    let site = site.ok_or_else(|| {
+        ApiError::missing(format!("there is no site '{code}': see 'hq-server site list'"))
+    })?;
+    Ok((site.site, site.name.clone()))
+}
+
+async fn give_code(
+    hq: Headquarters,
+    site: SiteNo,
+    code: String,
+    name: String,
+) -> Result<Json<SiteCode>, ApiError> {
+    let now = hq.clock().now();
+    let enrol =
+        blocking(move || hq.authority().site_add(site, &name, CompanyNo::FIRST, now)).await??;
+    Ok(Json(SiteCode { site: site.0, code, enrol: enrol.to_string() }))
+}
+
+/// The register writes its file.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| ApiError::failed(error.to_string()))
+}

@@ -1,0 +1,180 @@
+//! The invariants of the books. The cheap ones are asserted at every settle, in release builds;
+//! the whole list is checked on demand and at checkpoints.
+
+use shared::fact::statement::Role;
+
+use super::Books;
+use super::settings::is_control;
+use super::valuation::AveragePool;
+
+/// An invariant that does not hold: the books must not go on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    /// Debits are not credits.
+    #[error("debits {debit} differ from credits {credit}")]
+    Balance {
+        /// All debits.
+        debit: i128,
+        /// All credits.
+        credit: i128,
+    },
+    /// Inventory accounts are not the pools.
+    #[error("the inventory accounts hold {ledger}, the pools {pools}")]
+    Inventory {
+        /// By the ledger.
+        ledger: i128,
+        /// By the pools.
+        pools: i128,
+    },
+    /// A control account is not its open items.
+    #[error("accounts of {role} hold {ledger}, their open items {items}", role = role.word())]
+    Control {
+        /// The role.
+        role: Role,
+        /// By the ledger.
+        ledger: i128,
+        /// By the open items.
+        items: i128,
+    },
+    /// A fact's target is not posted although nothing is dirty.
+    #[error("fact {0} has a target that is not posted")]
+    Unposted(shared::ids::Capture),
+    /// The sum of pools is not what the running total says.
+    #[error("the pools sum to {sum}, the running total is {total}")]
+    PoolTotal {
+        /// Added up.
+        sum: i128,
+        /// Kept.
+        total: i128,
+    },
+    /// A pool's sites do not sum to the pool.
+    #[error("the sites of the pool of item {item} hold {sites} units, the pool {pool}")]
+    OnHand {
+        /// The item.
+        item: shared::ids::ItemNo,
+        /// By site, what is on its way included.
+        sites: i128,
+        /// By the pool.
+        pool: i64,
+    },
+    /// A pool is out of order.
+    #[error("the history of the pool of item {0} is out of effective order")]
+    Order(shared::ids::ItemNo),
+}
+
+/// Roles whose balance is proved by open items.
+const OPEN_ITEM_ROLES: [Role; 8] = [
+    Role::ReceivedNotInvoiced,
+    Role::BoughtInTransit,
+    Role::InterSiteTransit,
+    Role::Receivable,
+    Role::UnbilledReceivable,
+    Role::Payable,
+    Role::SupplierPrepayment,
+    Role::CustomerAdvance,
+];
+
+impl Books {
+    /// The sum of the accounts that are mapped to a role, debits positive.
+    pub fn role_balance(&self, role: Role) -> i128 {
+        let accounts = self.settings().accounts();
+        let accounts = accounts.filter(|(no, _)| self.settings().role_of(*no) == Some(role));
+        accounts.map(|(no, _)| self.ledger().balance(no)).sum()
+    }
+
+    /// Debits = credits and subledgers = control accounts. Cheap: sums kept as lines are posted.
+    pub(super) fn assert_ties(&self) {
+        let totals = self.ledger().totals();
+        assert!(totals.debit == totals.credit, "debits equal credits in the ledger");
+        if self.is_dirty() {
+            return;
+        }
+        let inventory = self.items().total(Role::Inventory);
+        let pools = self.stock_value();
+        assert!(inventory == pools, "inventory accounts {inventory} equal the pools {pools}");
+    }
+
+    /// Checks everything that can be checked without the facts' bytes.
+    pub fn check(&self) -> Result<(), Broken> {
+        let totals = self.ledger().totals();
+        if totals.debit != totals.credit {
+            return Err(Broken::Balance { debit: totals.debit, credit: totals.credit });
+        }
+        let total = self.stock_value();
+        let sum = self.pools().iter().map(|pool| i128::from(pool.state.average.value())).sum();
+        if sum != total {
+            return Err(Broken::PoolTotal { sum, total });
+        }
+        for pool in self.pools() {
+            let sites: i128 = pool.state.sites.iter().map(|(_, units)| i128::from(*units)).sum();
+            let sites = sites + i128::from(pool.state.on_the_way);
+            let average: &AveragePool = &pool.state.average;
+            if sites != i128::from(average.quantity()) {
+                return Err(Broken::OnHand { item: pool.item, sites, pool: average.quantity() });
+            }
+            let keys = pool.history.iter().map(|id| self.facts()[*id].key);
+            if !keys.is_sorted() {
+                return Err(Broken::Order(pool.item));
+            }
+        }
+        if self.is_dirty() {
+            return Ok(());
+        }
+        let unposted = self.facts().iter().find(|(_, record)| record.target != record.posted);
+        if let Some((_, record)) = unposted {
+            return Err(Broken::Unposted(record.capture));
+        }
+        let ledger = self.role_balance(Role::Inventory);
+        if ledger != total {
+            return Err(Broken::Inventory { ledger, pools: total });
+        }
+        for role in OPEN_ITEM_ROLES {
+            debug_assert!(is_control(role));
+            let (ledger, items) = (self.role_balance(role), self.items().total(role));
+            if ledger != items {
+                return Err(Broken::Control { role, ledger, items });
+            }
+        }
+        Ok(())
+    }
+
+    /// A hash of the books' tables in canonical order: equal for equal sequences.
+    pub fn state_hash(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_derive_key("warebook 2026-11 books state");
+        let mut row = |tag: u8, numbers: &[i128]| {
+            hasher.update(&[tag]);
+            for number in numbers {
+                hasher.update(&number.to_le_bytes());
+            }
+        };
+        for (account, month, site, turnover) in self.ledger().rows() {
+            let key = [i128::from(account.0), i128::from(month.0), i128::from(site.0)];
+            row(1, &key);
+            row(1, &[turnover.debit, turnover.credit]);
+        }
+        for (role, item, amount) in self.items().all() {
+            row(2, &[role as i128, i128::from(item.0), amount]);
+        }
+        for pool in self.pools() {
+            let site = pool.site.map_or(-1, |site| i128::from(site.0));
+            let average = &pool.state.average;
+            let figures = [i128::from(average.quantity()), i128::from(average.value())];
+            row(3, &[i128::from(pool.company.0), site, i128::from(pool.item.0)]);
+            row(3, &figures);
+        }
+        for (_, record) in self.facts().iter() {
+            let target = &record.target;
+            let figures =
+                [target.stock, target.counter, target.residue, target.main, target.against];
+            row(4, &[i128::from(record.capture.device.0), i128::from(record.capture.counter)]);
+            row(4, &figures.map(i128::from));
+        }
+        for (company, month, count) in self.voucher_counts() {
+            row(5, &[i128::from(company.0), i128::from(month.0), i128::from(count)]);
+        }
+        for (number, group) in self.waiting() {
+            row(6, &[i128::from(number), i128::from(group.site.0), i128::from(group.first.0)]);
+        }
+        *hasher.finalize().as_bytes()
+    }
+}

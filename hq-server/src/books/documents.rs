@@ -1,0 +1,242 @@
+//! What documents do to each other and to receipts: invoices take receipts and shipments,
+//! reversals take facts back, allocations need both sides. Knows no pools but to mark them.
+
+use std::collections::BTreeMap;
+
+use shared::fact::Kind;
+use shared::fact::statement::{InvoiceLine, Statement};
+use shared::ids::Capture;
+
+use super::follow::Before;
+use super::pool::{Fill, share};
+use super::posting::difference_lines;
+use super::prepare::{find_accounts, inherit_accounts, link_invoice};
+use super::valuation::FactId;
+use super::voucher::Cause;
+use super::{Books, Effects, Head, Target};
+
+/// Invoices that price no receipt yet, by the receipt they name.
+pub(super) type Awaited = BTreeMap<Capture, Vec<(FactId, InvoiceLine)>>;
+
+impl Books {
+    /// An invoice without a receipt waits for one, or for its unit; a receipt takes the invoices
+    /// that wait for it.
+    pub(super) fn meet_invoices(
+        &mut self,
+        id: FactId,
+        statement: &Statement,
+        effects: &mut Effects,
+    ) {
+        match statement {
+            Statement::SupplierInvoice(line) if self.facts[id].origin.is_none() => {
+                self.awaited.entry(line.refers_to).or_default().push((id, line.clone()));
+            }
+            Statement::Movement(movement) if movement.kind == Kind::Receipt => {
+                self.link_invoices(self.facts[id].capture, effects);
+            }
+            _ => {}
+        }
+    }
+
+    /// A unit became known: invoices in that unit may price their receipts now.
+    pub(super) fn meet_invoices_again(&mut self, effects: &mut Effects) {
+        let named: Vec<Capture> = self.awaited.keys().copied().collect();
+        for capture in named {
+            self.link_invoices(capture, effects);
+        }
+    }
+
+    /// Lets the invoices that wait for a fact price it, where it is a receipt and has their unit.
+    fn link_invoices(&mut self, named: Capture, effects: &mut Effects) {
+        let Some(receipt) = self.facts.find(named) else { return };
+        let Some(invoices) = self.awaited.remove(&named) else { return };
+        let all = invoices.len();
+        let (mut left, mut linked) = (Vec::new(), 0);
+        for (id, line) in invoices {
+            if self.link_invoice(id, &line, receipt, effects) {
+                linked += 1;
+            } else {
+                left.push((id, line));
+            }
+        }
+        debug_assert!(left.len() + linked == all);
+        if !left.is_empty() {
+            self.awaited.insert(named, left);
+        }
+        if linked > 0 {
+            self.price_receipt(receipt);
+        }
+    }
+
+    fn link_invoice(
+        &mut self,
+        id: FactId,
+        line: &InvoiceLine,
+        receipt: FactId,
+        effects: &mut Effects,
+    ) -> bool {
+        let mut record = self.facts[id].clone();
+        if !link_invoice(&self.settings, &mut record, line, receipt, &self.facts[receipt]) {
+            return false;
+        }
+        // Dimensions and accounts change: what is posted is taken back first.
+        self.withdraw(id, effects);
+        if find_accounts(&self.settings, &mut record).is_err() {
+            record.accounts = self.facts[id].accounts;
+        }
+        inherit_accounts(&mut record, |origin| &self.facts[origin].accounts);
+        record.target = Target::default();
+        record.posted = record.target;
+        if !record.reversed {
+            record.target.main = record.document_target.0;
+        }
+        record.origin = None;
+        self.facts[id] = record;
+        self.facts.link(receipt, id);
+        self.touched.insert(id, Cause::Invoice);
+        true
+    }
+
+    /// Takes back what is posted for a fact whose dimensions change.
+    fn withdraw(&mut self, id: FactId, effects: &mut Effects) {
+        let record = &mut self.facts[id];
+        record.target = Target::default();
+        let mut postings = Vec::new();
+        difference_lines(id, record, true, &mut postings);
+        record.posted = record.target;
+        let head = Head::of(record, Cause::Invoice);
+        self.post(head, postings, effects);
+    }
+
+    /// Takes the invoices of a receipt in the order of their own dates and fills the receipt.
+    pub(super) fn price_receipt(&mut self, receipt: FactId) {
+        let named = &self.facts[receipt];
+        let mut room = if named.reversed { 0 } else { named.quantity.0 };
+        let mut fills = Vec::new();
+        for id in self.invoices_of(receipt, Kind::SupplierInvoice) {
+            let record = &self.facts[id];
+            let (amount, asked) = match record.reversed {
+                false => (record.stated.unwrap_or(0), record.quantity.0),
+                true => (0, 0),
+            };
+            let units = asked.min(room);
+            let matched = if units == record.quantity.0 {
+                amount
+            } else {
+                let cost = record.unit_cost.and_then(|cost| cost.times(units).ok());
+                cost.expect("asked for when the invoice was taken: a part of a stated amount")
+            };
+            if units > 0 {
+                fills.push(Fill { units, amount: matched });
+            }
+            room -= units;
+            self.set_document(id, (-amount, if units > 0 { matched } else { 0 }), Cause::Invoice);
+        }
+        let before = self.fills.get(&receipt).map_or(&[][..], Vec::as_slice);
+        if before != fills {
+            self.fills.insert(receipt, fills);
+            self.mark_own_pool(receipt, Cause::Invoice);
+        }
+    }
+
+    /// Takes the invoices of a sale in the order of their own dates, each up to what was shipped;
+    /// the last takes the rest of what is unbilled, and more than was shipped is more revenue.
+    pub(super) fn bill_sale(&mut self, sale: FactId) {
+        let named = &self.facts[sale];
+        let (mut room, mut unbilled) =
+            if named.reversed { (0, 0) } else { (named.quantity.0, named.document_target.0) };
+        for id in self.invoices_of(sale, Kind::CustomerInvoice) {
+            let record = &self.facts[id];
+            let (amount, asked) = match record.reversed {
+                false => (record.document_target.0, record.quantity.0),
+                true => (0, 0),
+            };
+            let units = asked.min(room);
+            let part = share(unbilled, units, room).unwrap_or(0);
+            room -= units;
+            unbilled -= part;
+            self.set_document(id, (amount, -part), Cause::Invoice);
+        }
+    }
+
+    /// The invoices that name a fact, by (own date, recorded-at, place).
+    fn invoices_of(&self, named: FactId, kind: Kind) -> Vec<FactId> {
+        let mut invoices: Vec<FactId> = self.facts.dependents(named).to_vec();
+        invoices.retain(|id| self.facts[*id].kind == kind);
+        invoices.sort_unstable_by_key(|id| {
+            let record = &self.facts[*id];
+            (record.document_day, record.recorded_at, record.key)
+        });
+        invoices
+    }
+
+    /// Sets what a document posts by itself, whether it is active or not.
+    pub(super) fn refresh_document(&mut self, id: FactId) {
+        let record = &self.facts[id];
+        let active = record.document_is_active(&self.facts);
+        let target = if active { record.document_target } else { (0, 0) };
+        self.set_document(id, target, Cause::Reversal);
+    }
+
+    fn set_document(&mut self, id: FactId, target: (i64, i64), cause: Cause) {
+        let record = &mut self.facts[id];
+        if (record.target.main, record.target.against) != target {
+            (record.target.main, record.target.against) = target;
+            self.touched.entry(id).or_insert(cause);
+        }
+    }
+
+    /// A reversal takes effect, or loses it: what it names did not happen, or did. That can be a
+    /// reversal again, and so on.
+    pub(super) fn reverse(&mut self, reversal: FactId) {
+        let mut next = self.facts[reversal].origin;
+        while let Some(named) = next.take() {
+            let mut members = self.effect_group(named);
+            let reversed = members.iter().any(|member| self.is_named_by_a_reversal(*member));
+            members.retain(|member| self.facts[*member].reversed != reversed);
+            for member in members {
+                self.facts[member].reversed = reversed;
+                self.follow_reversal(member);
+                if self.facts[member].kind == Kind::Reversal {
+                    next = self.facts[member].origin;
+                }
+            }
+        }
+    }
+
+    fn is_named_by_a_reversal(&self, id: FactId) -> bool {
+        self.facts.dependents(id).iter().any(|dependent| {
+            let record = &self.facts[*dependent];
+            record.kind == Kind::Reversal && !record.reversed
+        })
+    }
+
+    /// What follows from a fact's being reversed, or no longer so.
+    fn follow_reversal(&mut self, id: FactId) {
+        self.touched.entry(id).or_insert(Cause::Reversal);
+        self.refresh_document(id);
+        self.mark_own_pool(id, Cause::Reversal);
+        let mut before = Before::new();
+        match (self.facts[id].kind, self.facts[id].origin) {
+            (Kind::SupplierInvoice, Some(receipt)) => self.price_receipt(receipt),
+            (Kind::CustomerInvoice, Some(sale)) => self.bill_sale(sale),
+            (Kind::Receipt, _) => self.price_receipt(id),
+            (Kind::SaleIssue, _) => self.bill_sale(id),
+            (Kind::TransferReceive, Some(ship)) => {
+                self.share_out(ship, &mut before);
+            }
+            _ => {
+                self.share_out(id, &mut before);
+            }
+        }
+        self.mark_changed(&before, &[]);
+        // A reference to a fact that did not happen is no reference.
+        for index in 0..self.facts.dependents(id).len() {
+            let dependent = self.facts.dependents(id)[index];
+            self.mark_own_pool(dependent, Cause::Reversal);
+            if self.facts[dependent].kind == Kind::Allocation {
+                self.refresh_document(dependent);
+            }
+        }
+    }
+}

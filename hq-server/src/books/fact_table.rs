@@ -1,0 +1,300 @@
+//! What the books keep of every fact they took: its place, its figures, what it refers to.
+//! Invariant: a capture stands here once.
+
+use std::collections::BTreeMap;
+
+use shared::fact::Kind;
+use shared::fact::effective::EffectiveKey;
+use shared::ids::{
+    AccountNo, Capture, CategoryNo, CompanyNo, ItemNo, PartnerNo, ReasonNo, Seq, SiteNo,
+};
+use shared::quantity::{Quantity, ShortText};
+use shared::time::{Day, Month, Timestamp};
+use smallvec::SmallVec;
+
+use super::posting::Roles;
+use super::valuation::{FactId, UnitCost};
+
+/// The dense number of a cost pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PoolId(pub u32);
+
+impl PoolId {
+    /// The index into the list of pools.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What a fact does to its pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolStep {
+    /// Nothing: no stock moves.
+    None,
+    /// Units come in.
+    In,
+    /// Units leave.
+    Out,
+    /// The balance becomes what was counted.
+    Count,
+    /// Units go to another site of the same pool, or on their way there.
+    MoveOut,
+    /// Units arrive from another site of the same pool.
+    MoveIn,
+}
+
+/// What is to be posted for a fact, debits positive. All zero once it is reversed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Target {
+    /// On the inventory account.
+    pub stock: i64,
+    /// On the account that stands against it.
+    pub counter: i64,
+    /// On the price variance account: what remained at zero quantity.
+    pub residue: i64,
+    /// On the main account of the document: receivable, payable, bank.
+    pub main: i64,
+    /// On the account against the main one.
+    pub against: i64,
+}
+
+/// The accounts a fact posts to, found once at its effective time. 0 where it has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Accounts {
+    /// Inventory.
+    pub stock: AccountNo,
+    /// Against inventory.
+    pub counter: AccountNo,
+    /// Takes what is left between the two.
+    pub difference: AccountNo,
+    /// Takes the residue at zero quantity.
+    pub variance: AccountNo,
+    /// The document's main account.
+    pub main: AccountNo,
+    /// Against it.
+    pub against: AccountNo,
+    /// Takes what is left between the two.
+    pub rest: AccountNo,
+}
+
+/// What a fact takes over from the fact it answers, or from what a repack took out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TakenOver {
+    /// For a transfer or repack its own share of the cost, for a return the answered fact's cost.
+    pub cost: Option<i64>,
+    /// Units that came out of transit.
+    pub units: i64,
+    /// What more arrived of a transfer than was on its way, at the ship's unit cost.
+    pub excess: i64,
+}
+
+/// A fact in the books.
+#[derive(Clone, Debug)]
+pub struct FactRecord {
+    /// Its name for ever.
+    pub capture: Capture,
+    /// Its place in effective order.
+    pub key: EffectiveKey,
+    /// Its kind.
+    pub kind: Kind,
+    /// The site it concerns.
+    pub site: SiteNo,
+    /// The site of the open item that `main` belongs to.
+    pub main_site: SiteNo,
+    /// Its place in that log.
+    pub seq: Seq,
+    /// The company.
+    pub company: CompanyNo,
+    /// The ledger month of its key.
+    pub month: Month,
+    /// The item, for whatever has one.
+    pub item: Option<ItemNo>,
+    /// The item's category at its effective time.
+    pub category: Option<CategoryNo>,
+    /// The customer or supplier.
+    pub partner: Option<PartnerNo>,
+    /// The reason.
+    pub reason: Option<ReasonNo>,
+    /// The other site of a transfer.
+    pub other_site: Option<SiteNo>,
+    /// An outside document's number.
+    pub document: Option<ShortText>,
+    /// The outside document's day, else its own.
+    pub document_day: Day,
+    /// When money is due.
+    pub due_day: Option<Day>,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+    /// In the item's smallest unit; signed for an adjustment, absolute for a count.
+    pub quantity: Quantity,
+    /// What the fact itself says it is worth: price x quantity, minor units.
+    pub stated: Option<i64>,
+    /// The price of one smallest unit, where the fact states one.
+    pub unit_cost: Option<UnitCost>,
+    /// Its pool, where stock moves.
+    pub pool: Option<PoolId>,
+    /// What it does there.
+    pub step: PoolStep,
+    /// The fact it answers or names.
+    pub origin: Option<FactId>,
+    /// The first fact of its group.
+    pub group: FactId,
+    /// How many facts the group has.
+    pub group_len: u16,
+    /// What it takes over from the fact it answers.
+    pub taken_over: TakenOver,
+    /// The company has one pool for all its sites, so inventory has no site.
+    pub one_pool: bool,
+    /// A shipment that is invoiced later, with or without a price of its own.
+    pub invoice_later: bool,
+    /// What the document itself says for `main` and `against` while it is active.
+    pub document_target: (i64, i64),
+    /// Its accounts.
+    pub accounts: Accounts,
+    /// The open item that `main` belongs to, and `against`.
+    pub main_item: FactId,
+    /// See `main_item`.
+    pub against_item: FactId,
+    /// The second fact it names: the open item of an allocation.
+    pub second: Option<FactId>,
+    /// The site whose log states it; 0 for HQ.
+    pub stated_by: SiteNo,
+    /// The roles its accounts were found for.
+    pub roles: Roles,
+    /// Active reversals name it.
+    pub reversed: bool,
+    /// Its figures are beyond what its pool can hold: it has no effect there.
+    pub out_of_range: bool,
+    /// What should stand in the ledger.
+    pub target: Target,
+    /// What does stand in the ledger.
+    pub posted: Target,
+}
+
+impl FactRecord {
+    /// Whether it has an effect.
+    pub const fn is_active(&self) -> bool {
+        !self.reversed && !self.out_of_range
+    }
+
+    /// Whether its document has effect: an allocation also needs both sides that it names. What
+    /// is out of range is so in its pool only.
+    pub fn document_is_active(&self, facts: &FactTable) -> bool {
+        let named = [self.origin, self.second];
+        let both = || named.into_iter().flatten().all(|id| !facts[id].reversed);
+        !self.reversed && (self.kind != Kind::Allocation || both())
+    }
+
+    /// The open item that `counter` belongs to.
+    pub fn counter_item(&self, id: FactId) -> FactId {
+        match self.kind {
+            Kind::TransferReceive | Kind::SupplierReturn => self.origin.unwrap_or(id),
+            _ => id,
+        }
+    }
+
+    /// What it took out of its pool or brought in, never negative for those kinds. What a supplier
+    /// return leaves behind at zero quantity is no cost of the goods.
+    pub const fn cost(&self) -> i64 {
+        match (self.step, self.kind) {
+            (PoolStep::Out, Kind::SupplierReturn) => -(self.target.stock + self.target.residue),
+            (PoolStep::Out, _) => -self.target.stock,
+            _ => self.target.stock,
+        }
+    }
+}
+
+/// All facts by dense number, by capture, and by what they refer to.
+#[derive(Clone, Debug, Default)]
+pub struct FactTable {
+    /// Full chunks and one that grows: a table of millions is never copied to make room.
+    chunks: Vec<Vec<FactRecord>>,
+    len: usize,
+    by_capture: BTreeMap<(u32, u64), Box<[Option<FactId>; PAGE]>>,
+    dependents: BTreeMap<FactId, SmallVec<[FactId; 2]>>,
+}
+
+/// Captures of a device are dense: a page of them shares one entry.
+const PAGE: usize = 256;
+
+/// Facts of one chunk.
+const CHUNK: usize = 4_096;
+
+impl FactTable {
+    /// How many facts there are; the next fact gets this number.
+    pub fn next(&self) -> FactId {
+        FactId(u32::try_from(self.len).expect("fewer than 2^32 facts in one installation"))
+    }
+
+    /// Adds a fact under the next number.
+    pub fn push(&mut self, record: FactRecord) -> FactId {
+        let id = self.next();
+        for named in [record.origin, record.second].into_iter().flatten() {
+            self.dependents.entry(named).or_default().push(id);
+        }
+        let slot = self.slot(record.capture);
+        assert!(slot.is_none(), "a capture has effect once");
+        *slot = Some(id);
+        if self.len % CHUNK == 0 {
+            self.chunks.push(Vec::with_capacity(CHUNK));
+        }
+        self.chunks[self.len / CHUNK].push(record);
+        self.len += 1;
+        id
+    }
+
+    fn slot(&mut self, capture: Capture) -> &mut Option<FactId> {
+        let page = (capture.device.0, capture.counter / PAGE as u64);
+        let page = self.by_capture.entry(page).or_insert_with(|| Box::new([None; PAGE]));
+        &mut page[(capture.counter % PAGE as u64) as usize]
+    }
+
+    /// The fact with this capture.
+    pub fn find(&self, capture: Capture) -> Option<FactId> {
+        let page = self.by_capture.get(&(capture.device.0, capture.counter / PAGE as u64))?;
+        page[(capture.counter % PAGE as u64) as usize]
+    }
+
+    /// A later fact turned out to refer to this one.
+    pub fn link(&mut self, origin: FactId, dependent: FactId) {
+        self[dependent].origin = Some(origin);
+        self.dependents.entry(origin).or_default().push(dependent);
+    }
+
+    /// The facts that refer to this one, in the order they were taken.
+    pub fn dependents(&self, origin: FactId) -> &[FactId] {
+        self.dependents.get(&origin).map_or(&[], SmallVec::as_slice)
+    }
+
+    /// All facts, in the order they were taken.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (FactId, &FactRecord)> {
+        (0..self.len).map(|index| {
+            let id = FactId(index as u32);
+            (id, &self[id])
+        })
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+impl std::ops::Index<FactId> for FactTable {
+    type Output = FactRecord;
+
+    fn index(&self, id: FactId) -> &FactRecord {
+        &self.chunks[id.index() / CHUNK][id.index() % CHUNK]
+    }
+}
+
+impl std::ops::IndexMut<FactId> for FactTable {
+    fn index_mut(&mut self, id: FactId) -> &mut FactRecord {
+        &mut self.chunks[id.index() / CHUNK][id.index() % CHUNK]
+    }
+}

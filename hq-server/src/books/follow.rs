@@ -1,0 +1,214 @@
+//! Costs that go on from one fact to another: from a ship to what arrived, from what was repacked
+//! to what it became, from a sale to its return. Changes what facts take over, and no pool.
+
+use std::collections::BTreeMap;
+
+use shared::fact::Kind;
+use shared::fact::effective::EffectiveKey;
+
+use super::Books;
+use super::fact_table::{PoolId, TakenOver};
+use super::pool::share;
+use super::valuation::{FactId, in_range};
+use super::voucher::Cause;
+
+/// What facts took over before it changed.
+pub(super) type Before = BTreeMap<FactId, TakenOver>;
+
+/// Stands for an amount beyond what the books hold: whatever takes it over is out of range too.
+const BEYOND: i64 = i64::MAX;
+
+impl Books {
+    /// Notes that costs go from the fact that a new fact answers to the new fact's pool.
+    pub(super) fn note_flows(&mut self, id: FactId) {
+        let record = &self.facts[id];
+        let Some(to) = record.pool else { return };
+        let from: Vec<FactId> = match record.kind {
+            Kind::RepackIn => self.effect_group(id),
+            Kind::TransferReceive
+            | Kind::CustomerReturn
+            | Kind::SupplierReturn
+            | Kind::Receipt => record.origin.into_iter().collect(),
+            _ => return,
+        };
+        for pool in from.into_iter().filter_map(|id| self.facts[id].pool) {
+            self.flows.add(pool, to);
+        }
+    }
+
+    /// What a new fact takes over from the fact it answers.
+    pub(super) fn take_over(&mut self, id: FactId, before: &mut Before) {
+        let record = &self.facts[id];
+        match (record.kind, record.origin) {
+            (Kind::TransferReceive, Some(ship)) => {
+                self.share_ship(ship, before);
+            }
+            (Kind::RepackIn, _) => {
+                self.share_repack(id, before);
+            }
+            (Kind::CustomerReturn | Kind::Receipt, Some(answered)) => {
+                let key = record.key;
+                let cost = self.facts[answered].cost();
+                self.facts[id].taken_over.cost = Some(cost);
+                // The answered fact's cost may have changed after this one's time: fold it again
+                // so that it hands over what it cost then.
+                if let Some(pool_id) = self.facts[answered].pool
+                    && self.pools[pool_id.index()].last > key
+                {
+                    self.mark_dirty(pool_id, Cause::Followed);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Sets what a fact takes over; whether that is something else than before.
+    fn set_taken_over(&mut self, id: FactId, taken: TakenOver, before: &mut Before) -> bool {
+        let record = &mut self.facts[id];
+        let changed = record.taken_over != taken;
+        if changed {
+            before.entry(id).or_insert(record.taken_over);
+            record.taken_over = taken;
+        }
+        changed
+    }
+
+    /// Marks the pools of facts that take over something else than before; those in `folded` know.
+    pub(super) fn mark_changed(&mut self, before: &Before, folded: &[PoolId]) {
+        for (id, held) in before {
+            let record = &self.facts[*id];
+            let knows = record.pool.is_some_and(|pool| folded.contains(&pool));
+            if record.taken_over != *held && !knows {
+                self.mark_own_pool(*id, Cause::Followed);
+            }
+        }
+    }
+
+    /// Hands a fact's cost to what comes back of it. A return costs what its sale cost at the
+    /// return's time: only returns after `now` take it.
+    pub(super) fn hand_over(&mut self, id: FactId, now: EffectiveKey, before: &mut Before) {
+        let cost = Some(self.facts[id].cost());
+        for index in 0..self.facts.dependents(id).len() {
+            let dependent = self.facts.dependents(id)[index];
+            let record = &self.facts[dependent];
+            if matches!(record.kind, Kind::CustomerReturn | Kind::Receipt) && record.key > now {
+                let taken = TakenOver { cost, ..record.taken_over };
+                self.set_taken_over(dependent, taken, before);
+            }
+        }
+    }
+
+    /// Shares a fact's cost over what arrives of it or becomes of it, whenever the cost became
+    /// known: what leaves is what arrives. Whether any share changed.
+    pub(super) fn share_out(&mut self, id: FactId, before: &mut Before) -> bool {
+        match self.facts[id].kind {
+            Kind::TransferShip => self.share_ship(id, before),
+            Kind::RepackOut => self.share_repack(id, before),
+            _ => false,
+        }
+    }
+
+    /// Over what arrived, in effective order: the last takes the rest, and what was never shipped
+    /// comes at the ship's unit cost.
+    fn share_ship(&mut self, ship: FactId, before: &mut Before) -> bool {
+        let named = &self.facts[ship];
+        let (mut units, mut value) =
+            if named.is_active() { (named.quantity.0, named.cost()) } else { (0, 0) };
+        let (whole_units, whole_value) = (units, value);
+        let mut receives: Vec<FactId> = self.facts.dependents(ship).to_vec();
+        receives.retain(|id| self.facts[*id].kind == Kind::TransferReceive);
+        receives.sort_unstable_by_key(|id| self.facts[*id].key);
+        let mut changed = false;
+        for id in receives {
+            let record = &self.facts[id];
+            let wanted = if record.reversed { 0 } else { record.quantity.0 };
+            let arrived = wanted.min(units);
+            let cost = share(value, arrived, units).unwrap_or(0);
+            let excess = match wanted - arrived {
+                0 => 0,
+                excess => share(whole_value, excess, whole_units).unwrap_or(BEYOND),
+            };
+            units -= arrived;
+            value -= cost;
+            let taken = TakenOver { cost: Some(cost), units: arrived, excess };
+            changed |= self.set_taken_over(id, taken, before);
+        }
+        changed
+    }
+
+    /// Over what the goods became, by quantity in base units; the last takes the rest.
+    fn share_repack(&mut self, member: FactId, before: &mut Before) -> bool {
+        let mut members = self.effect_group(member);
+        members.retain(|id| !self.facts[*id].reversed);
+        let (ins, outs): (Vec<FactId>, Vec<FactId>) =
+            members.into_iter().partition(|id| self.facts[*id].kind == Kind::RepackIn);
+        let mut value: i128 = outs.iter().map(|id| i128::from(self.facts[*id].cost())).sum();
+        if in_range(value).is_err() {
+            value = 0;
+        }
+        let mut units: i128 = ins.iter().map(|id| self.base_weight(*id)).sum();
+        let mut changed = false;
+        for id in ins {
+            let part = self.base_weight(id);
+            let cost =
+                if part == units { value } else { shared::money::round_div(value * part, units) };
+            value -= cost;
+            units -= part;
+            let cost = Some(i64::try_from(cost).expect("a part of a value in range is in range"));
+            changed |= self.set_taken_over(id, TakenOver { cost, units: 0, excess: 0 }, before);
+        }
+        changed
+    }
+
+    /// A quantity in base units, scaled so that items of any decimals compare.
+    fn base_weight(&self, id: FactId) -> i128 {
+        let record = &self.facts[id];
+        let at = record.key.effective_at();
+        let item = record.item.and_then(|item| self.settings.item(item, at));
+        let decimals = item.map_or(0, |item| u32::from(item.decimals));
+        // Decimals are at most 6, quantities below 2^53.
+        i128::from(record.quantity.0) * 10i128.pow(6 - decimals.min(6))
+    }
+
+    /// The facts that have effect together: both sides of a repack, else the fact alone.
+    pub(super) fn effect_group(&self, id: FactId) -> Vec<FactId> {
+        let record = &self.facts[id];
+        if !is_repack(record.kind) {
+            return vec![id];
+        }
+        let members = record.group.0..record.group.0 + u32::from(record.group_len);
+        let members = members.map(FactId).filter(|member| member.0 < self.facts.next().0);
+        members.filter(|member| is_repack(self.facts[*member].kind)).collect()
+    }
+
+    /// Balances a repack. What came of it is worth what went into it, except around a circle that
+    /// never comes to rest or beyond what the books hold: such a difference goes to the price
+    /// variance.
+    pub(super) fn balance_repack(&mut self, member: FactId) {
+        let members = self.effect_group(member);
+        let went_in = |id: &FactId| self.facts[*id].kind == Kind::RepackOut;
+        let outs = members.iter().filter(|id| went_in(id));
+        let total: i128 = outs.map(|id| i128::from(self.facts[*id].cost())).sum();
+        let first_in = members.iter().find(|id| !went_in(id)).copied();
+        let became: i128 = members
+            .iter()
+            .filter(|id| !went_in(id))
+            .map(|id| i128::from(self.facts[*id].target.stock))
+            .sum();
+        let rest = in_range(total).and_then(|_| in_range(total - became));
+        for id in members {
+            let residue = match rest {
+                Ok(rest) if Some(id) == first_in => rest,
+                Ok(_) => 0,
+                // Too much for one line: every member stands for itself.
+                Err(_) => -self.facts[id].target.stock,
+            };
+            self.facts[id].target.residue = residue;
+        }
+    }
+}
+
+/// Whether facts of this kind turn goods into other goods.
+pub(super) const fn is_repack(kind: Kind) -> bool {
+    matches!(kind, Kind::RepackIn | Kind::RepackOut)
+}

@@ -1,0 +1,90 @@
+//! Master data that became known after facts that read it: accounts and categories are found again.
+//! What is posted on an account that no longer holds is taken back. Knows no amounts.
+
+use std::collections::BTreeMap;
+
+use shared::fact::statement::MasterData;
+
+use super::fact_table::{Accounts, FactRecord, PoolId};
+use super::posting::difference_lines;
+use super::prepare::{find_accounts, inherit_accounts};
+use super::settle::Sums;
+use super::valuation::FactId;
+use super::voucher::Cause;
+use super::{Books, Target};
+
+impl Books {
+    /// Facts that are posted already may read what HQ states now.
+    pub(super) fn note_change(&mut self, data: &MasterData) {
+        if self.facts.is_empty() {
+            return;
+        }
+        match data {
+            MasterData::Item { item, .. } => {
+                self.changed_items.insert(*item);
+            }
+            MasterData::Mapping { .. } | MasterData::Account { .. } => self.mapping_changed = true,
+            _ => {}
+        }
+    }
+
+    /// Looks up accounts, categories and fallback costs again where master data changed.
+    pub(super) fn find_accounts_again(&mut self, sums: &mut Sums) {
+        if !self.mapping_changed && self.changed_items.is_empty() {
+            return;
+        }
+        let found = self.accounts_as_of_now();
+        let accounts: BTreeMap<FactId, Accounts> =
+            found.iter().map(|(id, record)| (*id, record.accounts)).collect();
+        for (id, mut record) in found {
+            inherit_accounts(&mut record, |origin| {
+                accounts.get(&origin).unwrap_or(&self.facts[origin].accounts)
+            });
+            if record.accounts != self.facts[id].accounts {
+                self.move_accounts(id, &record, sums);
+            }
+            self.facts[id].category = record.category;
+        }
+        let items = std::mem::take(&mut self.changed_items);
+        self.mapping_changed = false;
+        for (number, item) in self.pools.iter().map(|held| held.item).enumerate().collect::<Vec<_>>() {
+            if items.contains(&item) {
+                self.mark_dirty(PoolId(number as u32), Cause::Settings);
+            }
+        }
+    }
+
+    /// The facts whose accounts may be others now, with those accounts.
+    fn accounts_as_of_now(&self) -> BTreeMap<FactId, FactRecord> {
+        let mut found = BTreeMap::new();
+        for (id, record) in self.facts.iter() {
+            let item_changed = record.item.is_some_and(|item| self.changed_items.contains(&item));
+            if !self.mapping_changed && !item_changed {
+                continue;
+            }
+            let mut record = record.clone();
+            let at = record.key.effective_at();
+            if let Some(item) = record.item.and_then(|item| self.settings.item(item, at)) {
+                record.category = record.category.map(|_| item.category);
+            }
+            if find_accounts(&self.settings, &mut record).is_ok() {
+                found.insert(id, record);
+            }
+        }
+        found
+    }
+
+    fn move_accounts(&mut self, id: FactId, found: &FactRecord, sums: &mut Sums) {
+        let record = &mut self.facts[id];
+        let target = std::mem::take(&mut record.target);
+        let mut postings = Vec::new();
+        difference_lines(id, record, false, &mut postings);
+        let group = (record.company, record.month, Cause::Settings);
+        let at = record.key.effective_at();
+        record.posted = Target::default();
+        record.accounts = found.accounts;
+        record.target = target;
+        self.add_to_sums(group, at, postings, sums);
+        self.touched.insert(id, Cause::Settings);
+    }
+}

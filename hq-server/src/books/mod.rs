@@ -1,0 +1,583 @@
+//! The books: a pure fold over the sequence.
+//!
+//! [`Books::apply`] takes the next entry of the sequence and returns what is to be stored beside
+//! its place. No clock, I/O, randomness or hash-map order: the same entries give the same books.
+//! For every fact the fold knows its *target*, a function of the set of known facts, and posts
+//! target minus posted; a posted line never changes. A posting is made in [`Books::post_group`]
+//! (the fact itself) and in `settle.rs` (differences of earlier facts).
+//!
+//! | file | what it decides |
+//! | --- | --- |
+//! | `settings.rs` | master data valid at a time, account determination |
+//! | `prepare.rs` | whether a group can have an effect, and its figures |
+//! | `pool.rs`, `valuation/` | what goods cost |
+//! | `settle.rs` | folding pools again after late facts, posting differences |
+//! | `flows.rs`, `follow.rs` | which pools and facts pass costs on to which |
+//! | `documents.rs` | invoices, reversals, allocations |
+//! | `late_settings.rs` | accounts and categories found again |
+//! | `posting.rs` | lines of a target |
+//! | `ledger.rs` | balances and open items |
+//! | `check.rs` | the invariants |
+
+mod check;
+mod documents;
+mod fact_table;
+mod flows;
+mod follow;
+mod late_settings;
+mod ledger;
+mod pool;
+mod posting;
+mod prepare;
+mod settings;
+mod settle;
+pub mod valuation;
+mod voucher;
+
+#[cfg(test)]
+mod scenario_tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use shared::fact::effective::{EffectiveKey, LogRank};
+use shared::fact::statement::{CostScope, Payment, Stamp, Statement};
+use shared::fact::{Fact, Kind};
+use shared::ids::{Capture, CompanyNo, ItemNo, Seq, SiteNo};
+use shared::quantity::Quantity;
+use shared::time::{Month, Timestamp};
+
+pub use check::Broken;
+pub use fact_table::{FactRecord, FactTable, PoolId, PoolStep, TakenOver, Target};
+pub use ledger::{Ledger, OpenItems, Turnover};
+pub use pool::{Fill, Pool, PoolState};
+pub use posting::{Roles, Situation, roles};
+pub use prepare::Waits;
+pub use settings::{Account, Company, Item, Lookup, Named, Refused, Settings, Site, is_control};
+pub use voucher::{Cause, Line, Side, Voucher};
+
+use documents::Awaited;
+use fact_table::Accounts;
+use flows::Flows;
+use posting::{Posting, difference_lines};
+use prepare::{Preparation, Source};
+use valuation::FactId;
+
+/// Facts of one log in the order it states them, never cutting a group.
+#[derive(Clone, Copy, Debug)]
+pub struct Run<'a> {
+    /// The site whose log it is; 0 for HQ's own.
+    pub site: SiteNo,
+    /// The log's rank among logs.
+    pub log: LogRank,
+    /// The place of the first fact.
+    pub first: Seq,
+    /// When HQ received it.
+    pub received_at: Timestamp,
+    /// The facts.
+    pub facts: &'a [Fact],
+}
+
+/// One entry of the sequence.
+#[derive(Clone, Copy, Debug)]
+pub enum Entry<'a> {
+    /// Facts.
+    Run(Run<'a>),
+    /// Folds dirty pools again and posts the differences.
+    Settle,
+}
+
+/// A group that has no effect yet, and why.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    /// The site whose log states it.
+    pub site: SiteNo,
+    /// The log's rank.
+    pub log: LogRank,
+    /// The place of its first fact.
+    pub first: Seq,
+    /// When HQ received it.
+    pub received_at: Timestamp,
+    /// The facts.
+    pub facts: Vec<Fact>,
+    /// Why.
+    pub why: Waits,
+}
+
+/// What an entry leads to.
+#[derive(Clone, Debug, Default)]
+pub struct Effects {
+    /// New vouchers, in order.
+    pub vouchers: Vec<Voucher>,
+    /// Groups that wait from now on, by their number among all that ever waited.
+    pub waiting: Vec<u64>,
+    /// Groups that waited and now have effect.
+    pub released: Vec<u64>,
+    /// Facts that were in the books already and had no effect again.
+    pub duplicates: u64,
+}
+
+/// How far a log is in the books.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogProgress {
+    /// The last fact taken.
+    pub last: Seq,
+    /// When the last fact was recorded.
+    pub recorded_at: Timestamp,
+    /// The latest time at which anything in it happened.
+    pub occurred_at: Timestamp,
+    /// Facts taken, waiting ones included.
+    pub facts: u64,
+}
+
+/// All state of the fold.
+#[derive(Clone, Debug, Default)]
+pub struct Books {
+    settings: Settings,
+    facts: FactTable,
+    pools: Vec<Pool>,
+    /// By company and site (0 for a company-wide pool), then by item number.
+    pool_index: BTreeMap<(CompanyNo, SiteNo), Vec<Option<PoolId>>>,
+    /// The sum of all pools' values.
+    pool_value: i128,
+    /// Invoiced units of receipts.
+    fills: BTreeMap<FactId, Vec<Fill>>,
+    awaited: Awaited,
+    /// Captures of master data, which have effect once as well.
+    master: BTreeSet<Capture>,
+    /// Items whose settings changed, and whether a mapping did, since accounts were last found.
+    changed_items: BTreeSet<ItemNo>,
+    mapping_changed: bool,
+    /// Which pools pass costs on to which.
+    flows: Flows,
+    dirty: BTreeSet<PoolId>,
+    /// Earlier facts whose target changed since it was posted, and why.
+    touched: BTreeMap<FactId, Cause>,
+    ledger: Ledger,
+    open_items: OpenItems,
+    numbers: BTreeMap<(CompanyNo, Month), u32>,
+    waiting: BTreeMap<u64, Waiting>,
+    waited: u64,
+    progress: BTreeMap<(SiteNo, LogRank), LogProgress>,
+    entries: u64,
+}
+
+/// A group's facts with what they say.
+struct Parsed {
+    stamps: Vec<Stamp>,
+    statements: Vec<Statement>,
+}
+
+impl Books {
+    /// Books before the first entry.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next entry of the sequence.
+    pub fn apply(&mut self, entry: &Entry<'_>) -> Effects {
+        self.entries += 1;
+        let mut effects = Effects::default();
+        match entry {
+            Entry::Run(run) => self.apply_run(run, &mut effects),
+            Entry::Settle => self.settle(&mut effects),
+        }
+        for voucher in &effects.vouchers {
+            assert!(
+                voucher.debit() == voucher.credit(),
+                "debits equal credits in every voucher: {voucher:?}"
+            );
+        }
+        effects
+    }
+
+    /// Whether a settle entry would change anything.
+    pub fn is_dirty(&self) -> bool {
+        let settings = self.mapping_changed || !self.changed_items.is_empty();
+        settings || !self.dirty.is_empty() || !self.touched.is_empty()
+    }
+
+    fn apply_run(&mut self, run: &Run<'_>, effects: &mut Effects) {
+        let mut start = 0;
+        while start < run.facts.len() {
+            let len = group_len(&run.facts[start..]);
+            let group = Waiting {
+                site: run.site,
+                log: run.log,
+                first: Seq(run.first.0 + start as u64),
+                received_at: run.received_at,
+                facts: Vec::new(),
+                why: Waits::PartlyKnown,
+            };
+            let facts = &run.facts[start..start + len];
+            self.note_progress(run, facts, group.first);
+            self.take_group(&group, facts, effects);
+            start += len;
+        }
+    }
+
+    fn note_progress(&mut self, run: &Run<'_>, facts: &[Fact], first: Seq) {
+        let progress = self.progress.entry((run.site, run.log)).or_default();
+        progress.last = Seq(first.0 + facts.len() as u64 - 1);
+        progress.facts += facts.len() as u64;
+        for stamp in facts.iter().filter_map(|fact| Stamp::parse(fact).ok()) {
+            progress.recorded_at = progress.recorded_at.max(stamp.recorded_at);
+            progress.occurred_at = progress.occurred_at.max(stamp.occurred_at);
+        }
+    }
+
+    /// Gives a group its effect, or lets it wait.
+    fn take_group(&mut self, group: &Waiting, facts: &[Fact], effects: &mut Effects) {
+        match self.try_group(group, facts, effects) {
+            Ok(()) => {}
+            Err(why) => {
+                let number = self.waited;
+                self.waited += 1;
+                let waiting = Waiting { facts: facts.to_vec(), why, ..group.clone() };
+                self.waiting.insert(number, waiting);
+                effects.waiting.push(number);
+            }
+        }
+    }
+
+    fn try_group(
+        &mut self,
+        group: &Waiting,
+        facts: &[Fact],
+        effects: &mut Effects,
+    ) -> Result<(), Waits> {
+        let parsed = parse_group(facts)?;
+        let is_known = |capture| {
+            self.facts.find(capture).is_some() || self.master.contains(&capture)
+        };
+        let known = parsed.stamps.iter().filter(|stamp| is_known(stamp.capture));
+        match known.count() {
+            0 => {}
+            all if all == facts.len() => {
+                effects.duplicates += all as u64;
+                return Ok(());
+            }
+            _ => return Err(Waits::PartlyKnown),
+        }
+        if parsed.statements.iter().all(|each| matches!(each, Statement::MasterData { .. })) {
+            return self.take_master_data(group.site, &parsed, effects);
+        }
+        self.claim_banks(group.site, &parsed.statements);
+        let source = Source { site: group.site, log: group.log, first: group.first };
+        let preparation = Preparation {
+            settings: &self.settings,
+            facts: &self.facts,
+            source,
+            stamps: &parsed.stamps,
+            prepared: Vec::with_capacity(facts.len()),
+        };
+        let records = preparation.group(&parsed.statements)?;
+        self.post_group(records, &parsed.statements, effects);
+        self.release_for_captures(&parsed.stamps, effects);
+        Ok(())
+    }
+
+    /// Whether a payment is taken must not depend on mappings that HQ states later.
+    fn claim_banks(&mut self, site: SiteNo, statements: &[Statement]) {
+        for statement in statements.iter().filter(|_| site == SiteNo::HQ) {
+            if let Statement::Payment(Payment { account: Some(account), .. }) = statement {
+                self.settings.claim_for_payments(*account);
+            }
+        }
+    }
+
+    fn take_master_data(
+        &mut self,
+        site: SiteNo,
+        parsed: &Parsed,
+        effects: &mut Effects,
+    ) -> Result<(), Waits> {
+        if site != SiteNo::HQ {
+            return Err(Waits::NotForASite(parsed.statements[0].kind()));
+        }
+        // All of a group or nothing; most groups are of one.
+        let before = (parsed.statements.len() > 1).then(|| self.settings.clone());
+        for statement in &parsed.statements {
+            let Statement::MasterData { valid_from, data } = statement else { continue };
+            if let Err(refused) = self.settings.take(*valid_from, data) {
+                if let Some(before) = before {
+                    self.settings = before;
+                }
+                return Err(refused.into());
+            }
+            self.note_change(data);
+        }
+        self.master.extend(parsed.stamps.iter().map(|stamp| stamp.capture));
+        self.release(effects, |_| true);
+        self.meet_invoices_again(effects);
+        Ok(())
+    }
+
+    /// Registers the facts of a group, values them and posts them.
+    fn post_group(
+        &mut self,
+        records: Vec<FactRecord>,
+        statements: &[Statement],
+        effects: &mut Effects,
+    ) {
+        let first = self.facts.next();
+        for (mut record, statement) in records.into_iter().zip(statements) {
+            (record.target.main, record.target.against) = record.document_target;
+            record.pool = self.pool_for(&record);
+            let id = self.facts.push(record);
+            self.meet_invoices(id, statement, effects);
+        }
+        let ids = (first.0..self.facts.next().0).map(FactId);
+        // What a repack becomes costs what went into it: the outs are valued first.
+        let (ins, others): (Vec<_>, Vec<_>) =
+            ids.clone().partition(|id| self.facts[*id].kind == Kind::RepackIn);
+        for id in others.into_iter().chain(ins.clone()) {
+            self.value(id);
+        }
+        if let Some(member) = ins.first() {
+            self.balance_repack(*member);
+        }
+        self.post_first(ids, effects);
+    }
+
+    /// Posts new facts: one voucher for the group, or one a month where it spans months.
+    fn post_first(&mut self, ids: impl Iterator<Item = FactId>, effects: &mut Effects) {
+        let mut vouchers: BTreeMap<(CompanyNo, Month), (Head, Vec<Posting>)> = BTreeMap::new();
+        for id in ids {
+            self.touched.remove(&id);
+            let record = &mut self.facts[id];
+            let (_, postings) = vouchers
+                .entry((record.company, record.month))
+                .or_insert_with(|| (Head::of(record, Cause::Fact), Vec::new()));
+            difference_lines(id, record, true, postings);
+            record.posted = record.target;
+        }
+        for (head, postings) in vouchers.into_values() {
+            self.post(head, postings, effects);
+        }
+    }
+
+    /// First effect of a fact on its pool, or on what it names.
+    fn value(&mut self, id: FactId) {
+        match self.facts[id].kind {
+            Kind::Reversal => self.reverse(id),
+            Kind::SupplierInvoice => {
+                if let Some(receipt) = self.facts[id].origin {
+                    self.price_receipt(receipt);
+                }
+            }
+            Kind::CustomerInvoice => {
+                if let Some(sale) = self.facts[id].origin {
+                    self.bill_sale(sale);
+                }
+            }
+            Kind::Allocation => self.refresh_document(id),
+            _ if self.facts[id].pool.is_some() => self.place(id),
+            _ => {}
+        }
+    }
+
+    fn pool_for(&mut self, record: &FactRecord) -> Option<PoolId> {
+        if record.step == PoolStep::None {
+            return None;
+        }
+        let item = record.item?;
+        let site = (!record.one_pool).then_some(record.site);
+        let row = self.pool_index.entry((record.company, site.unwrap_or(SiteNo::HQ))).or_default();
+        let index = item.0 as usize;
+        if index >= row.len() {
+            row.resize(index + 1, None);
+        }
+        Some(*row[index].get_or_insert_with(|| {
+            let id = PoolId(u32::try_from(self.pools.len()).expect("fewer than 2^32 pools"));
+            self.pools.push(Pool {
+                company: record.company,
+                site,
+                item,
+                state: PoolState::new(valuation::UnitCost::ZERO),
+                history: Vec::new(),
+                last: EffectiveKey::default(),
+                dirty: false,
+                cause: Cause::Fact,
+                restless: false,
+            });
+            id
+        }))
+    }
+
+    /// Numbers a voucher, adds its lines to the ledger and the open items.
+    fn post(&mut self, head: Head, postings: Vec<Posting>, effects: &mut Effects) {
+        if postings.is_empty() {
+            return;
+        }
+        let mut lines = Vec::with_capacity(postings.len());
+        for Posting { line, open_item } in postings {
+            self.ledger.post(head.month, &line);
+            match self.settings.role_of(line.account) {
+                Some(role) if is_control(role) => {
+                    self.open_items.add(role, open_item, line.signed());
+                }
+                _ => {}
+            }
+            lines.push(line);
+        }
+        self.number(head, lines, effects);
+    }
+
+    fn number(&mut self, head: Head, lines: Vec<Line>, effects: &mut Effects) {
+        let number = self.numbers.entry((head.company, head.month)).or_default();
+        *number += 1;
+        let zone = self.settings.company(head.company, head.at).map(|company| company.zone);
+        effects.vouchers.push(Voucher {
+            company: head.company,
+            month: head.month,
+            number: *number,
+            day: head.at.day(zone.unwrap_or_default()),
+            cause: head.cause,
+            fact: head.fact,
+            lines,
+        });
+    }
+
+    fn release_for_captures(&mut self, stamps: &[Stamp], effects: &mut Effects) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let captures: BTreeSet<_> = stamps.iter().map(|stamp| stamp.capture).collect();
+        self.release(effects, |why| matches!(why, Waits::NoReference(c) if captures.contains(c)));
+    }
+
+    /// Tries waiting groups again, in the order they began to wait.
+    fn release(&mut self, effects: &mut Effects, concerns: impl Fn(&Waits) -> bool) {
+        let numbers: Vec<u64> = self
+            .waiting
+            .iter()
+            .filter(|(_, group)| concerns(&group.why))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in numbers {
+            // A group released by another one's release is gone by now.
+            let Some(mut group) = self.waiting.remove(&number) else { continue };
+            let facts = std::mem::take(&mut group.facts);
+            match self.try_group(&group, &facts, effects) {
+                Ok(()) => effects.released.push(number),
+                Err(why) => {
+                    self.waiting.insert(number, Waiting { facts, why, ..group });
+                }
+            }
+        }
+    }
+}
+
+/// What a voucher is about, before it has a number.
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    company: CompanyNo,
+    month: Month,
+    cause: Cause,
+    fact: Option<Capture>,
+    at: Timestamp,
+}
+
+impl Head {
+    /// A voucher of one fact, or of a group that begins with it.
+    const fn of(record: &FactRecord, cause: Cause) -> Self {
+        Self {
+            company: record.company,
+            month: record.month,
+            cause,
+            fact: Some(record.capture),
+            at: record.key.effective_at(),
+        }
+    }
+}
+
+/// How many of the facts at the front belong to one group.
+fn group_len(facts: &[Fact]) -> usize {
+    let left = shared::fact::field::GROUP_LEFT.of(&facts[0]).unwrap_or(0);
+    usize::try_from(left).unwrap_or(usize::MAX).saturating_add(1).min(facts.len())
+}
+
+fn parse_group(facts: &[Fact]) -> Result<Parsed, Waits> {
+    let stamps = facts.iter().map(Stamp::parse).collect::<Result<Vec<_>, _>>()?;
+    let statements = facts.iter().map(Statement::parse).collect::<Result<Vec<_>, _>>()?;
+    Ok(Parsed { stamps, statements })
+}
+
+/// Reading the books.
+impl Books {
+    /// Master data.
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Facts that have effect, with what they cost.
+    pub const fn facts(&self) -> &FactTable {
+        &self.facts
+    }
+
+    /// Balances.
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Open items.
+    pub const fn open_items(&self) -> &OpenItems {
+        &self.open_items
+    }
+
+    /// Cost pools, in the order they came up.
+    pub fn pools(&self) -> &[Pool] {
+        &self.pools
+    }
+
+    /// The pool of an item at a site, or of the whole company where it has one for all.
+    pub fn pool(&self, company: CompanyNo, site: SiteNo, item: ItemNo) -> Option<&Pool> {
+        let of = |site| {
+            let row = self.pool_index.get(&(company, site))?;
+            row.get(item.0 as usize).copied().flatten()
+        };
+        let id = of(site).or_else(|| of(SiteNo::HQ))?;
+        Some(&self.pools[id.0 as usize])
+    }
+
+    /// The value of all stock on hand, minor units. Goods between two sites' pools are not in it.
+    pub const fn stock_value(&self) -> i128 {
+        self.pool_value
+    }
+
+    /// Units on hand of an item at a site.
+    pub fn on_hand(&self, company: CompanyNo, site: SiteNo, item: ItemNo) -> Quantity {
+        Quantity(self.pool(company, site, item).map_or(0, |pool| pool.state.on_hand(site)))
+    }
+
+    /// Groups that wait, by number.
+    pub fn waiting(&self) -> impl Iterator<Item = (u64, &Waiting)> {
+        self.waiting.iter().map(|(number, group)| (*number, group))
+    }
+
+    /// How far each log is.
+    pub fn progress(&self) -> impl Iterator<Item = (SiteNo, LogRank, LogProgress)> {
+        self.progress.iter().map(|((site, log), progress)| (*site, *log, *progress))
+    }
+
+    /// How many vouchers each company has in each month.
+    pub fn voucher_counts(&self) -> impl Iterator<Item = (CompanyNo, Month, u32)> {
+        self.numbers.iter().map(|((company, month), count)| (*company, *month, *count))
+    }
+
+    /// How many entries of the sequence were taken.
+    pub const fn entries(&self) -> u64 {
+        self.entries
+    }
+
+    /// Whether a company has one pool for all sites.
+    pub fn scope(&self, company: CompanyNo) -> CostScope {
+        let found = self.settings.companies().find(|(number, _)| *number == company);
+        found.map_or(CostScope::Site, |(_, company)| company.scope)
+    }
+
+    /// The accounts a fact posts to, for explanations.
+    pub fn accounts_of(&self, id: FactId) -> Accounts {
+        self.facts[id].accounts
+    }
+}

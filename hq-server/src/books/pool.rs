@@ -1,0 +1,279 @@
+//! Cost pools and what one fact does to its pool. Knows figures, and nothing of accounts.
+//! Invariant: the quantities of a pool's sites and of what is on its way sum to the pool's quantity.
+
+use shared::fact::Kind;
+use shared::fact::effective::EffectiveKey;
+use shared::ids::{CompanyNo, ItemNo, SiteNo};
+
+use super::fact_table::{FactRecord, PoolStep};
+use super::valuation::{AveragePool, Covered, FactId, OutOfRange, UnitCost, in_range};
+use super::voucher::Cause;
+
+/// Units of a receipt that an invoice priced, and what they cost by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fill {
+    /// Smallest units.
+    pub units: i64,
+    /// Minor units.
+    pub amount: i64,
+}
+
+/// The state of a pool at a place in effective order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolState {
+    /// Quantity and value.
+    pub average: AveragePool,
+    /// Units per site.
+    pub sites: Vec<(SiteNo, i64)>,
+    /// Units between two sites of the pool.
+    pub on_the_way: i64,
+}
+
+impl PoolState {
+    /// Nothing on hand; `initial` is the cost assumed before any inflow.
+    pub const fn new(initial: UnitCost) -> Self {
+        Self { average: AveragePool::new(initial), sites: Vec::new(), on_the_way: 0 }
+    }
+
+    /// Units on hand at a site.
+    pub fn on_hand(&self, site: SiteNo) -> i64 {
+        self.sites.iter().find(|(held, _)| *held == site).map_or(0, |(_, units)| *units)
+    }
+
+    /// What a site holds after `units` more; an error where that is out of range.
+    fn with_units(&self, site: SiteNo, units: i64) -> Result<i64, OutOfRange> {
+        in_range(i128::from(self.on_hand(site)) + i128::from(units))
+    }
+
+    fn set_units(&mut self, site: SiteNo, units: i64) {
+        match self.sites.iter_mut().find(|(held, _)| *held == site) {
+            Some((_, held)) => *held = units,
+            None => {
+                self.sites.push((site, units));
+                self.sites.sort_unstable_by_key(|(site, _)| *site);
+            }
+        }
+    }
+}
+
+/// A cost pool: an item at a site, or in the whole company.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    /// The company.
+    pub company: CompanyNo,
+    /// The site; `None` where the company has one pool for all.
+    pub site: Option<SiteNo>,
+    /// The item.
+    pub item: ItemNo,
+    /// The state after its last fact.
+    pub state: PoolState,
+    /// Its facts in effective order.
+    pub history: Vec<FactId>,
+    /// The key of its last fact.
+    pub last: EffectiveKey,
+    /// It must be folded again.
+    pub dirty: bool,
+    /// Why.
+    pub cause: Cause,
+    /// Its costs chase each other around a circle of pools and never come to rest: they stand as
+    /// the last round left them.
+    pub restless: bool,
+}
+
+/// What a fact does to the three stock figures of its target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StockTarget {
+    /// On the inventory account.
+    pub stock: i64,
+    /// Against it.
+    pub counter: i64,
+    /// What remained at zero quantity.
+    pub residue: i64,
+}
+
+impl StockTarget {
+    const fn against(stock: i64) -> Self {
+        Self { stock, counter: -stock, residue: 0 }
+    }
+}
+
+/// The value of a part of a whole; all of it when the part is the whole.
+pub fn share(value: i64, part: i64, whole: i64) -> Result<i64, OutOfRange> {
+    if part == whole {
+        return Ok(value);
+    }
+    if whole == 0 {
+        return Err(OutOfRange);
+    }
+    let product = i128::from(value) * i128::from(part);
+    i64::try_from(shared::money::round_div(product, whole.into())).map_err(|_| OutOfRange)
+}
+
+/// What a fact answers, where that matters for its cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    /// What the origin moved, in money.
+    pub cost: i64,
+    /// And in units.
+    pub units: i64,
+}
+
+/// Moves a pool by one fact. An error leaves the pool as it was.
+pub fn step(
+    state: &mut PoolState,
+    id: FactId,
+    record: &FactRecord,
+    origin: Option<Origin>,
+    fills: &[Fill],
+    covered: &mut Vec<Covered>,
+) -> Result<StockTarget, OutOfRange> {
+    let units = record.quantity.0;
+    match record.step {
+        PoolStep::None => Ok(StockTarget::default()),
+        PoolStep::In => {
+            let held = state.with_units(record.site, units)?;
+            let pool = &mut state.average;
+            let target = incoming(pool, record, origin, fills)?;
+            pool.bring_in(units, target.stock, covered)?;
+            state.set_units(record.site, held);
+            Ok(target)
+        }
+        PoolStep::Out => {
+            let units = units.abs();
+            let held = state.with_units(record.site, -units)?;
+            let target = outgoing(&mut state.average, id, record, units, origin)?;
+            state.set_units(record.site, held);
+            Ok(target)
+        }
+        PoolStep::Count => {
+            let change = i128::from(units) - i128::from(state.on_hand(record.site));
+            let counted = in_range(i128::from(state.average.quantity()) + change)?;
+            let stock = match record.unit_cost {
+                // With one pool for all sites the count restates the whole pool's cost.
+                Some(cost) if counted >= 0 => state.average.count_at(counted, cost)?,
+                _ => state.average.count(id, counted, covered)?,
+            };
+            state.set_units(record.site, units);
+            Ok(StockTarget::against(stock))
+        }
+        PoolStep::MoveOut => {
+            let held = state.with_units(record.site, -units)?;
+            state.on_the_way = in_range(i128::from(state.on_the_way) + i128::from(units))?;
+            state.set_units(record.site, held);
+            Ok(StockTarget::default())
+        }
+        PoolStep::MoveIn => {
+            let held = state.with_units(record.site, units)?;
+            let excess = units - record.taken_over.units;
+            let stock = if excess > 0 {
+                let value = state.average.current_cost().times(excess)?;
+                state.average.bring_in(excess, value, covered)?;
+                value
+            } else {
+                0
+            };
+            state.set_units(record.site, held);
+            state.on_the_way -= record.taken_over.units;
+            Ok(StockTarget::against(stock))
+        }
+    }
+}
+
+fn incoming(
+    pool: &AveragePool,
+    record: &FactRecord,
+    origin: Option<Origin>,
+    fills: &[Fill],
+) -> Result<StockTarget, OutOfRange> {
+    let units = record.quantity.0;
+    let of_origin = |origin: Origin| share(origin.cost, units, origin.units);
+    let otherwise = || match record.stated {
+        Some(value) => Ok(value),
+        None => pool.current_cost().times(units),
+    };
+    Ok(match (record.kind, origin) {
+        (Kind::Receipt, origin) => {
+            let base = match (record.stated, origin) {
+                (None, Some(origin)) => of_origin(origin)?,
+                _ => otherwise()?,
+            };
+            StockTarget::against(invoiced_value(record, base, fills)?)
+        }
+        (Kind::CustomerReturn, Some(origin)) => StockTarget::against(of_origin(origin)?),
+        // Its ship never happened: everything that arrived is more than was shipped.
+        (Kind::TransferReceive, None) => {
+            StockTarget { stock: pool.current_cost().times(units)?, counter: 0, residue: 0 }
+        }
+        (Kind::TransferReceive, Some(_)) => {
+            let arrived = record.taken_over.cost.unwrap_or(0);
+            let stock = arrived.checked_add(record.taken_over.excess).ok_or(OutOfRange)?;
+            StockTarget { stock, counter: -arrived, residue: 0 }
+        }
+        (Kind::RepackIn, _) => {
+            StockTarget { stock: record.taken_over.cost.unwrap_or(0), counter: 0, residue: 0 }
+        }
+        _ => StockTarget::against(otherwise()?),
+    })
+}
+
+/// A receipt's value: invoiced units at the invoice's price, the rest at its own.
+fn invoiced_value(record: &FactRecord, base: i64, fills: &[Fill]) -> Result<i64, OutOfRange> {
+    let units = record.quantity.0;
+    let mut value = i128::from(base);
+    for fill in fills {
+        let own = match record.unit_cost {
+            Some(cost) => cost.times(fill.units)?,
+            None => share(base, fill.units, units)?,
+        };
+        value += i128::from(fill.amount) - i128::from(own);
+    }
+    i64::try_from(value).map_err(|_| OutOfRange)
+}
+
+fn outgoing(
+    pool: &mut AveragePool,
+    id: FactId,
+    record: &FactRecord,
+    units: i64,
+    origin: Option<Origin>,
+) -> Result<StockTarget, OutOfRange> {
+    if let (Kind::SupplierReturn, Some(origin)) = (record.kind, origin) {
+        let price = share(origin.cost, units, origin.units)?;
+        if units <= pool.quantity() {
+            let residue = pool.take_out_at(units, price)?;
+            return Ok(StockTarget { stock: -price - residue, counter: price, residue });
+        }
+        let cost = pool.take_out(id, units)?;
+        return Ok(StockTarget { stock: -cost, counter: price, residue: 0 });
+    }
+    let cost = pool.take_out(id, units)?;
+    if record.kind == Kind::RepackOut {
+        return Ok(StockTarget { stock: -cost, counter: 0, residue: 0 });
+    }
+    Ok(StockTarget::against(-cost))
+}
+
+/// The best guess before the pool is folded again: what is stated or named, else current cost.
+pub fn provisional(
+    state: &PoolState,
+    record: &FactRecord,
+    origin: Option<Origin>,
+    fills: &[Fill],
+) -> StockTarget {
+    let current = state.average.current_cost();
+    let target = match record.step {
+        PoolStep::In => incoming(&state.average, record, origin, fills),
+        PoolStep::Out => current.times(record.quantity.0.abs()).and_then(|cost| {
+            match (record.kind, origin) {
+                (Kind::RepackOut, _) => Ok(StockTarget { stock: -cost, counter: 0, residue: 0 }),
+                (Kind::SupplierReturn, Some(origin)) => {
+                    let price = share(origin.cost, record.quantity.0, origin.units)?;
+                    Ok(StockTarget::against(-price))
+                }
+                _ => Ok(StockTarget::against(-cost)),
+            }
+        }),
+        _ => Ok(StockTarget::default()),
+    };
+    target.unwrap_or_default()
+}

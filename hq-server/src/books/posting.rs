@@ -1,0 +1,281 @@
+//! From a fact's target to lines: which roles a kind posts to, on which side. Knows no pools.
+//!
+//! | kind | stock against | document |
+//! | --- | --- | --- |
+//! | receipt | Dr inventory / Cr received not invoiced | |
+//! | sale issue | Dr cost of sales / Cr inventory | Dr receivable / Cr revenue |
+//! | customer return | Dr inventory / Cr cost of sales | Dr sales returns / Cr receivable |
+//! | supplier return | Dr received not invoiced / Cr inventory, rest return difference | |
+//! | issue, scrap | Dr own use, scrap / Cr inventory | |
+//! | count, adjustment | inventory / stock adjustment | |
+//! | production in, out | inventory / work in progress | |
+//! | transfer ship, receive | inter-site transit / inventory, rest transfer difference | |
+//! | repack out, in | inventory of one item / of the other, rest price variance | |
+//! | service sale | | Dr receivable / Cr revenue |
+//! | supplier invoice | | Dr received not invoiced (bought in transit) / Cr payable |
+//! | customer invoice | | Dr receivable / Cr unbilled receivable, rest revenue |
+//! | payment in, out | | Dr bank / Cr customer advance; Dr supplier prepayment / Cr bank |
+//! | allocation | | advance or prepayment / receivable or payable |
+//!
+//! Source: the entries of IAS 2 and of 企业会计准则第1号, as listed in ARCHITECTURE.
+
+use shared::fact::Kind;
+use shared::fact::statement::Role;
+use shared::ids::{AccountNo, ItemNo, PartnerNo, SiteNo};
+use shared::money::Amount;
+
+use super::fact_table::{FactRecord, Target};
+use super::valuation::FactId;
+use super::voucher::{Line, Side};
+
+/// The roles a fact posts to; the same places as in `Accounts`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Roles {
+    /// Inventory.
+    pub stock: Option<Role>,
+    /// Against inventory.
+    pub counter: Option<Role>,
+    /// What is left between the two.
+    pub difference: Option<Role>,
+    /// The residue at zero quantity.
+    pub variance: Option<Role>,
+    /// The document's main account.
+    pub main: Option<Role>,
+    /// Against it.
+    pub against: Option<Role>,
+    /// What is left between the two.
+    pub rest: Option<Role>,
+}
+
+/// What decides the roles of a fact beside its kind.
+#[derive(Clone, Copy, Debug)]
+pub struct Situation {
+    /// The movement states a selling price.
+    pub priced: bool,
+    /// The customer is invoiced later.
+    pub invoice_later: bool,
+    /// Goods stay in one pool: the company has one pool for all its sites.
+    pub one_pool: bool,
+    /// Money comes in, or an allocation is on the customers' side.
+    pub inward: bool,
+}
+
+/// The roles that a fact of this kind posts to.
+pub fn roles(kind: Kind, situation: Situation) -> Roles {
+    let stock = |counter| Roles {
+        stock: Some(Role::Inventory),
+        counter: Some(counter),
+        ..Roles::default()
+    };
+    let document = |main, against| Roles {
+        main: Some(main),
+        against: Some(against),
+        ..Roles::default()
+    };
+    match kind {
+        Kind::Receipt => stock(Role::ReceivedNotInvoiced),
+        Kind::SaleIssue => {
+            let owed = if situation.invoice_later {
+                Role::UnbilledReceivable
+            } else {
+                Role::Receivable
+            };
+            let sale = if situation.priced { document(owed, Role::Revenue) } else { Roles::default() };
+            Roles { main: sale.main, against: sale.against, ..stock(Role::CostOfSales) }
+        }
+        Kind::CustomerReturn => {
+            let sale = if situation.priced {
+                document(Role::Receivable, Role::SalesReturns)
+            } else {
+                Roles::default()
+            };
+            Roles { main: sale.main, against: sale.against, ..stock(Role::CostOfSales) }
+        }
+        Kind::SupplierReturn => Roles {
+            difference: Some(Role::ReturnDifference),
+            variance: Some(Role::PriceVariance),
+            ..stock(Role::ReceivedNotInvoiced)
+        },
+        Kind::Issue => stock(Role::OwnUse),
+        Kind::Scrap => stock(Role::Scrap),
+        Kind::Count | Kind::Adjustment => stock(Role::StockAdjustment),
+        Kind::ProductionIn | Kind::ProductionOut => stock(Role::WorkInProgress),
+        Kind::TransferShip if situation.one_pool => Roles::default(),
+        Kind::TransferReceive if situation.one_pool => stock(Role::TransferDifference),
+        Kind::TransferShip => stock(Role::InterSiteTransit),
+        Kind::TransferReceive => Roles {
+            difference: Some(Role::TransferDifference),
+            ..stock(Role::InterSiteTransit)
+        },
+        Kind::RepackOut | Kind::RepackIn => Roles {
+            stock: Some(Role::Inventory),
+            variance: Some(Role::PriceVariance),
+            ..Roles::default()
+        },
+        Kind::ServiceSale => document(Role::Receivable, Role::Revenue),
+        Kind::SupplierInvoice => Roles {
+            rest: Some(Role::BoughtInTransit),
+            ..document(Role::Payable, Role::ReceivedNotInvoiced)
+        },
+        Kind::CustomerInvoice => Roles {
+            rest: Some(Role::Revenue),
+            ..document(Role::Receivable, Role::UnbilledReceivable)
+        },
+        Kind::Payment if situation.inward => document(Role::Bank, Role::CustomerAdvance),
+        Kind::Payment => document(Role::Bank, Role::SupplierPrepayment),
+        Kind::Allocation if situation.inward => {
+            document(Role::Receivable, Role::CustomerAdvance)
+        }
+        Kind::Allocation => document(Role::Payable, Role::SupplierPrepayment),
+        _ => Roles::default(),
+    }
+}
+
+/// One account's part of a target: which side it naturally takes, and its amount, debits positive.
+struct Part {
+    account: AccountNo,
+    side: Side,
+    amount: i64,
+    site: SiteNo,
+    of_item: bool,
+    of_partner: bool,
+    open_item: FactId,
+}
+
+/// A line and the open item it belongs to, where its account is a control account.
+pub struct Posting {
+    /// The line.
+    pub line: Line,
+    /// The first fact of what it opens or settles.
+    pub open_item: FactId,
+}
+
+/// The lines of a target. Differences between two targets are differences of lines of equal key,
+/// so that sums per account and side depend on the target alone.
+fn parts(id: FactId, record: &FactRecord, target: &Target, out: &mut Vec<Part>) {
+    let accounts = &record.accounts;
+    let by_sign = |amount: i64| if amount >= 0 { Side::Debit } else { Side::Credit };
+    let opposite = |side| match side {
+        Side::Debit => Side::Credit,
+        Side::Credit => Side::Debit,
+    };
+    // A count's and an adjustment's side follows its sign; every other kind's is fixed.
+    let stock_side = match record.kind {
+        Kind::Count | Kind::Adjustment => by_sign(target.stock),
+        Kind::Receipt
+        | Kind::CustomerReturn
+        | Kind::ProductionIn
+        | Kind::TransferReceive
+        | Kind::RepackIn => Side::Debit,
+        _ => Side::Credit,
+    };
+    let main_side = match record.kind {
+        Kind::SupplierInvoice | Kind::CustomerReturn => Side::Credit,
+        Kind::Payment | Kind::Allocation => by_sign(target.main),
+        _ => Side::Debit,
+    };
+    let counter_partner = matches!(record.kind, Kind::Receipt | Kind::SupplierReturn);
+    let document_item = record.item.is_some();
+    let difference = -(target.stock + target.counter + target.residue);
+    let rest = -(target.main + target.against);
+    let counter_side = opposite(stock_side);
+    let against_side = opposite(main_side);
+    let counter_item = record.counter_item(id);
+    let (main_item, against_item) = (record.main_item, record.against_item);
+    let site = record.site;
+    let stock_site = if record.one_pool { SiteNo::HQ } else { site };
+    let rows = [
+        (accounts.stock, stock_side, target.stock, stock_site, true, false, id),
+        (accounts.counter, counter_side, target.counter, site, true, counter_partner, counter_item),
+        (accounts.variance, Side::Debit, target.residue, site, true, false, id),
+        (accounts.difference, Side::Debit, difference, site, true, false, id),
+        (accounts.main, main_side, target.main, record.main_site, false, true, main_item),
+        (accounts.against, against_side, target.against, site, document_item, true, against_item),
+        (accounts.rest, against_side, rest, site, document_item, true, main_item),
+    ];
+    for (account, side, amount, site, of_item, of_partner, open_item) in rows {
+        if account.0 != 0 && amount != 0 {
+            out.push(Part { account, side, amount, site, of_item, of_partner, open_item });
+        }
+    }
+}
+
+/// Appends the lines that turn what is posted for a fact into its target.
+pub fn difference_lines(
+    id: FactId,
+    record: &FactRecord,
+    with_fact: bool,
+    out: &mut Vec<Posting>,
+) {
+    if record.target == record.posted {
+        return;
+    }
+    let mut wanted = Vec::with_capacity(8);
+    parts(id, record, &record.target, &mut wanted);
+    if record.posted != Target::default() {
+        let mut held = Vec::with_capacity(8);
+        parts(id, record, &record.posted, &mut held);
+        subtract(&mut wanted, held);
+    }
+    out.extend(wanted.into_iter().filter(|part| part.amount != 0).map(|part| {
+        let signed = if part.side == Side::Debit { part.amount } else { -part.amount };
+        let line = Line {
+            account: part.account,
+            side: part.side,
+            amount: Amount(signed),
+            site: part.site,
+            item: record.item.filter(|_| part.of_item),
+            partner: record.partner.filter(|_| part.of_partner),
+            fact: with_fact.then_some(record.capture),
+        };
+        Posting { line, open_item: part.open_item }
+    }));
+}
+
+fn subtract(wanted: &mut Vec<Part>, held: Vec<Part>) {
+    for part in held {
+        let same = |other: &&mut Part| {
+            (other.account, other.side, other.site, other.of_item, other.of_partner)
+                == (part.account, part.side, part.site, part.of_item, part.of_partner)
+                && other.open_item == part.open_item
+        };
+        match wanted.iter_mut().find(same) {
+            Some(other) => other.amount -= part.amount,
+            None => wanted.push(Part { amount: -part.amount, ..part }),
+        }
+    }
+}
+
+/// What lines of differences are summed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SumKey {
+    account: AccountNo,
+    side: Side,
+    site: SiteNo,
+    item: Option<ItemNo>,
+    partner: Option<PartnerNo>,
+}
+
+impl SumKey {
+    /// The key of a line.
+    pub const fn of(line: &Line) -> Self {
+        let Line { account, side, site, item, partner, .. } = *line;
+        Self { account, side, site, item, partner }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Situation =
+        Situation { priced: true, invoice_later: false, one_pool: false, inward: true };
+
+    #[test]
+    fn every_kind_that_moves_stock_posts_against_inventory() {
+        for kind in Kind::ALL.iter().copied().filter(|kind| kind.is_movement()) {
+            let expected = !matches!(kind, Kind::ServiceSale | Kind::Reversal | Kind::StatusChange);
+            assert_eq!(roles(kind, PLAIN).stock.is_some(), expected, "{kind}");
+        }
+    }
+}

@@ -1,0 +1,751 @@
+//! From a statement to a record of the books: numbers looked up, quantities in smallest units,
+//! money in minor units, accounts found. Changes nothing: a group is prepared whole or waits whole.
+
+use shared::fact::Kind;
+use shared::fact::effective::{EffectiveKey, LogRank, OwnPlace};
+use shared::fact::statement::{
+    Allocation, CostScope, Direction, InvoiceLine, Movement, Payment, Role, Stamp, Statement,
+    Unreadable,
+};
+use shared::ids::{AccountNo, Capture, CompanyNo, ItemNo, PartnerNo, ReasonNo, Seq, SiteNo};
+use shared::money::{Currency, Price};
+use shared::quantity::{Quantity, Unit};
+use shared::time::{Day, Timestamp};
+
+use super::fact_table::{Accounts, FactRecord, FactTable, PoolStep, TakenOver, Target};
+use super::posting::{self, Situation};
+use super::settings::{Item, Lookup, MeasureError, Settings, smallest_units};
+use super::valuation::{FactId, UnitCost};
+
+/// Amounts and quantities of one fact stay below this.
+const FACT_LIMIT: i64 = shared::varint::LIMIT as i64;
+
+/// Why a group has no effect yet. Ordered: the first that applies is named.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Waits {
+    /// A later version may read it.
+    #[error("{0}")]
+    Unreadable(#[from] Unreadable),
+    /// A site states only what happens at the site.
+    #[error("a site's log can't state a {0}: only HQ can")]
+    NotForASite(Kind),
+    /// HQ has no shelves.
+    #[error("HQ's log can't state a {0}: only a site can")]
+    NotForHq(Kind),
+    /// Some captures of the group are in the books, some are not.
+    #[error("only part of this group is new: have a person rule on it")]
+    PartlyKnown,
+    /// HQ has not stated the site.
+    #[error("site {0} is not known at that time: add it at HQ")]
+    NoSite(SiteNo),
+    /// HQ has not stated the company.
+    #[error("company {0} is not known at that time: add it at HQ")]
+    NoCompany(CompanyNo),
+    /// HQ has not stated the item.
+    #[error("item {0} is not known at that time: add it at HQ")]
+    NoItem(ItemNo),
+    /// A service has no stock.
+    #[error("item {0} is a service: only a service sale can name it")]
+    IsService(ItemNo),
+    /// HQ has not stated the unit.
+    #[error("item {item} has no unit {unit}: add the unit at HQ", unit = unit.as_str())]
+    NoUnit {
+        /// The item.
+        item: ItemNo,
+        /// The unit.
+        unit: Unit,
+    },
+    /// Not a whole number of smallest units, or too large.
+    #[error("the quantity of item {item} {why}")]
+    Quantity {
+        /// The item.
+        item: ItemNo,
+        /// What is wrong with it.
+        why: MeasureError,
+    },
+    /// Money beyond 2^53 minor units.
+    #[error("price x quantity is too large")]
+    TooMuchMoney,
+    /// More decimals than the currency has.
+    #[error("an amount has more decimals than {0} has")]
+    TooManyDecimals(Currency),
+    /// No rates yet.
+    #[error("the price is in {0} and the company's books are in another currency: enter it in the books' currency")]
+    ForeignCurrency(Currency),
+    /// HQ has not stated the partner.
+    #[error("partner {0} is not known at that time: add it at HQ")]
+    NoPartner(PartnerNo),
+    /// HQ has not stated the reason.
+    #[error("reason {0} is not known at that time: add it at HQ")]
+    NoReason(ReasonNo),
+    /// What it refers to has not arrived, or waits too.
+    #[error("it refers to {0}, which is not in the books yet")]
+    NoReference(Capture),
+    /// What it refers to is of another kind or item.
+    #[error("it refers to {0}, which is no {1} of the same item")]
+    WrongReference(Capture, &'static str),
+    /// Goods go between companies with a price, which these rules do not cover.
+    #[error("it refers to {0}, which is of another company")]
+    OtherCompany(Capture),
+    /// A payment goes through a bank or cash account.
+    #[error("account {0} can't take a payment: name a bank or cash account")]
+    NotABank(AccountNo),
+    /// No mapping.
+    #[error("no account is mapped to {role} for a {kind}: add a mapping at HQ", role = role.word())]
+    NoAccount {
+        /// The role.
+        role: Role,
+        /// The kind of fact.
+        kind: Kind,
+    },
+    /// What goes out and what comes in of a repack stand in one group, at one time.
+    #[error(
+        "a repack needs both sides in one group and at one time: record what went out and what it \
+         became together"
+    )]
+    OneSidedRepack,
+    /// HQ's own master data contradict each other.
+    #[error("{0}")]
+    Settings(#[from] super::settings::Refused),
+}
+
+/// Where a group comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Source {
+    /// The site whose log it is.
+    pub site: SiteNo,
+    /// The log's rank.
+    pub log: LogRank,
+    /// The place of the group's first fact.
+    pub first: Seq,
+}
+
+/// Prepares the facts of one group.
+pub struct Preparation<'a> {
+    /// Master data.
+    pub settings: &'a Settings,
+    /// The facts so far.
+    pub facts: &'a FactTable,
+    /// Where the group comes from.
+    pub source: Source,
+    /// The group's stamps, in order.
+    pub stamps: &'a [Stamp],
+    /// Records of the group prepared so far.
+    pub prepared: Vec<FactRecord>,
+}
+
+/// What a fact concerns, before it becomes a record.
+struct Draft<'a> {
+    stamp: &'a Stamp,
+    index: usize,
+    kind: Kind,
+    site: SiteNo,
+    company_no: CompanyNo,
+    company: &'a super::settings::Company,
+    key: EffectiveKey,
+    seq: Seq,
+    stated_by: SiteNo,
+    origin: Option<FactId>,
+}
+
+impl<'a> Preparation<'a> {
+    /// Prepares every fact of the group.
+    pub fn group(mut self, statements: &[Statement]) -> Result<Vec<FactRecord>, Waits> {
+        for (index, statement) in statements.iter().enumerate() {
+            let stamp = &self.stamps[index];
+            let record = match statement {
+                Statement::Movement(movement) => self.movement(stamp, index, movement)?,
+                Statement::Reversal { refers_to, reason } => {
+                    self.reversal(stamp, index, *refers_to, *reason)?
+                }
+                Statement::SupplierInvoice(line) => self.supplier_invoice(stamp, index, line)?,
+                Statement::CustomerInvoice(line) => self.customer_invoice(stamp, index, line)?,
+                Statement::Payment(payment) => self.payment(stamp, index, payment)?,
+                Statement::Allocation(allocation) => self.allocation(stamp, index, allocation)?,
+                Statement::MasterData { data, .. } => {
+                    return Err(Waits::Unreadable(Unreadable::UnknownKind(data.kind().number().0)));
+                }
+            };
+            self.prepared.push(record);
+        }
+        self.check_repack()?;
+        Ok(self.prepared)
+    }
+
+    /// Goods become other goods at one time.
+    fn check_repack(&self) -> Result<(), Waits> {
+        let mut sides = [None, None];
+        for record in &self.prepared {
+            let side = match record.kind {
+                Kind::RepackOut => 0,
+                Kind::RepackIn => 1,
+                _ => continue,
+            };
+            let at = record.key.effective_at();
+            if sides.iter().flatten().any(|other| *other != at) {
+                return Err(Waits::OneSidedRepack);
+            }
+            sides[side] = Some(at);
+        }
+        if sides[0].is_some() == sides[1].is_some() { Ok(()) } else { Err(Waits::OneSidedRepack) }
+    }
+
+    /// A fact by capture: in the books, or earlier in this group.
+    fn find(&self, capture: Capture) -> Option<FactId> {
+        let earlier = self.stamps[..self.prepared.len()].iter();
+        let base = self.facts.next().0;
+        let in_group = earlier.enumerate().find(|(_, stamp)| stamp.capture == capture);
+        let in_group = in_group.map(|(index, _)| FactId(base + index as u32));
+        in_group.or_else(|| self.facts.find(capture))
+    }
+
+    fn need(&self, capture: Capture) -> Result<FactId, Waits> {
+        self.find(capture).ok_or(Waits::NoReference(capture))
+    }
+
+    fn record(&self, id: FactId) -> &FactRecord {
+        let base = self.facts.next();
+        if id >= base { &self.prepared[(id.0 - base.0) as usize] } else { &self.facts[id] }
+    }
+
+    fn draft(
+        &self,
+        stamp: &'a Stamp,
+        index: usize,
+        kind: Kind,
+        site: SiteNo,
+        origin: Option<FactId>,
+    ) -> Result<Draft<'a>, Waits> {
+        let place = OwnPlace {
+            occurred_at: stamp.occurred_at,
+            recorded_at: stamp.recorded_at,
+            log: self.source.log,
+            seq: Seq(self.source.first.0 + index as u64),
+        };
+        let mut key = EffectiveKey::own(place);
+        if let Some(origin) = origin {
+            key = key.after(self.record(origin).key);
+        }
+        let settings: &'a Settings = self.settings;
+        let time = key.effective_at();
+        let company_no = if site == SiteNo::HQ {
+            stamp.company.unwrap_or(CompanyNo::FIRST)
+        } else {
+            settings.site(site, time).ok_or(Waits::NoSite(site))?.company
+        };
+        let company = settings.company(company_no, time).ok_or(Waits::NoCompany(company_no))?;
+        let (seq, stated_by) = (place.seq, self.source.site);
+        Ok(Draft { stamp, index, kind, site, company_no, company, key, seq, stated_by, origin })
+    }
+
+    fn movement(
+        &self,
+        stamp: &'a Stamp,
+        index: usize,
+        movement: &Movement,
+    ) -> Result<FactRecord, Waits> {
+        if self.source.site == SiteNo::HQ {
+            return Err(Waits::NotForHq(movement.kind));
+        }
+        let origin = movement.refers_to.map(|capture| self.need(capture)).transpose()?;
+        let draft = self.draft(stamp, index, movement.kind, self.source.site, origin)?;
+        if let (Some(origin), Some(capture)) = (origin, movement.refers_to) {
+            self.check_origin(movement, origin, capture)?;
+            if self.record(origin).company != draft.company_no {
+                return Err(Waits::OtherCompany(capture));
+            }
+        }
+        let time = draft.key.effective_at();
+        let item = self.settings.item(movement.item, time).ok_or(Waits::NoItem(movement.item))?;
+        if item.service != (movement.kind == Kind::ServiceSale) {
+            return Err(Waits::IsService(movement.item));
+        }
+        let factor = self.settings.unit_factor(movement.item, &movement.quantity.unit, time);
+        let factor = factor.ok_or_else(|| Waits::NoUnit {
+            item: movement.item,
+            unit: movement.quantity.unit.clone(),
+        })?;
+        let units = smallest_units(movement.quantity.figure, factor, item.decimals)
+            .map_err(|why| Waits::Quantity { item: movement.item, why })?;
+        let decimals = draft.company.currency.decimals();
+        let worth = |price: &Price| {
+            let amount = price.extend(movement.quantity.figure, decimals);
+            in_limit(amount.map_err(|_| Waits::TooMuchMoney)?.0)
+        };
+        for price in [movement.price, movement.cost].into_iter().flatten() {
+            if price.currency != draft.company.currency {
+                return Err(Waits::ForeignCurrency(price.currency));
+            }
+        }
+        self.check_named(movement.partner, movement.reason, time)?;
+        let sells = matches!(
+            movement.kind,
+            Kind::SaleIssue | Kind::CustomerReturn | Kind::ServiceSale
+        );
+        let selling = movement.price.filter(|_| sells).as_ref().map(worth).transpose()?;
+        let cost_price = if sells { movement.cost } else { movement.price };
+        let stated = cost_price.as_ref().map(worth).transpose()?;
+        let one_pool = draft.company.scope == CostScope::Company;
+        let situation = Situation {
+            priced: selling.is_some(),
+            invoice_later: movement.invoice_later,
+            one_pool,
+            inward: true,
+        };
+        let sign = if movement.kind == Kind::CustomerReturn { -1 } else { 1 };
+        let sale = selling.unwrap_or(0) * sign;
+        let mut record = blank(&draft, self.facts.next(), self.stamps.len());
+        record.roles = posting::roles(movement.kind, situation);
+        record.item = Some(movement.item);
+        record.category = Some(item.category);
+        record.partner = movement.partner;
+        record.reason = movement.reason;
+        record.other_site = movement.other_site;
+        record.document.clone_from(&movement.document);
+        record.quantity = Quantity(units);
+        record.stated = stated;
+        record.unit_cost = match &cost_price {
+            Some(price) => Some(unit_cost(price, factor, decimals, item.decimals)?),
+            None => None,
+        };
+        record.step = pool_step(movement.kind, units, one_pool);
+        record.document_target = (sale, -sale);
+        record.one_pool = one_pool;
+        record.invoice_later = movement.kind == Kind::SaleIssue && movement.invoice_later;
+        self.find_accounts(&mut record)?;
+        Ok(record)
+    }
+
+    /// A return names a movement out, a receive names a ship, of the same item.
+    fn check_origin(
+        &self,
+        movement: &Movement,
+        origin: FactId,
+        capture: Capture,
+    ) -> Result<(), Waits> {
+        let named = self.record(origin);
+        let (kinds, what): (&[Kind], _) = match movement.kind {
+            Kind::CustomerReturn => (&[Kind::SaleIssue, Kind::Issue], "sale issue"),
+            Kind::SupplierReturn => (&[Kind::Receipt], "receipt"),
+            Kind::TransferReceive => (&[Kind::TransferShip], "transfer ship"),
+            Kind::Receipt => (&[Kind::SupplierReturn], "supplier return"),
+            _ => return Ok(()),
+        };
+        if kinds.contains(&named.kind) && named.item == Some(movement.item) {
+            Ok(())
+        } else {
+            Err(Waits::WrongReference(capture, what))
+        }
+    }
+
+    fn check_named(
+        &self,
+        partner: Option<PartnerNo>,
+        reason: Option<ReasonNo>,
+        time: Timestamp,
+    ) -> Result<(), Waits> {
+        match (partner, reason) {
+            (Some(partner), _) if self.settings.partner(partner, time).is_none() => {
+                Err(Waits::NoPartner(partner))
+            }
+            (_, Some(reason)) if self.settings.reason(reason, time).is_none() => {
+                Err(Waits::NoReason(reason))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn reversal(
+        &self,
+        stamp: &'a Stamp,
+        index: usize,
+        refers_to: Capture,
+        reason: Option<ReasonNo>,
+    ) -> Result<FactRecord, Waits> {
+        let origin = self.need(refers_to)?;
+        let named = self.record(origin);
+        if self.source.site != SiteNo::HQ && named.stated_by != self.source.site {
+            return Err(Waits::WrongReference(refers_to, "fact of the same site"));
+        }
+        let draft = self.draft(stamp, index, Kind::Reversal, named.site, Some(origin))?;
+        let mut record = blank(&draft, self.facts.next(), self.stamps.len());
+        record.item = named.item;
+        record.category = named.category;
+        record.partner = named.partner;
+        record.reason = reason;
+        Ok(record)
+    }
+
+    /// An invoice has no place in a pool: its key is its own, its receipt's key carries the price.
+    /// One that names no known receipt, or in a unit that its item has not, is goods on the way.
+    fn supplier_invoice(
+        &self,
+        stamp: &'a Stamp,
+        index: usize,
+        line: &InvoiceLine,
+    ) -> Result<FactRecord, Waits> {
+        self.only_hq(Kind::SupplierInvoice)?;
+        let draft = self.draft(stamp, index, Kind::SupplierInvoice, SiteNo::HQ, None)?;
+        let currency = draft.company.currency;
+        if line.price.currency != currency {
+            return Err(Waits::ForeignCurrency(line.price.currency));
+        }
+        let amount = line.price.extend(line.quantity.figure, currency.decimals());
+        let amount = in_limit(amount.map_err(|_| Waits::TooMuchMoney)?.0)?;
+        self.check_named(Some(line.partner), None, draft.key.effective_at())?;
+        let mut record = blank(&draft, self.facts.next(), self.stamps.len());
+        let situation =
+            Situation { priced: true, invoice_later: false, one_pool: false, inward: false };
+        record.roles = posting::roles(Kind::SupplierInvoice, situation);
+        record.partner = Some(line.partner);
+        record.document.clone_from(&line.document);
+        record.document_day = line.document_date.unwrap_or(record.document_day);
+        record.due_day = line.due_date;
+        record.stated = Some(amount);
+        record.document_target = (-amount, 0);
+        if let Some(receipt) = self.find(line.refers_to) {
+            let named = self.record(receipt);
+            link_invoice(self.settings, &mut record, line, receipt, named);
+        }
+        self.find_accounts(&mut record)?;
+        Ok(record)
+    }
+
+    fn customer_invoice(
+        &self,
+        stamp: &'a Stamp,
+        index: usize,
+        line: &InvoiceLine,
+    ) -> Result<FactRecord, Waits> {
+        self.only_hq(Kind::CustomerInvoice)?;
+        let sale = self.need(line.refers_to)?;
+        let named = self.record(sale);
+        let (true, Some(item_no)) = (named.invoice_later, named.item) else {
+            return Err(Waits::WrongReference(line.refers_to, "sale to be invoiced later"));
+        };
+        let mut draft = self.draft(stamp, index, Kind::CustomerInvoice, SiteNo::HQ, None)?;
+        draft.site = named.site;
+        draft.origin = Some(sale);
+        let time = draft.key.effective_at();
+        let item = self.settings.item(item_no, time).ok_or(Waits::NoItem(item_no))?;
+        let found = invoiced(self.settings, time, draft.company.currency, line, item_no, item)?;
+        self.check_named(Some(line.partner), None, time)?;
+        let mut record = blank(&draft, self.facts.next(), self.stamps.len());
+        let situation =
+            Situation { priced: true, invoice_later: true, one_pool: false, inward: true };
+        record.roles = posting::roles(Kind::CustomerInvoice, situation);
+        record.item = Some(item_no);
+        record.category = Some(item.category);
+        record.partner = Some(line.partner);
+        record.document.clone_from(&line.document);
+        record.document_day = line.document_date.unwrap_or(record.document_day);
+        record.due_day = line.due_date;
+        record.quantity = Quantity(found.units);
+        record.stated = Some(found.amount);
+        record.unit_cost = Some(found.cost);
+        record.document_target = (found.amount, 0);
+        record.against_item = named.main_item;
+        self.find_accounts(&mut record)?;
+        Ok(record)
+    }
+
+    fn payment(
+        &self,
+        stamp: &'a Stamp,
+        index: usize,
+        payment: &Payment,
+    ) -> Result<FactRecord, Waits> {
+        self.only_hq(Kind::Payment)?;
+        let draft = self.draft(stamp, index, Kind::Payment, SiteNo::HQ, None)?;
+        let time = draft.key.effective_at();
+        self.check_named(Some(payment.partner), None, time)?;
+        let amount = money(&draft, payment.amount)?;
+        let inward = payment.direction == Direction::In;
+        let situation = Situation { priced: true, invoice_later: false, one_pool: false, inward };
+        let mut record = blank(&draft, self.facts.next(), self.stamps.len());
+        record.partner = Some(payment.partner);
+        record.document.clone_from(&payment.document);
+        record.document_day = payment.document_date.unwrap_or(record.document_day);
+        record.stated = Some(amount);
+        record.roles = posting::roles(Kind::Payment, situation);
+        if let Some(account) = payment.account {
+            let known = self.settings.accounts().any(|(number, held)| {
+                number == account && held.company == draft.company_no
+            });
+            if !known || self.settings.role_of(account).is_some_and(super::is_control) {
+                return Err(Waits::NotABank(account));
+            }
+            record.roles.main = None;
+            record.accounts.main = account;
+        }
+        self.find_accounts(&mut record)?;
+        let signed = if inward { amount } else { -amount };
+        record.document_target = (signed, -signed);
+        Ok(record)
+    }
+
+    fn allocation(
+        &self,
+        stamp: &'a Stamp,
+        index: usize,
+        allocation: &Allocation,
+    ) -> Result<FactRecord, Waits> {
+        self.only_hq(Kind::Allocation)?;
+        let payment = self.need(allocation.payment)?;
+        let open = self.need(allocation.open_item)?;
+        let paid = self.record(payment);
+        if paid.kind != Kind::Payment {
+            return Err(Waits::WrongReference(allocation.payment, "payment"));
+        }
+        let inward = paid.document_target.0 >= 0;
+        let named = self.record(open);
+        let fits = match named.kind {
+            Kind::SaleIssue | Kind::ServiceSale | Kind::CustomerInvoice | Kind::CustomerReturn => {
+                inward
+            }
+            Kind::SupplierInvoice => !inward,
+            _ => false,
+        };
+        if !fits {
+            return Err(Waits::WrongReference(allocation.open_item, "open item on that side"));
+        }
+        let mut draft = self.draft(stamp, index, Kind::Allocation, SiteNo::HQ, Some(payment))?;
+        draft.key = draft.key.after(named.key);
+        let amount = money(&draft, allocation.amount)?;
+        let situation = Situation { priced: true, invoice_later: false, one_pool: false, inward };
+        let mut record = blank(&draft, self.facts.next(), self.stamps.len());
+        record.partner = named.partner;
+        record.stated = Some(amount);
+        record.second = Some(open);
+        record.roles = posting::roles(Kind::Allocation, situation);
+        self.find_accounts(&mut record)?;
+        let signed = if inward { -amount } else { amount };
+        record.document_target = (signed, -signed);
+        record.main_item = named.main_item;
+        record.main_site = named.main_site;
+        record.against_item = paid.against_item;
+        Ok(record)
+    }
+
+    fn only_hq(&self, kind: Kind) -> Result<(), Waits> {
+        if self.source.site == SiteNo::HQ { Ok(()) } else { Err(Waits::NotForASite(kind)) }
+    }
+
+    fn find_accounts(&self, record: &mut FactRecord) -> Result<(), Waits> {
+        find_accounts(self.settings, record)?;
+        inherit_accounts(record, |id| &self.record(id).accounts);
+        Ok(())
+    }
+}
+
+/// Finds the accounts of a fact's roles at its effective time.
+pub fn find_accounts(settings: &Settings, record: &mut FactRecord) -> Result<(), Waits> {
+    let roles = record.roles;
+    let time = record.key.effective_at();
+    let find_for = |role: Option<Role>, site, category| {
+        let Some(role) = role else { return Ok(AccountNo(0)) };
+        let lookup = Lookup {
+            company: record.company,
+            role,
+            category,
+            site,
+            movement: record.kind,
+            reason: record.reason,
+        };
+        let account = settings.account(&lookup, time);
+        account.ok_or(Waits::NoAccount { role, kind: record.kind })
+    };
+    let find = |role, site| find_for(role, site, record.category);
+    let site = record.site;
+    // One pool for all sites: its account can't depend on the site.
+    let stock_site = if record.one_pool { SiteNo::HQ } else { site };
+    let main = match roles.main {
+        None => record.accounts.main,
+        // What is owed stays on its account when it becomes known where the goods are.
+        Some(Role::Payable) => find_for(roles.main, SiteNo::HQ, None)?,
+        role => find(role, site)?,
+    };
+    record.accounts = Accounts {
+        stock: find(roles.stock, stock_site)?,
+        counter: find(roles.counter, site)?,
+        difference: find(roles.difference, site)?,
+        variance: find(roles.variance, site)?,
+        main,
+        against: find(roles.against, site)?,
+        rest: find(roles.rest, site)?,
+    };
+    Ok(())
+}
+
+/// An open item is settled on the account where it was opened.
+pub fn inherit_accounts<'f>(record: &mut FactRecord, of: impl Fn(FactId) -> &'f Accounts) {
+    let Some(origin) = record.origin.map(&of) else { return };
+    match record.kind {
+        Kind::TransferReceive | Kind::SupplierReturn if !record.one_pool || origin.counter.0 != 0 => {
+            record.accounts.counter = origin.counter;
+        }
+        Kind::SupplierInvoice => record.accounts.against = origin.counter,
+        Kind::CustomerInvoice => record.accounts.against = origin.main,
+        Kind::Allocation => {
+            record.accounts.against = origin.against;
+            if let Some(open) = record.second.map(of) {
+                record.accounts.main = open.main;
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Lets an invoice price the receipt it names, where that is one and has the invoice's unit.
+pub fn link_invoice(
+    settings: &Settings,
+    record: &mut FactRecord,
+    line: &InvoiceLine,
+    receipt: FactId,
+    named: &FactRecord,
+) -> bool {
+    let at = record.key.effective_at();
+    let found = named.item.filter(|_| named.kind == Kind::Receipt).and_then(|item_no| {
+        let item = settings.item(item_no, at)?;
+        let currency = settings.company(record.company, at)?.currency;
+        let found = invoiced(settings, at, currency, line, item_no, item).ok()?;
+        (named.company == record.company).then_some((item_no, item.category, found))
+    });
+    let Some((item, category, found)) = found else { return false };
+    // What is owed has no site: an invoice may come before anyone knows where the goods go.
+    record.site = named.site;
+    record.item = Some(item);
+    record.category = Some(category);
+    record.quantity = Quantity(found.units);
+    record.unit_cost = Some(found.cost);
+    record.origin = Some(receipt);
+    record.against_item = receipt;
+    true
+}
+
+/// What an invoice line says about its item.
+pub struct Invoiced {
+    /// Smallest units.
+    pub units: i64,
+    /// Quantity x price, minor units.
+    pub amount: i64,
+    /// Price of one smallest unit.
+    pub cost: UnitCost,
+}
+
+/// Quantity and price of an invoice line against an item.
+pub fn invoiced(
+    settings: &Settings,
+    time: Timestamp,
+    currency: Currency,
+    line: &InvoiceLine,
+    item_no: ItemNo,
+    item: &Item,
+) -> Result<Invoiced, Waits> {
+    let factor = settings.unit_factor(item_no, &line.quantity.unit, time);
+    let factor = factor
+        .ok_or_else(|| Waits::NoUnit { item: item_no, unit: line.quantity.unit.clone() })?;
+    let units = smallest_units(line.quantity.figure, factor, item.decimals)
+        .map_err(|why| Waits::Quantity { item: item_no, why })?;
+    if line.price.currency != currency {
+        return Err(Waits::ForeignCurrency(line.price.currency));
+    }
+    let decimals = currency.decimals();
+    let amount = line.price.extend(line.quantity.figure, decimals);
+    let amount = in_limit(amount.map_err(|_| Waits::TooMuchMoney)?.0)?;
+    let cost = unit_cost(&line.price, factor, decimals, item.decimals)?;
+    cost.times(units).map_err(|_| Waits::TooMuchMoney)?;
+    Ok(Invoiced { units, amount, cost })
+}
+
+fn blank(draft: &Draft<'_>, group: FactId, group_len: usize) -> FactRecord {
+    let at = draft.key.effective_at();
+    let day: Day = at.day(draft.company.zone);
+    FactRecord {
+        capture: draft.stamp.capture,
+        second: None,
+        stated_by: draft.stated_by,
+        roles: posting::Roles::default(),
+        key: draft.key,
+        kind: draft.kind,
+        site: draft.site,
+        main_site: if draft.kind == Kind::SupplierInvoice { SiteNo::HQ } else { draft.site },
+        seq: draft.seq,
+        company: draft.company_no,
+        month: day.month(),
+        item: None,
+        category: None,
+        partner: None,
+        reason: None,
+        other_site: None,
+        document: None,
+        document_day: day,
+        due_day: None,
+        recorded_at: draft.stamp.recorded_at,
+        quantity: Quantity::ZERO,
+        stated: None,
+        unit_cost: None,
+        pool: None,
+        step: PoolStep::None,
+        origin: draft.origin,
+        group,
+        group_len: group_len as u16,
+        taken_over: TakenOver::default(),
+        one_pool: false,
+        invoice_later: false,
+        document_target: (0, 0),
+        accounts: Accounts::default(),
+        main_item: group,
+        against_item: FactId(group.0 + draft.index as u32),
+        reversed: false,
+        out_of_range: false,
+        target: Target::default(),
+        posted: Target::default(),
+    }
+}
+
+fn pool_step(kind: Kind, units: i64, one_pool: bool) -> PoolStep {
+    match kind {
+        Kind::Receipt | Kind::CustomerReturn | Kind::ProductionIn | Kind::RepackIn => PoolStep::In,
+        Kind::TransferReceive if one_pool => PoolStep::MoveIn,
+        Kind::TransferReceive => PoolStep::In,
+        Kind::TransferShip if one_pool => PoolStep::MoveOut,
+        Kind::Adjustment if units > 0 => PoolStep::In,
+        Kind::Count => PoolStep::Count,
+        Kind::ServiceSale | Kind::StatusChange => PoolStep::None,
+        _ => PoolStep::Out,
+    }
+}
+
+fn in_limit(amount: i64) -> Result<i64, Waits> {
+    if amount.abs() < FACT_LIMIT { Ok(amount) } else { Err(Waits::TooMuchMoney) }
+}
+
+fn money(
+    draft: &Draft<'_>,
+    money: shared::fact::statement::Money,
+) -> Result<i64, Waits> {
+    let currency = draft.company.currency;
+    if money.currency != currency {
+        return Err(Waits::ForeignCurrency(money.currency));
+    }
+    match shared::money::exact_minor(money.figure, currency) {
+        Ok(amount) => in_limit(amount.0),
+        Err(shared::quantity::ScaleError::TooManyDecimals { .. }) => {
+            Err(Waits::TooManyDecimals(currency))
+        }
+        Err(shared::quantity::ScaleError::TooLarge) => Err(Waits::TooMuchMoney),
+    }
+}
+
+/// The price of one smallest unit, where the price is for one of a unit with this factor.
+fn unit_cost(
+    price: &Price,
+    factor: (u64, u64),
+    currency_decimals: u8,
+    item_decimals: u8,
+) -> Result<UnitCost, Waits> {
+    UnitCost::of_price(price, currency_decimals, item_decimals)
+        .and_then(|cost| cost.per_factor(factor))
+        .ok_or(Waits::TooMuchMoney)
+}

@@ -1,0 +1,378 @@
+//! Short stories and the vouchers they make, as text.
+
+use std::fmt::Write as _;
+
+use shared::fact::Kind;
+use shared::fact::effective::LogRank;
+use shared::fact::statement::{
+    AccountType, Allocation, CostScope, Direction, InvoiceLine, MasterData, Measure, Money,
+    Movement, Payment, Role, Stamp, Statement,
+};
+use shared::ids::{
+    AccountNo, Capture, CategoryNo, CompanyNo, DeviceNo, ItemNo, PartnerNo, ReasonNo, Seq, SiteNo,
+};
+use shared::money::{Currency, Price};
+use shared::quantity::Unit;
+use shared::time::{OffsetMinutes, Timestamp};
+
+use super::{Books, Effects, Entry, Run};
+
+const ITEM: ItemNo = ItemNo(1);
+const DAY: i64 = 86_400_000;
+
+struct Story {
+    books: Books,
+    next: [u64; 4],
+    text: String,
+}
+
+fn currency() -> Currency {
+    "CNY".parse().expect("a code")
+}
+
+fn price(text: &str) -> Price {
+    Price { figure: shared::decimal::parse(text).expect("a figure"), currency: currency() }
+}
+
+fn pieces(text: &str) -> Measure {
+    Measure {
+        figure: shared::decimal::parse(text).expect("a figure"),
+        unit: Unit::from_bytes(b"EA").expect("a unit"),
+    }
+}
+
+fn movement(kind: Kind, quantity: &str) -> Movement {
+    Movement::new(kind, ITEM, pieces(quantity))
+}
+
+impl Story {
+    fn new(scope: CostScope) -> Self {
+        let mut story = Self { books: Books::new(), next: [1; 4], text: String::new() };
+        let name = || String::from("name");
+        let company = CompanyNo(1);
+        let mut master = vec![
+            MasterData::Company {
+                company,
+                code: "C".into(),
+                name: name(),
+                currency: currency(),
+                zone: OffsetMinutes(0),
+                scope,
+            },
+            MasterData::Category { category: CategoryNo(1), code: "G".into(), name: name() },
+            MasterData::Item {
+                item: ITEM,
+                category: CategoryNo(1),
+                code: "A".into(),
+                name: name(),
+                unit: Unit::from_bytes(b"EA").expect("a unit"),
+                decimals: 0,
+                service: false,
+                fallback_cost: None,
+            },
+            MasterData::Partner {
+                partner: PartnerNo(1),
+                code: "P".into(),
+                name: name(),
+                customer: true,
+                supplier: true,
+            },
+            MasterData::Reason { reason: ReasonNo(1), code: "R".into(), name: name(), movement: None },
+        ];
+        for site in 1..4 {
+            master.push(MasterData::Site { site: SiteNo(site), company, code: site.to_string(), name: name() });
+        }
+        for role in Role::ALL {
+            let account = AccountNo(*role as u32);
+            master.push(MasterData::Account {
+                account,
+                company,
+                code: role.word().into(),
+                name: name(),
+                account_type: AccountType::Asset,
+            });
+            master.push(MasterData::Mapping {
+                company,
+                role: *role,
+                account,
+                category: None,
+                site: None,
+                movement: None,
+                reason: None,
+            });
+        }
+        for data in master {
+            story.tell(0, 0, Statement::MasterData { valid_from: None, data });
+        }
+        story
+    }
+
+    /// A statement in the log of a site, `day` days after the epoch.
+    fn tell(&mut self, site: u32, day: i64, statement: Statement) -> Capture {
+        let counter = self.next[site as usize];
+        self.next[site as usize] += 1;
+        let capture = Capture { device: DeviceNo(site + 1), counter };
+        let at = Timestamp(day * DAY);
+        let stamp = Stamp {
+            capture,
+            recorded_at: at,
+            occurred_at: at,
+            utc_offset: OffsetMinutes(0),
+            group_left: 0,
+            person: None,
+            time_in_doubt: 0,
+            company: None,
+        };
+        let facts = [statement.to_fact(&stamp).expect("a legal fact")];
+        let run = Run {
+            site: SiteNo(site),
+            log: LogRank(site.into()),
+            first: Seq(counter),
+            received_at: at,
+            facts: &facts,
+        };
+        let effects = self.books.apply(&Entry::Run(run));
+        self.write(&effects);
+        if self.books.is_dirty() {
+            let effects = self.books.apply(&Entry::Settle);
+            self.write(&effects);
+        }
+        self.books.check().expect("the invariants hold");
+        capture
+    }
+
+    fn movement(&mut self, site: u32, day: i64, movement: Movement) -> Capture {
+        self.tell(site, day, Statement::Movement(movement))
+    }
+
+    fn write(&mut self, effects: &Effects) {
+        for voucher in &effects.vouchers {
+            write!(self.text, "{} {}", voucher.number, voucher.cause.word()).expect("to a string");
+            for line in &voucher.lines {
+                let account = &self.books.settings().accounts().find(|(no, _)| *no == line.account);
+                let code = account.as_ref().map_or("?", |(_, account)| account.code.as_str());
+                let side = if line.side == super::Side::Debit { "Dr" } else { "Cr" };
+                let amount = line.amount.display(2);
+                write!(self.text, " | {side} {code}@{} {amount}", line.site).expect("to a string");
+            }
+            self.text.push('\n');
+        }
+        for number in &effects.waiting {
+            let (_, waiting) = self.books.waiting().find(|(no, _)| no == number).expect("waits");
+            writeln!(self.text, "waits: {}", waiting.why).expect("to a string");
+        }
+    }
+
+    fn expect(&mut self, expected: &str) {
+        let expected: String = expected.lines().map(|line| format!("{}\n", line.trim())).collect();
+        assert_eq!(self.text.trim(), expected.trim());
+        self.text.clear();
+    }
+}
+
+fn receipt(quantity: &str, cost: &str) -> Movement {
+    Movement {
+        price: Some(price(cost)),
+        partner: Some(PartnerNo(1)),
+        ..movement(Kind::Receipt, quantity)
+    }
+}
+
+fn sale(quantity: &str, at: &str) -> Movement {
+    Movement {
+        price: Some(price(at)),
+        partner: Some(PartnerNo(1)),
+        ..movement(Kind::SaleIssue, quantity)
+    }
+}
+
+fn invoice(receipt: Capture, quantity: &str, at: &str) -> Statement {
+    Statement::SupplierInvoice(InvoiceLine {
+        partner: PartnerNo(1),
+        refers_to: receipt,
+        quantity: pieces(quantity),
+        price: price(at),
+        document: None,
+        document_date: None,
+        due_date: None,
+        tax_code: None,
+    })
+}
+
+#[test]
+fn an_invoice_belongs_to_its_receipt_and_follows_its_goods() {
+    let mut story = Story::new(CostScope::Site);
+    let first = story.movement(1, 1, receipt("10", "100"));
+    story.movement(1, 2, sale("4", "150"));
+    story.tell(0, 3, invoice(first, "10", "105"));
+    story.expect(
+        "1 fact | Dr inventory@1 1000.00 | Cr received_not_invoiced@1 1000.00
+         2 fact | Cr inventory@1 400.00 | Dr cost_of_sales@1 400.00 | Dr receivable@1 600.00 | Cr revenue@1 600.00
+         3 fact | Cr payable@0 1050.00 | Dr received_not_invoiced@1 1050.00
+         4 invoice | Dr inventory@1 50.00 | Cr inventory@1 20.00 | Cr received_not_invoiced@1 50.00 | Dr cost_of_sales@1 20.00",
+    );
+}
+
+#[test]
+fn an_invoice_before_its_goods_is_in_transit() {
+    let mut story = Story::new(CostScope::Site);
+    let coming = Capture { device: DeviceNo(2), counter: 1 };
+    story.tell(0, 1, invoice(coming, "10", "105"));
+    story.movement(1, 2, receipt("10", "100"));
+    story.expect(
+        "1 fact | Cr payable@0 1050.00 | Dr bought_in_transit@0 1050.00
+         2 invoice | Cr payable@0 -1050.00 | Dr bought_in_transit@0 -1050.00
+         3 fact | Dr inventory@1 1050.00 | Cr received_not_invoiced@1 1050.00
+         4 invoice | Dr received_not_invoiced@1 1050.00 | Cr payable@0 1050.00",
+    );
+}
+
+#[test]
+fn goods_sold_before_they_came_are_re_priced() {
+    let mut story = Story::new(CostScope::Site);
+    story.movement(1, 1, receipt("1", "10"));
+    story.movement(1, 2, sale("3", "20"));
+    story.movement(1, 3, receipt("5", "12"));
+    story.expect(
+        "1 fact | Dr inventory@1 10.00 | Cr received_not_invoiced@1 10.00
+         2 fact | Cr inventory@1 30.00 | Dr cost_of_sales@1 30.00 | Dr receivable@1 60.00 | Cr revenue@1 60.00
+         3 fact | Dr inventory@1 60.00 | Cr received_not_invoiced@1 60.00
+         4 negative_stock | Cr inventory@1 4.00 | Dr cost_of_sales@1 4.00",
+    );
+    assert_eq!(story.books.stock_value(), 36_00);
+}
+
+#[test]
+fn a_late_receipt_re_prices_what_left_since_and_what_went_on() {
+    let mut story = Story::new(CostScope::Site);
+    story.movement(1, 2, receipt("10", "10"));
+    let ship = story.movement(
+        1,
+        3,
+        Movement { other_site: Some(SiteNo(2)), ..movement(Kind::TransferShip, "5") },
+    );
+    story.movement(
+        2,
+        4,
+        Movement { refers_to: Some(ship), ..movement(Kind::TransferReceive, "5") },
+    );
+    story.movement(2, 5, sale("5", "30"));
+    story.text.clear();
+    story.movement(1, 1, receipt("10", "20"));
+    story.expect(
+        "5 fact | Dr inventory@1 200.00 | Cr received_not_invoiced@1 200.00
+         6 late_fact | Cr inventory@1 25.00 | Dr inter_site_transit@1 25.00
+         7 followed | Dr inventory@2 25.00 | Cr inventory@2 25.00 | Cr inter_site_transit@2 25.00 | Dr cost_of_sales@2 25.00",
+    );
+}
+
+#[test]
+fn a_count_holds_when_older_movements_arrive() {
+    let mut story = Story::new(CostScope::Site);
+    story.movement(1, 1, receipt("10", "10"));
+    story.movement(1, 5, movement(Kind::Count, "8"));
+    story.movement(1, 3, sale("3", "20"));
+    story.expect(
+        "1 fact | Dr inventory@1 100.00 | Cr received_not_invoiced@1 100.00
+         2 fact | Cr inventory@1 20.00 | Dr stock_adjustment@1 20.00
+         3 fact | Cr inventory@1 30.00 | Dr cost_of_sales@1 30.00 | Dr receivable@1 60.00 | Cr revenue@1 60.00
+         4 late_fact | Dr inventory@1 10.00 | Cr inventory@1 -20.00 | Dr stock_adjustment@1 -20.00 | Cr stock_adjustment@1 10.00",
+    );
+    assert_eq!(story.books.stock_value(), 80_00);
+}
+
+#[test]
+fn a_reversal_leaves_nothing_and_its_reversal_restores() {
+    let mut story = Story::new(CostScope::Site);
+    story.movement(1, 1, receipt("10", "10"));
+    let sold = story.movement(1, 2, sale("4", "20"));
+    story.text.clear();
+    let undo = story.tell(1, 3, Statement::Reversal { refers_to: sold, reason: None });
+    story.tell(1, 4, Statement::Reversal { refers_to: undo, reason: None });
+    story.expect(
+        "3 reversal | Cr inventory@1 -40.00 | Dr cost_of_sales@1 -40.00 | Cr revenue@1 -80.00 | Dr receivable@1 -80.00
+         4 reversal | Cr inventory@1 40.00 | Dr cost_of_sales@1 40.00 | Cr revenue@1 80.00 | Dr receivable@1 80.00",
+    );
+}
+
+#[test]
+fn a_payment_settles_what_it_is_allocated_to() {
+    let mut story = Story::new(CostScope::Site);
+    story.movement(1, 1, receipt("10", "10"));
+    let sold = story.movement(1, 2, sale("4", "20"));
+    story.text.clear();
+    let money = |text| Money { figure: shared::decimal::parse(text).expect("a figure"), currency: currency() };
+    let paid = story.tell(
+        0,
+        3,
+        Statement::Payment(Payment {
+            partner: PartnerNo(1),
+            direction: Direction::In,
+            amount: money("100"),
+            account: None,
+            document: None,
+            document_date: None,
+        }),
+    );
+    story.tell(
+        0,
+        3,
+        Statement::Allocation(Allocation { open_item: sold, payment: paid, amount: money("80") }),
+    );
+    story.expect(
+        "3 fact | Dr bank@0 100.00 | Cr customer_advance@0 100.00
+         4 fact | Cr receivable@1 80.00 | Dr customer_advance@0 80.00",
+    );
+    let receivables: Vec<_> = story.books.open_items().of_role(Role::Receivable).collect();
+    assert!(receivables.is_empty());
+}
+
+#[test]
+fn what_is_missing_waits_and_posts_by_itself_once_it_comes() {
+    let mut story = Story::new(CostScope::Site);
+    let other = Movement { item: ItemNo(2), ..receipt("10", "10") };
+    story.movement(1, 1, other);
+    story.expect("waits: item 2 is not known at that time: add it at HQ");
+    story.tell(
+        0,
+        1,
+        Statement::MasterData {
+            valid_from: None,
+            data: MasterData::Item {
+                item: ItemNo(2),
+                category: CategoryNo(1),
+                code: "B".into(),
+                name: "B".into(),
+                unit: Unit::from_bytes(b"EA").expect("a unit"),
+                decimals: 0,
+                service: false,
+                fallback_cost: None,
+            },
+        },
+    );
+    story.expect("1 fact | Dr inventory@1 100.00 | Cr received_not_invoiced@1 100.00");
+    assert_eq!(story.books.waiting().count(), 0);
+}
+
+#[test]
+fn one_pool_for_all_sites_moves_no_value_between_them() {
+    let mut story = Story::new(CostScope::Company);
+    story.movement(1, 1, receipt("10", "10"));
+    let ship = story.movement(
+        1,
+        2,
+        Movement { other_site: Some(SiteNo(2)), ..movement(Kind::TransferShip, "6") },
+    );
+    story.movement(
+        2,
+        3,
+        Movement { refers_to: Some(ship), ..movement(Kind::TransferReceive, "6") },
+    );
+    story.movement(2, 4, sale("5", "20"));
+    story.expect(
+        "1 fact | Dr inventory@0 100.00 | Cr received_not_invoiced@1 100.00
+         2 fact | Cr inventory@0 50.00 | Dr cost_of_sales@2 50.00 | Dr receivable@2 100.00 | Cr revenue@2 100.00",
+    );
+    let on_hand = |site| story.books.on_hand(CompanyNo(1), SiteNo(site), ITEM).0;
+    assert_eq!([on_hand(1), on_hand(2)], [4, 1]);
+}

@@ -1,0 +1,395 @@
+//! Valuing facts in their pools, and folding pools again when something became known late.
+//!
+//! A fact that comes last in a clean pool moves the pool's state at once. Anything else marks the
+//! pool dirty; [`Books::settle`] folds dirty pools again, follows changed costs into the pools
+//! that goods went on to, and posts the differences, summed. Invariant: after a settle every
+//! target is posted and no pool is dirty.
+//!
+//! Pools that pass costs around a circle are folded together, always from nothing and in rounds:
+//! roundings can let such a circle come to rest in more than one place, and the order of arrival
+//! must not choose.
+
+use std::collections::BTreeMap;
+
+use shared::fact::Kind;
+use shared::ids::CompanyNo;
+use shared::time::{Month, Timestamp};
+
+use super::fact_table::{FactRecord, PoolId};
+use super::follow::{Before, is_repack};
+use super::ledger::OpenItems;
+use super::pool::{self, Origin, PoolState, StockTarget};
+use super::posting::{Posting, SumKey, difference_lines};
+use super::settings::is_control;
+use super::valuation::{Covered, FactId, UnitCost};
+use super::voucher::{Cause, Line};
+use super::{Books, Effects, Head};
+
+/// How often a circle of pools is folded before it counts as one that never comes to rest.
+const ROUNDS_MAX: usize = 64;
+
+/// One line holds less than this; sums beyond it become several lines.
+const LINE_MAX: i128 = 1 << 62;
+
+/// What differences are summed in: one voucher each.
+type SumGroup = (CompanyNo, Month, Cause);
+
+/// Differences by voucher: the latest effective time of its facts, and its lines with their sums.
+pub(super) type Sums = BTreeMap<SumGroup, (Timestamp, BTreeMap<SumKey, (Line, i128)>)>;
+
+impl Books {
+    /// Puts a new fact into its pool: at once where it comes last, else by folding again.
+    pub(super) fn place(&mut self, id: FactId) {
+        let mut before = Before::new();
+        self.note_flows(id);
+        self.take_over(id, &mut before);
+        before.remove(&id);
+        let record = &self.facts[id];
+        let pool_id = record.pool.expect("only facts with a pool are placed");
+        let key = record.key;
+        let held = &self.pools[pool_id.index()];
+        if held.dirty || held.restless || held.history.last().is_some_and(|_| held.last > key) {
+            self.place_late(pool_id, id, &mut before);
+        } else {
+            self.place_last(pool_id, id, &mut before);
+        }
+        self.mark_changed(&before, &[]);
+    }
+
+    fn place_last(&mut self, pool_id: PoolId, id: FactId, before: &mut Before) {
+        let key = self.facts[id].key;
+        self.pools[pool_id.index()].history.push(id);
+        self.pools[pool_id.index()].last = key;
+        if self.first_active(pool_id) == Some(id) {
+            self.pools[pool_id.index()].state = PoolState::new(self.initial_cost(pool_id));
+        }
+        let value = self.value_of(pool_id);
+        let mut covered = Vec::new();
+        self.step(pool_id, id, &mut covered);
+        self.pool_value += self.value_of(pool_id) - value;
+        for Covered { fact, .. } in covered {
+            self.touched.entry(fact).or_insert(Cause::NegativeStock);
+            self.hand_over(fact, key, before);
+            self.share_out(fact, before);
+        }
+        self.hand_over(id, key, before);
+        self.share_out(id, before);
+    }
+
+    fn place_late(&mut self, pool_id: PoolId, id: FactId, before: &mut Before) {
+        let key = self.facts[id].key;
+        let held = &mut self.pools[pool_id.index()];
+        let at = held.history.partition_point(|other| self.facts[*other].key < key);
+        held.history.insert(at, id);
+        let guess = pool::provisional(
+            &held.state,
+            &self.facts[id],
+            origin(&self.facts, id),
+            self.fills.get(&id).map_or(&[], Vec::as_slice),
+        );
+        set_target(&mut self.facts[id], guess);
+        self.mark_dirty(pool_id, Cause::LateFact);
+        self.touched.insert(id, Cause::LateFact);
+        // A late ship or sale may already be answered by facts in other pools.
+        self.hand_over(id, key, before);
+        self.share_out(id, before);
+    }
+
+    fn value_of(&self, pool_id: PoolId) -> i128 {
+        self.pools[pool_id.index()].state.average.value().into()
+    }
+
+    /// The first fact of a pool that happened.
+    fn first_active(&self, pool_id: PoolId) -> Option<FactId> {
+        let history = self.pools[pool_id.index()].history.iter().copied();
+        history.into_iter().find(|id| !self.facts[*id].reversed)
+    }
+
+    /// The cost assumed before any inflow: the item's fallback cost at the pool's first fact.
+    fn initial_cost(&self, pool_id: PoolId) -> UnitCost {
+        let held = &self.pools[pool_id.index()];
+        let found = self.first_active(pool_id).and_then(|first| {
+            let at = self.facts[first].key.effective_at();
+            let item = self.settings.item(held.item, at)?;
+            let price = item.fallback_cost.as_ref()?;
+            let currency = self.settings.company(held.company, at)?.currency;
+            (price.currency == currency)
+                .then(|| UnitCost::of_price(price, currency.decimals(), item.decimals))?
+        });
+        found.unwrap_or(UnitCost::ZERO)
+    }
+
+    /// Moves a pool's state by one fact and sets the fact's target and those it covered.
+    fn step(&mut self, pool_id: PoolId, id: FactId, covered: &mut Vec<Covered>) {
+        let origin = origin(&self.facts, id);
+        let fills = self.fills.get(&id).map_or(&[][..], Vec::as_slice);
+        let state = &mut self.pools[pool_id.index()].state;
+        let stepped = pool::step(state, id, &self.facts[id], origin, fills, covered);
+        let record = &mut self.facts[id];
+        // A fact beyond what the pool can hold has no effect in it.
+        record.out_of_range = stepped.is_err();
+        set_target(record, stepped.unwrap_or_default());
+        if stepped.is_err() {
+            covered.clear();
+        }
+        for Covered { fact, change } in covered.iter() {
+            let record = &self.facts[*fact];
+            let named = record.origin.is_some_and(|origin| self.facts[origin].is_active());
+            let fixed = record.kind == Kind::RepackOut
+                || (record.kind == Kind::SupplierReturn && named);
+            let target = &mut self.facts[*fact].target;
+            target.stock -= change;
+            if !fixed {
+                target.counter += change;
+            }
+        }
+    }
+
+    pub(super) fn mark_dirty(&mut self, pool_id: PoolId, cause: Cause) {
+        let held = &mut self.pools[pool_id.index()];
+        if !held.dirty {
+            (held.dirty, held.cause) = (true, cause);
+            self.dirty.insert(pool_id);
+        }
+    }
+
+    pub(super) fn mark_own_pool(&mut self, id: FactId, cause: Cause) {
+        if let Some(pool_id) = self.facts[id].pool {
+            self.mark_dirty(pool_id, cause);
+        }
+    }
+
+    /// Folds every dirty pool again and posts the differences.
+    pub(super) fn settle(&mut self, effects: &mut Effects) {
+        let mut sums = Sums::new();
+        self.find_accounts_again(&mut sums);
+        let dirty: Vec<PoolId> = self.dirty.iter().copied().collect();
+        for ring in self.flows.rings(&dirty) {
+            if ring.iter().any(|pool| self.pools[pool.index()].dirty) {
+                self.fold_ring(&ring);
+            }
+        }
+        self.post_differences(sums, effects);
+        self.assert_ties();
+    }
+
+    /// Folds pools that pass costs around from their first facts, until what they pass around is
+    /// what they got.
+    fn fold_ring(&mut self, ring: &[PoolId]) {
+        let order = self.in_effective_order(ring);
+        let stock: Vec<i64> = order.iter().map(|id| self.facts[*id].target.stock).collect();
+        let mut before = Before::new();
+        self.start_over(ring, &order, &mut before);
+        let initial: Vec<UnitCost> = ring.iter().map(|pool| self.initial_cost(*pool)).collect();
+        let mut restless = true;
+        for round in 0..ROUNDS_MAX {
+            for (pool, initial) in ring.iter().zip(&initial) {
+                self.pools[pool.index()].state = PoolState::new(*initial);
+            }
+            self.fold_once(&order, round == 0, &mut before);
+            restless = self.share_all(&order, &mut before);
+            if !restless {
+                break;
+            }
+        }
+        self.mark_changed(&before, ring);
+        for (id, stock) in order.iter().zip(stock) {
+            if self.facts[*id].target.stock != stock {
+                self.mark_supplier_returns(*id, ring);
+            }
+            self.touch(*id);
+        }
+        for pool in ring {
+            self.pool_value += self.value_of(*pool);
+            let last = self.pools[pool.index()].history.last();
+            let last = last.map(|id| self.facts[*id].key).unwrap_or_default();
+            let held = &mut self.pools[pool.index()];
+            (held.last, held.dirty, held.restless) = (last, false, restless);
+            self.dirty.remove(pool);
+        }
+    }
+
+    fn in_effective_order(&self, ring: &[PoolId]) -> Vec<FactId> {
+        let histories = ring.iter().map(|pool| self.pools[pool.index()].history.as_slice());
+        let mut order: Vec<FactId> = histories.collect::<Vec<_>>().concat();
+        if ring.len() > 1 {
+            order.sort_unstable_by_key(|id| self.facts[*id].key);
+        }
+        order
+    }
+
+    /// Forgets what the facts cost.
+    fn start_over(&mut self, ring: &[PoolId], order: &[FactId], before: &mut Before) {
+        for pool in ring {
+            self.pool_value -= self.value_of(*pool);
+        }
+        for id in order {
+            let record = &mut self.facts[*id];
+            record.out_of_range = false;
+            set_target(record, StockTarget::default());
+        }
+        self.share_all(order, before);
+    }
+
+    /// Shares what leaves over what arrives; whether any share changed.
+    fn share_all(&mut self, order: &[FactId], before: &mut Before) -> bool {
+        order.iter().fold(false, |changed, id| self.share_out(*id, before) | changed)
+    }
+
+    /// One round. In the first what arrives costs what the goods left with, later what they cost
+    /// at the end of the round before.
+    fn fold_once(&mut self, order: &[FactId], first: bool, before: &mut Before) {
+        let mut covered = Vec::new();
+        for id in order {
+            let record = &self.facts[*id];
+            let (key, pool) = (record.key, record.pool);
+            covered.clear();
+            match pool {
+                Some(pool) if !record.reversed => self.step(pool, *id, &mut covered),
+                _ => set_target(&mut self.facts[*id], StockTarget::default()),
+            }
+            for Covered { fact, .. } in &covered {
+                self.hand_over(*fact, key, before);
+            }
+            self.hand_over(*id, key, before);
+            if first {
+                self.share_out(*id, before);
+            }
+        }
+    }
+
+    /// Goods that go back to a supplier cost what their receipt is worth.
+    fn mark_supplier_returns(&mut self, receipt: FactId, folded: &[PoolId]) {
+        if self.facts[receipt].kind != Kind::Receipt {
+            return;
+        }
+        for index in 0..self.facts.dependents(receipt).len() {
+            let record = &self.facts[self.facts.dependents(receipt)[index]];
+            match record.pool {
+                Some(pool) if record.kind == Kind::SupplierReturn && !folded.contains(&pool) => {
+                    self.mark_dirty(pool, Cause::Followed);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Notes that a fact's target may have changed.
+    fn touch(&mut self, id: FactId) {
+        let record = &self.facts[id];
+        if record.target != record.posted {
+            let held = record.pool.map(|pool| &self.pools[pool.index()]);
+            let cause = held.filter(|held| held.dirty).map_or(Cause::Followed, |held| held.cause);
+            self.touched.entry(id).or_insert(cause);
+        }
+    }
+
+    pub(super) fn add_to_sums(
+        &mut self,
+        group: SumGroup,
+        at: Timestamp,
+        postings: Vec<Posting>,
+        sums: &mut Sums,
+    ) {
+        for Posting { line, open_item } in postings {
+            match self.settings.role_of(line.account) {
+                Some(role) if is_control(role) => {
+                    self.open_items.add(role, open_item, line.signed());
+                }
+                _ => {}
+            }
+            let (latest, lines) = sums.entry(group).or_default();
+            *latest = (*latest).max(at);
+            let (_, sum) = lines.entry(SumKey::of(&line)).or_insert((line, 0));
+            *sum += i128::from(line.amount.0);
+        }
+    }
+
+    /// Both sides of a repack balance only together: they share one cause, the settings' where
+    /// accounts moved, since what stood on the old accounts is taken back under it.
+    fn shared_cause(&self, id: FactId, cause: Cause, touched: &BTreeMap<FactId, Cause>) -> Cause {
+        let members = self.effect_group(id).into_iter();
+        members.filter_map(|member| touched.get(&member)).max().copied().unwrap_or(cause)
+    }
+
+    /// Balances the repacks among the touched facts; that may touch other members.
+    fn balance_repacks(&mut self) {
+        let touched = self.touched.keys().copied();
+        let repacks: Vec<FactId> = touched.filter(|id| is_repack(self.facts[*id].kind)).collect();
+        for id in repacks {
+            self.balance_repack(id);
+            for member in self.effect_group(id) {
+                self.touch(member);
+            }
+        }
+    }
+
+    fn post_differences(&mut self, mut sums: Sums, effects: &mut Effects) {
+        self.balance_repacks();
+        let touched = std::mem::take(&mut self.touched);
+        for (id, cause) in &touched {
+            let cause = self.shared_cause(*id, *cause, &touched);
+            let mut postings = Vec::new();
+            let record = &mut self.facts[*id];
+            difference_lines(*id, record, false, &mut postings);
+            record.posted = record.target;
+            let group = (record.company, record.month, cause);
+            let at = record.key.effective_at();
+            self.add_to_sums(group, at, postings, &mut sums);
+        }
+        for ((company, month, cause), (at, sums)) in sums {
+            let lines: Vec<Line> = sums.into_values().flat_map(|(line, sum)| lines(line, sum)).collect();
+            if lines.is_empty() {
+                continue;
+            }
+            for line in &lines {
+                self.ledger.post(month, line);
+            }
+            self.number(Head { company, month, cause, fact: None, at }, lines, effects);
+        }
+    }
+
+    /// The open items of every role, for checks.
+    pub(super) const fn items(&self) -> &OpenItems {
+        &self.open_items
+    }
+}
+
+/// Lines that are a sum together: none where it is zero, one where it fits.
+fn lines(line: Line, mut sum: i128) -> Vec<Line> {
+    let mut lines = Vec::new();
+    while sum != 0 {
+        let part = sum.clamp(-LINE_MAX, LINE_MAX);
+        let amount = i64::try_from(part).expect("clamped to less than 63 bits");
+        lines.push(Line { amount: shared::money::Amount(amount), ..line });
+        sum -= part;
+    }
+    lines
+}
+
+fn set_target(record: &mut FactRecord, target: StockTarget) {
+    record.target.stock = target.stock;
+    record.target.counter = target.counter;
+    record.target.residue = target.residue;
+}
+
+/// Cost and units of what a fact answers, where its kind takes the cost from there.
+fn origin(facts: &super::FactTable, id: FactId) -> Option<Origin> {
+    let record = &facts[id];
+    let answered = &facts[record.origin?];
+    if !answered.is_active() {
+        return None;
+    }
+    let units = answered.quantity.0;
+    match record.kind {
+        Kind::TransferReceive => Some(Origin { cost: answered.cost(), units }),
+        Kind::CustomerReturn | Kind::Receipt => {
+            Some(Origin { cost: record.taken_over.cost?, units })
+        }
+        // The receipt's value as it stands, invoices included, holds from its own time on.
+        Kind::SupplierReturn if answered.kind == Kind::Receipt => {
+            Some(Origin { cost: answered.target.stock, units })
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,317 @@
+//! A moving-average pool: one quantity and one value.
+//!
+//! What is on hand leaves at its share of the value, the last unit out takes what is left. What is
+//! missing leaves at the last known cost, provisionally; the next inflow covers open shortfalls,
+//! oldest first, and re-prices them to itself. Invariant: at zero quantity the value is zero, and
+//! below zero it is minus the sum of the open provisional costs.
+
+use std::collections::VecDeque;
+
+use shared::money::round_div;
+
+use super::{FactId, UnitCost};
+
+/// Quantities and values of a pool stay below this, so that products fit 127 bits.
+const RANGE: i64 = 1 << 60;
+
+/// A quantity or value of a pool would pass 2^60 smallest units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the quantity or value of the pool would pass 2^60: check quantity and cost")]
+pub struct OutOfRange;
+
+/// The number, if it is in range.
+pub(in crate::books) fn in_range(value: i128) -> Result<i64, OutOfRange> {
+    i64::try_from(value).ok().filter(|value| value.abs() < RANGE).ok_or(OutOfRange)
+}
+
+/// `value` x `part` / `whole`, rounded; all of it when the part is the whole.
+fn share(value: i64, part: i64, whole: i64) -> i64 {
+    if part == whole {
+        return value;
+    }
+    let share = round_div(i128::from(value) * i128::from(part), whole.into());
+    i64::try_from(share).expect("a part of a value in range is in range")
+}
+
+/// Units that left beyond what was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shortfall {
+    /// The movement that took them.
+    pub fact: FactId,
+    /// Units not yet covered.
+    pub missing: i64,
+    /// Their provisional cost.
+    pub provisional: i64,
+    /// What the whole movement costs so far.
+    pub cost: i64,
+}
+
+impl Shortfall {
+    /// What is left of it when an inflow of `units` worth `value` covers it, and how much of that
+    /// value it takes.
+    fn cover(&self, units: i64, value: i64) -> Result<(i64, Self), OutOfRange> {
+        let covered = units.min(self.missing);
+        let priced = share(value, covered, units);
+        let released = share(self.provisional, covered, self.missing);
+        let cost = i128::from(self.cost) + i128::from(priced) - i128::from(released);
+        let rest = Self {
+            fact: self.fact,
+            missing: self.missing - covered,
+            provisional: self.provisional - released,
+            cost: in_range(cost)?,
+        };
+        Ok((priced, rest))
+    }
+}
+
+/// A movement whose provisional cost was replaced by an inflow's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Covered {
+    /// The movement that had taken too much.
+    pub fact: FactId,
+    /// By how much its cost changed.
+    pub change: i64,
+}
+
+/// The state of a pool at a place in the effective order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AveragePool {
+    quantity: i64,
+    value: i64,
+    /// What the last units left at, or the cost before anything is known.
+    last_known: UnitCost,
+    shortfalls: VecDeque<Shortfall>,
+    /// Sums over `shortfalls`: units missing and their provisional cost.
+    missing: i64,
+    provisional: i64,
+}
+
+impl AveragePool {
+    /// An empty pool; `initial` is the cost assumed before any inflow.
+    pub const fn new(initial: UnitCost) -> Self {
+        Self {
+            quantity: 0,
+            value: 0,
+            last_known: initial,
+            shortfalls: VecDeque::new(),
+            missing: 0,
+            provisional: 0,
+        }
+    }
+
+    /// Units on hand; below zero when more left than came in.
+    pub const fn quantity(&self) -> i64 {
+        self.quantity
+    }
+
+    /// What they are worth.
+    pub const fn value(&self) -> i64 {
+        self.value
+    }
+
+    /// Whether some movement waits for its cost.
+    pub fn is_short(&self) -> bool {
+        !self.shortfalls.is_empty()
+    }
+
+    /// Value / quantity where there is stock, else the last known cost.
+    pub fn current_cost(&self) -> UnitCost {
+        if self.quantity > 0 {
+            UnitCost::of(self.value, self.quantity)
+        } else {
+            self.last_known
+        }
+    }
+
+    /// Takes `quantity` > 0 out and returns its cost; what is missing leaves provisionally.
+    pub fn take_out(&mut self, fact: FactId, quantity: i64) -> Result<i64, OutOfRange> {
+        debug_assert!(quantity > 0);
+        let on_hand = self.quantity.max(0).min(quantity);
+        let missing = quantity - on_hand;
+        let held = if on_hand > 0 { share(self.value, on_hand, self.quantity) } else { 0 };
+        let last_known =
+            if on_hand > 0 && on_hand == self.quantity { self.current_cost() } else { self.last_known };
+        let provisional = if missing > 0 { last_known.times(missing)? } else { 0 };
+        let quantity_after = in_range(i128::from(self.quantity) - i128::from(quantity))?;
+        let value_after =
+            in_range(i128::from(self.value) - i128::from(held) - i128::from(provisional))?;
+        let cost = in_range(i128::from(held) + i128::from(provisional))?;
+        self.last_known = last_known;
+        self.quantity = quantity_after;
+        self.value = value_after;
+        if missing > 0 {
+            self.shortfalls.push_back(Shortfall { fact, missing, provisional, cost });
+            self.missing += missing;
+            self.provisional += provisional;
+        }
+        self.check();
+        Ok(cost)
+    }
+
+    /// Takes `quantity` out at a cost that is not the pool's own, where that many are on hand.
+    /// Returns what remains in value at zero quantity; it is no longer in the pool.
+    pub fn take_out_at(&mut self, quantity: i64, cost: i64) -> Result<i64, OutOfRange> {
+        debug_assert!(quantity > 0 && quantity <= self.quantity);
+        let value_after = in_range(i128::from(self.value) - i128::from(cost))?;
+        if quantity < self.quantity {
+            self.quantity -= quantity;
+            self.value = value_after;
+            return Ok(0);
+        }
+        self.last_known = UnitCost::of(cost, quantity);
+        self.quantity = 0;
+        self.value = 0;
+        Ok(value_after)
+    }
+
+    /// Brings `quantity` > 0 in at `value`; covers open shortfalls first, oldest first.
+    pub fn bring_in(
+        &mut self,
+        quantity: i64,
+        value: i64,
+        covered: &mut Vec<Covered>,
+    ) -> Result<(), OutOfRange> {
+        debug_assert!(quantity > 0);
+        in_range(value.into())?;
+        let quantity_after = in_range(i128::from(self.quantity) + i128::from(quantity))?;
+        let (mut left, mut value_left) = (quantity, value);
+        let (mut ended, mut in_part, mut released) = (0, None, 0);
+        for shortfall in &self.shortfalls {
+            if left == 0 {
+                break;
+            }
+            let (priced, rest) = shortfall.cover(left, value_left)?;
+            let units = shortfall.missing - rest.missing;
+            left -= units;
+            value_left -= priced;
+            released += shortfall.provisional - rest.provisional;
+            covered.push(Covered { fact: shortfall.fact, change: rest.cost - shortfall.cost });
+            ended += usize::from(rest.missing == 0);
+            in_part = Some(rest).filter(|rest| rest.missing > 0);
+        }
+        let value_after = i128::from(self.value) + i128::from(released) + i128::from(value_left);
+        self.value = in_range(value_after)?;
+        self.quantity = quantity_after;
+        self.missing -= quantity - left;
+        self.provisional -= released;
+        self.shortfalls.drain(..ended);
+        if let (Some(rest), Some(oldest)) = (in_part, self.shortfalls.front_mut()) {
+            *oldest = rest;
+        }
+        self.check();
+        Ok(())
+    }
+
+    /// The balance becomes what was counted, at the pool's own cost. Returns the change in value.
+    pub fn count(
+        &mut self,
+        fact: FactId,
+        counted: i64,
+        covered: &mut Vec<Covered>,
+    ) -> Result<i64, OutOfRange> {
+        let found = i128::from(counted) - i128::from(self.quantity);
+        let found = in_range(found)?;
+        match found {
+            0 => Ok(0),
+            1.. => {
+                let value = self.current_cost().times(found)?;
+                self.bring_in(found, value, covered)?;
+                Ok(value)
+            }
+            _ => Ok(-self.take_out(fact, -found)?),
+        }
+    }
+
+    /// The balance becomes `counted` units, zero or more, at `cost`. Open shortfalls keep their
+    /// provisional cost as final. Returns the change in value.
+    pub fn count_at(&mut self, counted: i64, cost: UnitCost) -> Result<i64, OutOfRange> {
+        debug_assert!(counted >= 0);
+        in_range(counted.into())?;
+        let value = cost.times(counted)?;
+        let change = in_range(i128::from(value) - i128::from(self.value))?;
+        self.shortfalls.clear();
+        (self.missing, self.provisional) = (0, 0);
+        self.quantity = counted;
+        self.value = value;
+        self.last_known = cost;
+        self.check();
+        Ok(change)
+    }
+
+    fn check(&self) {
+        if self.quantity <= 0 {
+            assert!(
+                self.value == -self.provisional && self.quantity == -self.missing,
+                "a pool without stock is worth minus its open provisional costs"
+            );
+        } else {
+            assert!(self.shortfalls.is_empty(), "a pool with stock has no open shortfall");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FACT: FactId = FactId(1);
+
+    fn filled(quantity: i64, value: i64) -> AveragePool {
+        let mut pool = AveragePool::new(UnitCost::ZERO);
+        pool.bring_in(quantity, value, &mut Vec::new()).expect("in range");
+        pool
+    }
+
+    #[test]
+    fn the_last_unit_out_takes_the_residue() {
+        let mut pool = filled(30, 101_30);
+        let costs = [7, 7, 16].map(|quantity| pool.take_out(FACT, quantity).expect("in range"));
+        assert_eq!(costs, [23_64, 23_64, 54_02]);
+        assert_eq!((pool.quantity(), pool.value()), (0, 0));
+    }
+
+    #[test]
+    fn an_inflow_re_prices_what_was_missing() {
+        let mut pool = filled(2, 20);
+        assert_eq!(pool.take_out(FactId(7), 5), Ok(20 + 30));
+        assert_eq!((pool.quantity(), pool.value()), (-3, -30));
+        let mut covered = Vec::new();
+        pool.bring_in(2, 24, &mut covered).expect("in range");
+        assert_eq!(covered, [Covered { fact: FactId(7), change: 4 }]);
+        assert_eq!((pool.quantity(), pool.value()), (-1, -10));
+        pool.bring_in(4, 60, &mut covered).expect("in range");
+        assert_eq!(covered[1], Covered { fact: FactId(7), change: 5 });
+        assert_eq!((pool.quantity(), pool.value()), (3, 45));
+    }
+
+    #[test]
+    fn a_count_is_a_fixed_point() {
+        let mut pool = filled(10, 105);
+        assert_eq!(pool.count(FACT, 12, &mut Vec::new()), Ok(21));
+        assert_eq!(pool.count(FACT, 5, &mut Vec::new()), Ok(-74));
+        assert_eq!((pool.quantity(), pool.value()), (5, 52));
+        assert_eq!(pool.count_at(4, UnitCost::of(80, 4)), Ok(28));
+        assert_eq!((pool.quantity(), pool.value()), (4, 80));
+        assert_eq!(pool.count_at(0, UnitCost::of(7, 1)), Ok(-80));
+        assert_eq!(pool.take_out(FACT, 2), Ok(14));
+    }
+
+    #[test]
+    fn a_return_at_another_cost_leaves_its_residue_outside() {
+        let mut pool = filled(10, 100);
+        assert_eq!(pool.take_out_at(4, 50), Ok(0));
+        assert_eq!((pool.quantity(), pool.value()), (6, 50));
+        assert_eq!(pool.take_out_at(6, 72), Ok(-22));
+        assert_eq!((pool.quantity(), pool.value()), (0, 0));
+    }
+
+    #[test]
+    fn beyond_the_range_nothing_changes() {
+        let mut pool = filled(1, (1 << 60) - 1);
+        let before = pool.clone();
+        assert_eq!(pool.bring_in(1, 1, &mut Vec::new()), Err(OutOfRange));
+        assert_eq!(pool.bring_in(i64::MAX, 1, &mut Vec::new()), Err(OutOfRange));
+        assert_eq!(pool.take_out(FACT, 1 << 61), Err(OutOfRange));
+        assert_eq!(pool, before);
+    }
+}

@@ -1,0 +1,56 @@
+//! The cost of one smallest unit as an exact fraction. Never rounded, never stored with decimals.
+
+use shared::money::{Price, round_div};
+
+use super::OutOfRange;
+
+/// `numerator` / `denominator` minor units for one smallest unit; the denominator is positive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnitCost {
+    numerator: i128,
+    denominator: i128,
+}
+
+impl UnitCost {
+    /// Nothing is known.
+    pub const ZERO: Self = Self { numerator: 0, denominator: 1 };
+
+    /// What a quantity is worth in all; the quantity is positive.
+    pub fn of(value: i64, quantity: i64) -> Self {
+        assert!(quantity > 0, "a unit cost needs units");
+        Self { numerator: value.into(), denominator: quantity.into() }
+    }
+
+    /// A price of one base unit, in minor units with `currency_decimals`, for an item whose
+    /// smallest unit has `item_decimals`.
+    pub fn of_price(price: &Price, currency_decimals: u8, item_decimals: u8) -> Option<Self> {
+        let shift = i32::from(price.figure.exponent()) + i32::from(currency_decimals)
+            - i32::from(item_decimals);
+        let power = 10i128.checked_pow(shift.unsigned_abs())?;
+        let mantissa = i128::from(price.figure.mantissa());
+        Some(if shift >= 0 {
+            Self { numerator: mantissa.checked_mul(power)?, denominator: 1 }
+        } else {
+            Self { numerator: mantissa, denominator: power }
+        })
+    }
+
+    /// The cost of one base unit's share, where the price was for numerator / denominator of them.
+    pub fn per_factor(self, (numerator, denominator): (u64, u64)) -> Option<Self> {
+        Some(Self {
+            numerator: self.numerator.checked_mul(denominator.into())?,
+            denominator: self.denominator.checked_mul(numerator.into())?,
+        })
+    }
+
+    /// What `quantity` costs, rounded half away from zero.
+    pub fn times(self, quantity: i64) -> Result<i64, OutOfRange> {
+        let product = self.numerator.checked_mul(quantity.into()).ok_or(OutOfRange)?;
+        super::average::in_range(round_div(product, self.denominator))
+    }
+
+    /// Numerator and denominator, for display.
+    pub const fn parts(self) -> (i128, i128) {
+        (self.numerator, self.denominator)
+    }
+}

@@ -1,0 +1,636 @@
+//! What can be typed. Texts here are the help pages.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+use shared::fact::statement::CostScope;
+use shared::money::Currency;
+use shared::time::OffsetMinutes;
+
+use super::call::Client;
+use super::{CliError, path};
+use crate::chart::{self, CHARTS, Chart};
+
+/// Headquarters: takes what the warehouses record, keeps the books, shows stock value live.
+#[derive(Debug, Parser)]
+#[command(name = "hq-server", version, propagate_version = true)]
+pub(super) struct Arguments {
+    /// The directory of the installation.
+    #[arg(long, short, global = true, env = "WAREBOOK_HQ_DATA", default_value = "hq-data")]
+    pub(super) data: PathBuf,
+    /// Print data as JSON.
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make a new installation: keys, company, chart of accounts, complete mapping.
+    Init(Init),
+    /// Serve sites, pages and the API until Ctrl-C.
+    Run(Run),
+    /// Warehouses.
+    #[command(subcommand)]
+    Site(SiteCommand),
+    /// Items and their units.
+    #[command(subcommand)]
+    Item(ItemCommand),
+    /// Customers and suppliers.
+    #[command(subcommand)]
+    Partner(PartnerCommand),
+    /// Item categories.
+    #[command(subcommand)]
+    Category(CategoryCommand),
+    /// Reasons of adjustments, issues and scraps.
+    #[command(subcommand)]
+    Reason(ReasonCommand),
+    /// Ledger accounts.
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// Which account takes which role.
+    #[command(subcommand)]
+    Mapping(MappingCommand),
+    /// What sites may do.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Invoices from suppliers and to customers.
+    #[command(subcommand)]
+    Invoice(InvoiceCommand),
+    /// Money in and out.
+    #[command(subcommand)]
+    Payment(PaymentCommand),
+    /// Reports.
+    #[command(subcommand)]
+    Report(ReportCommand),
+    /// How the installation and its sites stand.
+    Status,
+    /// Prove everything that is stored: chains, seals, documents, sequence, books.
+    Verify,
+    /// Copy everything to a new folder and read it back.
+    Backup {
+        /// The folder; it must not exist yet.
+        to: PathBuf,
+    },
+    /// Make an installation in the data directory out of a backup.
+    Restore {
+        /// The backup's folder.
+        from: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Init {
+    /// The company's code.
+    #[arg(long)]
+    pub(super) company: String,
+    /// The company's name.
+    #[arg(long)]
+    pub(super) name: Option<String>,
+    /// The currency of its books, for example CNY.
+    #[arg(long)]
+    pub(super) currency: Currency,
+    /// Its zone, ahead of UTC: decides days and ledger months.
+    #[arg(long, value_parser = offset, default_value = "+00:00", allow_hyphen_values = true)]
+    pub(super) utc_offset: OffsetMinutes,
+    /// Whether goods of one item share a cost over all sites.
+    #[arg(long, value_enum, default_value = "site")]
+    pub(super) cost_scope: Scope,
+    /// The chart of accounts.
+    #[arg(long, value_parser = chart_named, default_value = "generic")]
+    pub(super) chart: &'static Chart,
+    /// Where pages and API are served.
+    #[arg(long)]
+    pub(super) api: Option<SocketAddr>,
+    /// Where sites connect.
+    #[arg(long)]
+    pub(super) link: Option<SocketAddr>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Scope {
+    /// Each site has its own cost of an item.
+    Site,
+    /// One cost of an item in the whole company.
+    Company,
+}
+
+impl From<Scope> for CostScope {
+    fn from(scope: Scope) -> Self {
+        match scope {
+            Scope::Site => Self::Site,
+            Scope::Company => Self::Company,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    /// Where pages and API are served; port 0 takes a free one.
+    #[arg(long, env = "WAREBOOK_HQ_API")]
+    pub(super) api: Option<SocketAddr>,
+    /// Where sites connect; port 0 takes a free one.
+    #[arg(long, env = "WAREBOOK_HQ_LINK")]
+    pub(super) link: Option<SocketAddr>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SiteCommand {
+    /// Add a warehouse and print a one-time code for 'edge-node enrol'.
+    Add {
+        /// Its code, for example shanghai-3.
+        name: String,
+        /// A longer name.
+        #[arg(long)]
+        title: Option<String>,
+    },
+    /// Every warehouse and its installations.
+    List,
+    /// Print another one-time code: for a new box, or when the first code is lost.
+    Code {
+        /// Its code.
+        name: String,
+    },
+    /// Refuse every installation of a warehouse from now on; live connections close.
+    Revoke {
+        /// Its code.
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ItemCommand {
+    /// Add an item.
+    Add(ItemArguments),
+    /// Change an item from now on; base unit and decimals stay.
+    Change(ItemArguments),
+    /// Every item.
+    List,
+    /// Add items from a CSV file with the columns code,name,category,unit,decimals,cost.
+    Import {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Add another unit of an item.
+    Unit {
+        /// The item's code.
+        item: String,
+        /// The unit.
+        unit: String,
+        /// How many base units one of it is: 12, or 1/3.
+        #[arg(value_parser = factor)]
+        factor: Factor,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ItemArguments {
+    /// Its code.
+    code: String,
+    /// Its name.
+    name: String,
+    /// Its category's code.
+    #[arg(long, default_value = "goods")]
+    category: String,
+    /// Its base unit.
+    #[arg(long, default_value = "EA")]
+    unit: String,
+    /// Decimals of its smallest unit.
+    #[arg(long, default_value_t = 0)]
+    decimals: u8,
+    /// It is sold and never stocked.
+    #[arg(long)]
+    service: bool,
+    /// Cost of one unit before anything else is known.
+    #[arg(long)]
+    cost: Option<String>,
+}
+
+impl ItemArguments {
+    pub(super) fn body(&self) -> Value {
+        json!({
+            "code": self.code, "name": self.name, "category": self.category, "unit": self.unit,
+            "decimals": self.decimals, "service": self.service, "cost": self.cost
+        })
+    }
+}
+
+/// A unit in base units.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Factor {
+    pub(super) numerator: u64,
+    pub(super) denominator: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PartnerCommand {
+    /// Add a customer, a supplier, or both.
+    Add {
+        /// Its code.
+        code: String,
+        /// Its name.
+        name: String,
+        /// May be sold to.
+        #[arg(long)]
+        customer: bool,
+        /// May be bought from.
+        #[arg(long)]
+        supplier: bool,
+    },
+    /// Every partner.
+    List,
+    /// Add partners from a CSV file with the columns code,name,customer,supplier.
+    Import {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum CategoryCommand {
+    /// Add a category.
+    Add {
+        /// Its code.
+        code: String,
+        /// Its name.
+        name: String,
+    },
+    /// Every category.
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ReasonCommand {
+    /// Add a reason.
+    Add {
+        /// Its code.
+        code: String,
+        /// Its name.
+        name: String,
+        /// The only movement kind it is for.
+        #[arg(long)]
+        movement: Option<String>,
+    },
+    /// Every reason.
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AccountCommand {
+    /// Add an account.
+    Add {
+        /// Its code.
+        code: String,
+        /// Its name.
+        name: String,
+        /// asset, liability, equity, income or expense.
+        #[arg(long = "type")]
+        account_type: String,
+    },
+    /// Every account with its role.
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum MappingCommand {
+    /// Let an account take a role, everywhere or where the conditions hold.
+    Add(Rule),
+    /// Whether every posting that can come finds its account.
+    Check,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Rule {
+    /// The role, for example `cost_of_sales`.
+    role: String,
+    /// The account's code.
+    account: String,
+    /// Only for this item category.
+    #[arg(long)]
+    category: Option<String>,
+    /// Only at this warehouse.
+    #[arg(long)]
+    site: Option<String>,
+    /// Only for this movement kind.
+    #[arg(long)]
+    movement: Option<String>,
+    /// Only for this reason.
+    #[arg(long)]
+    reason: Option<String>,
+}
+
+impl Rule {
+    pub(super) fn body(&self) -> Value {
+        json!({
+            "role": self.role, "account": self.account, "category": self.category,
+            "site": self.site, "movement": self.movement, "reason": self.reason
+        })
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PolicyCommand {
+    /// Set a policy: `backdating_days`, `import_backdating_days`, `negative_stock` (1 allowed, 0
+    /// not).
+    Set {
+        /// The policy.
+        policy: String,
+        /// The value.
+        setting: i64,
+        /// Only at this warehouse.
+        #[arg(long)]
+        site: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum InvoiceCommand {
+    /// A supplier's invoice for receipts.
+    Supplier(Invoice),
+    /// An invoice to a customer for shipments that were to be invoiced later.
+    Customer(Invoice),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Invoice {
+    /// The partner's code.
+    partner: String,
+    /// A line, CAPTURE@PRICE or CAPTURE:QUANTITY@PRICE, for example 3-1042:10@105.00. Without a
+    /// quantity all of it is invoiced. May be given several times.
+    #[arg(long = "line", required = true, value_parser = line)]
+    lines: Vec<InvoiceLine>,
+    /// The invoice's number.
+    #[arg(long)]
+    document: Option<String>,
+    /// Its date, YEAR-MONTH-DAY; today where absent.
+    #[arg(long)]
+    date: Option<String>,
+    /// When it is due.
+    #[arg(long)]
+    due: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct InvoiceLine {
+    of: String,
+    quantity: Option<String>,
+    price: String,
+}
+
+impl Invoice {
+    pub(super) fn body(&self) -> Value {
+        let line = |line: &InvoiceLine| json!({ "of": line.of, "quantity": line.quantity, "price": line.price });
+        json!({
+            "partner": self.partner, "document": self.document, "date": self.date,
+            "due": self.due, "lines": self.lines.iter().map(line).collect::<Vec<_>>()
+        })
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PaymentCommand {
+    /// Money in from a customer.
+    In(Payment),
+    /// Money out to a supplier.
+    Out(Payment),
+    /// Settle an open item with a payment that was recorded before.
+    Allocate {
+        /// The payment's capture id.
+        payment: String,
+        /// CAPTURE=AMOUNT.
+        #[arg(value_parser = part)]
+        of: Part,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Payment {
+    /// The partner's code.
+    partner: String,
+    /// How much.
+    amount: String,
+    /// What it settles: CAPTURE=AMOUNT, for example 1-77=1050.00. May be given several times.
+    #[arg(long = "for", value_parser = part)]
+    allocations: Vec<Part>,
+    /// The bank or cash account's code; the mapping decides where absent.
+    #[arg(long)]
+    account: Option<String>,
+    /// The bank statement's number.
+    #[arg(long)]
+    document: Option<String>,
+    /// The bank's date, YEAR-MONTH-DAY; today where absent.
+    #[arg(long)]
+    date: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    pub(super) of: String,
+    pub(super) amount: String,
+}
+
+impl Payment {
+    pub(super) fn body(&self, direction: &str) -> Value {
+        let part = |part: &Part| json!({ "of": part.of, "amount": part.amount });
+        json!({
+            "partner": self.partner, "direction": direction, "amount": self.amount,
+            "account": self.account, "document": self.document, "date": self.date,
+            "allocations": self.allocations.iter().map(part).collect::<Vec<_>>()
+        })
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ReportCommand {
+    /// Every account with its turnover and balance.
+    TrialBalance {
+        /// From this month on, YEAR-MONTH.
+        #[arg(long)]
+        from: Option<String>,
+        /// Up to this month.
+        #[arg(long)]
+        to: Option<String>,
+    },
+    /// What is on hand and what it is worth.
+    Stock {
+        /// Only at this warehouse.
+        #[arg(long)]
+        site: Option<String>,
+        /// Only items whose code or name has this in it.
+        #[arg(long)]
+        search: Option<String>,
+        /// Which page of a long list.
+        #[arg(long)]
+        page: Option<u64>,
+    },
+    /// The lines of an account.
+    Account {
+        /// The account's code.
+        code: String,
+        /// From this month on, YEAR-MONTH.
+        #[arg(long)]
+        from: Option<String>,
+        /// Up to this month.
+        #[arg(long)]
+        to: Option<String>,
+        /// Which page of a long list; the last one where absent.
+        #[arg(long)]
+        page: Option<u64>,
+    },
+    /// The movements of an item.
+    Item {
+        /// The item's code.
+        code: String,
+        /// Only at this warehouse.
+        #[arg(long)]
+        site: Option<String>,
+        /// Which page of a long list; the last one where absent.
+        #[arg(long)]
+        page: Option<u64>,
+    },
+    /// What customers owe and what is owed to suppliers.
+    OpenItems,
+    /// Facts that wait because something is missing, and why.
+    SetAside,
+    /// Vouchers, newest first.
+    Vouchers {
+        /// Only of this month, YEAR-MONTH.
+        #[arg(long)]
+        month: Option<String>,
+        /// Which page of a long list.
+        #[arg(long)]
+        page: Option<u64>,
+    },
+    /// One voucher with its lines and facts.
+    Voucher {
+        /// Its name, as 'report vouchers' shows it.
+        id: String,
+    },
+    /// One fact with everything that is known of it.
+    Fact {
+        /// Its capture id, for example 3-1042.
+        capture: String,
+    },
+    /// Stock value by site and its freshness.
+    Dashboard,
+}
+
+impl ReportCommand {
+    /// The report's address; codes become numbers.
+    pub(super) fn path(&self, client: &Client<'_>) -> Result<String, CliError> {
+        let text = |value: &Option<String>| value.clone();
+        let number = |value: &Option<u64>| value.map(|value| value.to_string());
+        let (address, query) = match self {
+            Self::TrialBalance { from, to } => {
+                ("trial-balance".to_owned(), vec![("from", text(from)), ("to", text(to))])
+            }
+            Self::Stock { site, search, page } => {
+                let site = site.as_ref().map(|code| client.number("/api/sites", "site", code));
+                let query =
+                    vec![("site", site.transpose()?), ("q", text(search)), ("page", number(page))];
+                ("stock".to_owned(), query)
+            }
+            Self::Account { code, from, to, page } => {
+                let account = client.number("/api/accounts", "account", code)?;
+                let query = vec![("from", text(from)), ("to", text(to)), ("page", number(page))];
+                (format!("accounts/{account}"), query)
+            }
+            Self::Item { code, site, page } => {
+                let item = client.number("/api/items", "item", code)?;
+                let site = site.as_ref().map(|code| client.number("/api/sites", "site", code));
+                (format!("items/{item}"), vec![("site", site.transpose()?), ("page", number(page))])
+            }
+            Self::OpenItems => ("open-items".to_owned(), vec![]),
+            Self::SetAside => ("set-aside".to_owned(), vec![]),
+            Self::Vouchers { month, page } => {
+                ("vouchers".to_owned(), vec![("month", text(month)), ("page", number(page))])
+            }
+            Self::Voucher { id } => (format!("vouchers/{}", path(id)), vec![]),
+            Self::Fact { capture } => (format!("facts/{}", path(capture)), vec![]),
+            Self::Dashboard => ("dashboard".to_owned(), vec![]),
+        };
+        let query: Vec<String> = query
+            .into_iter()
+            .filter_map(|(name, value)| value.map(|value| format!("{name}={}", path(&value))))
+            .collect();
+        let mark = if query.is_empty() { "" } else { "?" };
+        Ok(format!("/api/reports/{address}{mark}{}", query.join("&")))
+    }
+}
+
+fn chart_named(name: &str) -> Result<&'static Chart, String> {
+    chart::find(name).ok_or_else(|| {
+        let names: Vec<_> = CHARTS.iter().map(|chart| chart.name).collect();
+        format!("charts are: {}", names.join(", "))
+    })
+}
+
+fn offset(written: &str) -> Result<OffsetMinutes, String> {
+    let fail = || "write +HH:MM or -HH:MM, for example +08:00".to_owned();
+    let (sign, rest) = match written.split_at_checked(1) {
+        Some(("+", rest)) => (1, rest),
+        Some(("-", rest)) => (-1, rest),
+        _ => return Err(fail()),
+    };
+    let (hours, minutes) = rest.split_once(':').ok_or_else(fail)?;
+    let hours: i16 = hours.parse().map_err(|_| fail())?;
+    let minutes: i16 = minutes.parse().map_err(|_| fail())?;
+    if !(0..=14).contains(&hours) || !(0..60).contains(&minutes) {
+        return Err(fail());
+    }
+    Ok(OffsetMinutes(sign * (hours * 60 + minutes)))
+}
+
+fn factor(written: &str) -> Result<Factor, String> {
+    let (numerator, denominator) = written.split_once('/').unwrap_or((written, "1"));
+    let number = |text: &str| {
+        text.parse()
+            .map_err(|_| "write a whole number or a fraction, for example 12 or 1/3".to_owned())
+    };
+    Ok(Factor { numerator: number(numerator)?, denominator: number(denominator)? })
+}
+
+fn line(written: &str) -> Result<InvoiceLine, String> {
+    let (of, price) = written
+        .split_once('@')
+        .ok_or("write CAPTURE@PRICE or CAPTURE:QUANTITY@PRICE, for example 3-1042:10@105.00")?;
+    let (of, quantity) = match of.split_once(':') {
+        Some((of, quantity)) => (of, Some(quantity.to_owned())),
+        None => (of, None),
+    };
+    Ok(InvoiceLine { of: of.to_owned(), quantity, price: price.to_owned() })
+}
+
+fn part(written: &str) -> Result<Part, String> {
+    let (of, amount) =
+        written.split_once('=').ok_or("write CAPTURE=AMOUNT, for example 1-77=1050.00")?;
+    Ok(Part { of: of.to_owned(), amount: amount.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn small_languages() {
+        assert_eq!(offset("+08:00"), Ok(OffsetMinutes(480)));
+        assert_eq!(offset("-03:30"), Ok(OffsetMinutes(-210)));
+        for wrong in ["8", "08:00", "+8", "+15:00", "+01:60", "+a:00"] {
+            assert!(offset(wrong).is_err(), "{wrong}");
+        }
+        let found = line("3-1042:10@105.00").expect("a line");
+        assert_eq!((found.of.as_str(), found.quantity.as_deref()), ("3-1042", Some("10")));
+        assert_eq!(line("3-1042@105.00").expect("a line").quantity, None);
+        assert!(line("3-1042").is_err() && part("1-77").is_err());
+    }
+}

@@ -1,0 +1,252 @@
+//! The commands. They talk to the running server over its API; where none runs they open the store
+//! and call the same API in memory. Knows no rule: what is printed and refused comes from there.
+
+mod arguments;
+mod call;
+mod import;
+mod print;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use serde_json::{Value, json};
+
+use crate::clock::Clock;
+use crate::headquarters::{
+    self, BackupError, Config, Headquarters, HeadquartersError, InitOptions,
+};
+use crate::runtime::{RunError, RunOptions, Server, asked_to_end};
+use arguments::{
+    AccountCommand, Arguments, CategoryCommand, Command, Init, InvoiceCommand, ItemCommand,
+    MappingCommand, PartnerCommand, PaymentCommand, PolicyCommand, ReasonCommand, SiteCommand,
+};
+use call::Client;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum CliError {
+    #[error(transparent)]
+    Headquarters(#[from] HeadquartersError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error(transparent)]
+    Restore(#[from] BackupError),
+    #[error("the runtime fails: {0}")]
+    Runtime(#[from] std::io::Error),
+    #[error("{0}")]
+    Refused(String),
+    #[error("{0}")]
+    Usage(String),
+}
+
+/// Runs the command of the process's arguments.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    start_log(matches!(arguments.command, Command::Run(_)));
+    match run(arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("hq-server: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The log goes to standard error; `RUST_LOG` chooses more or less of it.
+fn start_log(server: bool) {
+    let usual = if server { "info" } else { "warn" };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(usual));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+fn run(arguments: Arguments) -> Result<ExitCode, CliError> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let (directory, json) = (arguments.data, arguments.json);
+    match arguments.command {
+        Command::Init(options) => runtime.block_on(init(&directory, options, json))?,
+        Command::Run(options) => {
+            let options = RunOptions { api: options.api, link: options.link };
+            runtime.block_on(serve(&directory, options, json))?;
+        }
+        Command::Restore { from } => restore(&from, &directory, json)?,
+        command => {
+            let client = Client::open(&directory, &runtime)?;
+            let done = ask(&client, command, json);
+            client.close();
+            return done;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn init(directory: &Path, options: Init, json: bool) -> Result<(), CliError> {
+    let Init { company, name, currency, utc_offset, cost_scope, chart, api, link } = options;
+    let usual = Config::default();
+    let config =
+        Config { api: api.unwrap_or(usual.api), link: link.unwrap_or(usual.link), ..usual };
+    let options = InitOptions {
+        name: name.unwrap_or_else(|| company.clone()),
+        code: company,
+        currency,
+        zone: utc_offset,
+        scope: cost_scope.into(),
+        chart,
+        config,
+    };
+    let hq = Headquarters::init(directory, options, Clock::system()).await?;
+    let accounts = hq.published().catalogue().accounts().count();
+    hq.close().await;
+    if json {
+        print::json(&json!({ "directory": directory, "accounts": accounts }));
+    } else {
+        let place = directory.display();
+        print::line(format_args!("HQ is ready in {place}: {accounts} accounts, mapping complete."));
+        print::line("Next: 'hq-server run', then 'hq-server site add NAME'.");
+    }
+    Ok(())
+}
+
+async fn serve(directory: &Path, options: RunOptions, json: bool) -> Result<(), CliError> {
+    let server = Server::start(directory, options, Clock::system()).await?;
+    let running = server.running();
+    if json {
+        print::json(&serde_json::to_value(running).expect("addresses are JSON"));
+    } else {
+        print::line(format_args!("Dashboard: {}/", running.base()));
+        print::line(format_args!("Sites connect to UDP {}", running.link));
+    }
+    Ok(server.run(asked_to_end()).await?)
+}
+
+fn restore(from: &Path, directory: &Path, json: bool) -> Result<(), CliError> {
+    let manifest = headquarters::restore(from, directory)?;
+    if json {
+        print::json(&json!({ "directory": directory, "position": manifest.position }));
+    } else {
+        let (position, place) = (manifest.position, directory.display());
+        print::line(format_args!("Restored up to entry {position} into {place}."));
+        print::line("Sites send what the backup does not have once 'hq-server run' serves them.");
+    }
+    Ok(())
+}
+
+/// Commands that answer; the exit code says whether what they ask about holds.
+fn ask(client: &Client<'_>, command: Command, json: bool) -> Result<ExitCode, CliError> {
+    let (done, holds) = match command {
+        Command::Mapping(MappingCommand::Check) => {
+            let gaps = client.get("/api/mappings/check")?;
+            let complete = gaps["complete"] == true;
+            (gaps, complete)
+        }
+        Command::Verify => {
+            let report = client.post("/api/verify", &Value::Null)?;
+            let ok = report["ok"] == true;
+            (report, ok)
+        }
+        Command::Backup { to } => {
+            let to = std::path::absolute(&to)?;
+            (client.post("/api/backup", &json!({ "to": to }))?, true)
+        }
+        Command::Report(report) => {
+            let path = report.path(client)?;
+            print::report(&path, &client.get(&path)?, json);
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Status => (client.get("/api/status")?, true),
+        Command::Site(command) => (site(client, command)?, true),
+        Command::Invoice(InvoiceCommand::Supplier(invoice)) => {
+            (client.post("/api/invoices/supplier", &invoice.body())?, true)
+        }
+        Command::Invoice(InvoiceCommand::Customer(invoice)) => {
+            (client.post("/api/invoices/customer", &invoice.body())?, true)
+        }
+        Command::Payment(command) => (payment(client, command)?, true),
+        command => (master(client, command)?, true),
+    };
+    print::answer(&done, json);
+    Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn site(client: &Client<'_>, command: SiteCommand) -> Result<Value, CliError> {
+    match command {
+        SiteCommand::Add { name, title } => {
+            client.post("/api/sites", &json!({ "code": name, "name": title }))
+        }
+        SiteCommand::List => client.get("/api/sites"),
+        SiteCommand::Code { name } => {
+            client.post(&format!("/api/sites/{}/code", path(&name)), &Value::Null)
+        }
+        SiteCommand::Revoke { name } => {
+            client.post(&format!("/api/sites/{}/revoke", path(&name)), &Value::Null)
+        }
+    }
+}
+
+fn payment(client: &Client<'_>, command: PaymentCommand) -> Result<Value, CliError> {
+    match command {
+        PaymentCommand::In(payment) => client.post("/api/payments", &payment.body("in")),
+        PaymentCommand::Out(payment) => client.post("/api/payments", &payment.body("out")),
+        PaymentCommand::Allocate { payment, of } => {
+            let body = json!({ "of": of.of, "amount": of.amount });
+            client.post(&format!("/api/payments/{}/allocations", path(&payment)), &body)
+        }
+    }
+}
+
+fn master(client: &Client<'_>, command: Command) -> Result<Value, CliError> {
+    match command {
+        Command::Item(ItemCommand::Add(item)) => client.post("/api/items", &json!([item.body()])),
+        Command::Item(ItemCommand::Change(item)) => client.put("/api/items", &json!([item.body()])),
+        Command::Item(ItemCommand::List) => client.get("/api/items"),
+        Command::Item(ItemCommand::Import { file }) => import::items(client, &file),
+        Command::Item(ItemCommand::Unit { item, unit, factor }) => {
+            let body = json!({
+                "unit": unit, "numerator": factor.numerator, "denominator": factor.denominator
+            });
+            client.post(&format!("/api/items/{}/units", path(&item)), &body)
+        }
+        Command::Partner(PartnerCommand::Add { code, name, customer, supplier }) => {
+            let body =
+                json!([{ "code": code, "name": name, "customer": customer, "supplier": supplier }]);
+            client.post("/api/partners", &body)
+        }
+        Command::Partner(PartnerCommand::List) => client.get("/api/partners"),
+        Command::Partner(PartnerCommand::Import { file }) => import::partners(client, &file),
+        Command::Category(CategoryCommand::Add { code, name }) => {
+            client.post("/api/categories", &json!([{ "code": code, "name": name }]))
+        }
+        Command::Category(CategoryCommand::List) => client.get("/api/categories"),
+        Command::Reason(ReasonCommand::Add { code, name, movement }) => {
+            let body = json!([{ "code": code, "name": name, "movement": movement }]);
+            client.post("/api/reasons", &body)
+        }
+        Command::Reason(ReasonCommand::List) => client.get("/api/reasons"),
+        Command::Account(AccountCommand::Add { code, name, account_type }) => {
+            let body = json!([{ "code": code, "name": name, "type": account_type }]);
+            client.post("/api/accounts", &body)
+        }
+        Command::Account(AccountCommand::List) => client.get("/api/accounts"),
+        Command::Mapping(MappingCommand::Add(rule)) => {
+            client.post("/api/mappings", &json!([rule.body()]))
+        }
+        Command::Policy(PolicyCommand::Set { policy, setting, site }) => {
+            let body = json!({ "policy": policy, "setting": setting, "site": site });
+            client.post("/api/policies", &body)
+        }
+        _ => unreachable!("every other command is answered elsewhere"),
+    }
+}
+
+/// A word as part of an address.
+fn path(word: &str) -> String {
+    word.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
+                char::from(byte).to_string()
+            }
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}

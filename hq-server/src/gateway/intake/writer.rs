@@ -1,0 +1,503 @@
+//! The one thread that writes the intake file: takes whatever is queued, checks it, stores it in
+//! one commit, then answers. Knows nothing of who asked.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use shared::document::journal;
+use shared::fact::Fact;
+use shared::ids::{Head, Seq};
+use shared::segment::chain::{Chain, Genesis};
+use shared::segment::seal::SignedSeal;
+use shared::segment::{SEGMENT_FACTS_MAX, columns};
+use shared::sync::{Position, Run};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use super::file::{Batch, Cursor, LogNo, LogRecord, Piece};
+use super::log::{self, RunRefused};
+use super::{IntakeError, LogEntry, RegisterRefused, SealRefused, Shared, recorded};
+use crate::store::FileError;
+
+/// How many facts one commit takes at most.
+const COMMIT_FACTS_MAX: usize = 65_536;
+
+type Reply<T> = oneshot::Sender<Result<T, IntakeError>>;
+
+/// What is asked of the writer.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// Add a log.
+    Register {
+        /// Its record.
+        genesis: Genesis,
+        /// Where the answer goes.
+        reply: Reply<LogNo>,
+    },
+    /// Take facts.
+    Accept {
+        /// Of which log.
+        entry: Arc<LogEntry>,
+        /// The facts.
+        run: Run,
+        /// Their room in the queue.
+        room: OwnedSemaphorePermit,
+        /// Where the answer goes.
+        reply: Reply<Position>,
+    },
+    /// Take a seal.
+    Seal {
+        /// Of which log.
+        entry: Arc<LogEntry>,
+        /// The seal.
+        seal: SignedSeal,
+        /// Where the answer goes.
+        reply: Reply<()>,
+    },
+    /// End.
+    Stop,
+}
+
+/// A log as the writer follows it.
+struct Followed {
+    chain: Chain,
+    cursor: Cursor,
+}
+
+/// See the module.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    followed: HashMap<LogNo, Followed>,
+}
+
+/// What becomes durable with the next commit, and who waits for it.
+struct Work {
+    batch: Batch,
+    /// Facts that are not yet rows: consecutive runs of a log become one piece.
+    pending: BTreeMap<LogNo, Vec<Piece>>,
+    /// Pieces for the sequencer, in order.
+    stored: Vec<(LogNo, Piece)>,
+    touched: BTreeMap<LogNo, Arc<LogEntry>>,
+    registered: Vec<LogEntry>,
+    answers: Vec<Answer>,
+}
+
+/// An answer that waits for the commit.
+enum Answer {
+    Registered(Reply<LogNo>, LogNo),
+    Accepted(Reply<Position>, Position),
+    Sealed(Reply<()>),
+}
+
+impl Answer {
+    fn send(self, failed: Option<&Arc<FileError>>) {
+        let failed = failed.map(|error| IntakeError::File(Arc::clone(error)));
+        // Whoever asked may have gone.
+        match self {
+            Self::Registered(reply, no) => drop(reply.send(failed.map_or(Ok(no), Err))),
+            Self::Accepted(reply, at) => drop(reply.send(failed.map_or(Ok(at), Err))),
+            Self::Sealed(reply) => drop(reply.send(failed.map_or(Ok(()), Err))),
+        }
+    }
+}
+
+impl Writer {
+    /// A writer that has seen nothing yet.
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, followed: HashMap::new() }
+    }
+
+    /// Serves requests until told to stop, or until the file fails.
+    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Request>) {
+        while let Some(first) = queue.blocking_recv() {
+            let mut stop = false;
+            match self.commit_queued(first, &mut queue, &mut stop) {
+                Ok(()) if stop => break,
+                Ok(()) => {}
+                Err(error) => {
+                    tracing::error!("the intake stops: {error}");
+                    self.shared.failure.send_replace(Some(error.to_string()));
+                    Self::refuse_all(&mut queue, &error);
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Answers everything that still comes with the error that ended the writer.
+    fn refuse_all(queue: &mut mpsc::Receiver<Request>, error: &Arc<FileError>) {
+        while let Some(request) = queue.blocking_recv() {
+            let error = IntakeError::File(Arc::clone(error));
+            match request {
+                Request::Register { reply, .. } => drop(reply.send(Err(error))),
+                Request::Accept { reply, .. } => drop(reply.send(Err(error))),
+                Request::Seal { reply, .. } => drop(reply.send(Err(error))),
+                Request::Stop => return,
+            }
+        }
+    }
+
+    fn commit_queued(
+        &mut self,
+        first: Request,
+        queue: &mut mpsc::Receiver<Request>,
+        stop: &mut bool,
+    ) -> Result<(), Arc<FileError>> {
+        let mut work = Work {
+            batch: self.shared.file.batch()?,
+            pending: BTreeMap::new(),
+            stored: Vec::new(),
+            touched: BTreeMap::new(),
+            registered: Vec::new(),
+            answers: Vec::new(),
+        };
+        let (mut next, mut facts, mut failed) = (Some(first), 0, None);
+        while let Some(request) = next.take() {
+            match request {
+                Request::Stop => {
+                    *stop = true;
+                    break;
+                }
+                Request::Register { genesis, reply } => {
+                    failed = self.register(&mut work, &genesis, reply).err();
+                }
+                Request::Accept { entry, run, room, reply } => {
+                    facts += run.facts.len();
+                    failed = self.accept(&mut work, entry, run, reply).err();
+                    drop(room);
+                }
+                Request::Seal { entry, seal, reply } => {
+                    failed = self.seal(&mut work, entry, &seal, reply).err();
+                }
+            }
+            if failed.is_some() || facts >= COMMIT_FACTS_MAX {
+                break;
+            }
+            next = queue.try_recv().ok();
+        }
+        self.finish(work, failed)
+    }
+
+    /// Writes what waits, commits, and answers.
+    fn finish(&self, mut work: Work, failed: Option<FileError>) -> Result<(), Arc<FileError>> {
+        let answers = std::mem::take(&mut work.answers);
+        let written = match failed {
+            Some(error) => Err(error),
+            None if answers.is_empty() => return Ok(()),
+            None => self.write(work),
+        };
+        let written = written.map_err(Arc::new);
+        for answer in answers {
+            answer.send(written.as_ref().err());
+        }
+        written
+    }
+
+    fn write(&self, mut work: Work) -> Result<(), FileError> {
+        let logs: Vec<LogNo> = work.pending.keys().copied().collect();
+        logs.into_iter().try_for_each(|log| work.flush(log))?;
+        for log in work.touched.keys() {
+            work.batch.put_cursor(*log, &self.followed[log].cursor)?;
+        }
+        work.batch.commit()?;
+        for (log, entry) in &work.touched {
+            let cursor = &self.followed[log].cursor;
+            entry.sealed.store(cursor.sealed.0, Ordering::Release);
+            let position = Position { last: cursor.last, head: cursor.head };
+            entry.received.send_if_modified(|known| std::mem::replace(known, position) != position);
+        }
+        let mut logs = self.shared.logs.write().unwrap_or_else(PoisonError::into_inner);
+        work.registered.into_iter().for_each(|entry| logs.add(entry));
+        drop(logs);
+        for (log, piece) in &work.stored {
+            let Some(entry) = work.touched.get(log) else { continue };
+            entry.recorded_at.store(recorded(&piece.facts).0, Ordering::Release);
+            entry.heard_at.store(piece.received_at.0, Ordering::Release);
+        }
+        self.shared.backlog.add(work.stored);
+        Ok(())
+    }
+
+    fn register(
+        &mut self,
+        work: &mut Work,
+        genesis: &Genesis,
+        reply: Reply<LogNo>,
+    ) -> Result<(), FileError> {
+        let log = genesis.log_id();
+        let record = LogRecord {
+            no: LogNo(u32::try_from(work.batch.log_count()? + 1).expect("logs fit 32 bits")),
+            log,
+            site: genesis.site,
+            device: genesis.device,
+            public_key: genesis.public_key,
+            genesis: genesis.encode(),
+        };
+        let logs = self.shared.logs.read().unwrap_or_else(PoisonError::into_inner);
+        let waiting = |entry: &&LogEntry| entry.record.log == log;
+        let known = logs.by_id.get(&log).map(|entry| entry.record.no);
+        let known = known.or(work.registered.iter().find(waiting).map(|entry| entry.record.no));
+        if let Some(no) = known {
+            work.answers.push(Answer::Registered(reply, no));
+            return Ok(());
+        }
+        let same_device = work.registered.iter().any(|entry| entry.record.device == record.device);
+        let allowed = if same_device {
+            Err(RegisterRefused::DeviceHasLog(record.device))
+        } else {
+            logs.allows(&record)
+        };
+        drop(logs);
+        let cursor = Cursor::start(Head(log.0));
+        let entry = match allowed {
+            Ok(()) => LogEntry::new(record.clone(), &cursor, shared::time::Timestamp(0)),
+            Err(refused) => {
+                drop(reply.send(Err(refused.into())));
+                return Ok(());
+            }
+        };
+        let Ok(entry) = entry else {
+            drop(reply.send(Err(RegisterRefused::BadKey.into())));
+            return Ok(());
+        };
+        work.batch.put_log(&record)?;
+        work.batch.put_cursor(record.no, &cursor)?;
+        work.registered.push(entry);
+        work.answers.push(Answer::Registered(reply, record.no));
+        Ok(())
+    }
+
+    fn accept(
+        &mut self,
+        work: &mut Work,
+        entry: Arc<LogEntry>,
+        run: Run,
+        reply: Reply<Position>,
+    ) -> Result<(), FileError> {
+        let (no, device) = (entry.record.no, entry.record.device);
+        self.follow(work, &entry)?;
+        let chain = &self.followed[&no].chain;
+        if run.last <= chain.seq() {
+            let same = Self::head_at(work, &entry, chain, run.last)? == run.head;
+            let answer =
+                if same { Ok(log::position(chain)) } else { Err(RunRefused::Fork(run.last)) };
+            match answer {
+                Ok(position) => work.answers.push(Answer::Accepted(reply, position)),
+                Err(refused) => Self::refuse(&entry, reply, refused.into()),
+            }
+            return Ok(());
+        }
+        let accepted = match log::check(chain, device, run) {
+            Ok(accepted) => accepted,
+            Err(refused) => {
+                Self::refuse(&entry, reply, refused.into());
+                return Ok(());
+            }
+        };
+        let position = accepted.run.position();
+        for (at, head) in accepted.windows {
+            work.batch.put_window(no, at, head)?;
+        }
+        let received_at = self.shared.options.clock.now();
+        work.add(no, accepted.run, received_at);
+        let followed = self.followed.get_mut(&no).expect("the log is followed above");
+        followed.chain = accepted.chain;
+        followed.cursor.last = position.last;
+        followed.cursor.head = position.head;
+        work.touched.insert(no, entry);
+        work.answers.push(Answer::Accepted(reply, position));
+        Ok(())
+    }
+
+    /// Answers at once: a refusal waits for no commit.
+    fn refuse<T>(entry: &LogEntry, reply: Reply<T>, error: IntakeError) {
+        let doubtful = matches!(
+            error,
+            IntakeError::Run(RunRefused::Fork(_))
+                | IntakeError::Seal(
+                    SealRefused::OtherSeal(_)
+                        | SealRefused::OtherHead(_)
+                        | SealRefused::OtherDocument(_)
+                )
+        );
+        if doubtful {
+            tracing::warn!(site = entry.record.site.0, log = %entry.record.log.short(), "{error}");
+            let mut refusal = entry.refusal.lock().unwrap_or_else(PoisonError::into_inner);
+            *refusal = Some(error.to_string());
+        }
+        drop(reply.send(Err(error)));
+    }
+
+    /// Reads how far a log is, once.
+    fn follow(&mut self, work: &Work, entry: &LogEntry) -> Result<(), FileError> {
+        let no = entry.record.no;
+        if self.followed.contains_key(&no) {
+            return Ok(());
+        }
+        let cursor = self.shared.file.cursor(no)?;
+        let chain = Self::chain_at(work, entry, cursor.last)?;
+        if chain.head() != cursor.head {
+            return Err(super::file::damaged("the chain of a log"));
+        }
+        self.followed.insert(no, Followed { chain, cursor });
+        Ok(())
+    }
+
+    fn head_at(work: &Work, entry: &LogEntry, chain: &Chain, seq: Seq) -> Result<Head, FileError> {
+        if seq == chain.seq() {
+            return Ok(chain.head());
+        }
+        Ok(Self::chain_at(work, entry, seq)?.head())
+    }
+
+    /// The chain after a stored fact: from the last window on.
+    fn chain_at(work: &Work, entry: &LogEntry, seq: Seq) -> Result<Chain, FileError> {
+        let (no, log) = (entry.record.no, entry.record.log);
+        let mut chain = match work.batch.window(no, seq)? {
+            Some((at, head)) => Chain::resume(log, at, head),
+            None => log::start(log),
+        };
+        if chain.seq() < seq {
+            chain.extend(&work.facts(no, chain.seq().next(), seq)?);
+        }
+        Ok(chain)
+    }
+
+    fn seal(
+        &mut self,
+        work: &mut Work,
+        entry: Arc<LogEntry>,
+        seal: &SignedSeal,
+        reply: Reply<()>,
+    ) -> Result<(), FileError> {
+        self.follow(work, &entry)?;
+        match self.checked_seal(work, &entry, seal)? {
+            Ok(tip) => {
+                let no = entry.record.no;
+                if let Some(tip) = tip {
+                    work.batch.put_seal(no, seal.seal.first, &seal.encode())?;
+                    work.pack_sealed(no, seal)?;
+                    let followed = self.followed.get_mut(&no).expect("the log is followed above");
+                    followed.cursor.sealed = seal.seal.last;
+                    followed.cursor.tip = tip;
+                    work.touched.insert(no, entry);
+                }
+                work.answers.push(Answer::Sealed(reply));
+            }
+            Err(refused) => Self::refuse(&entry, reply, refused.into()),
+        }
+        Ok(())
+    }
+
+    /// The journal document's tip after a new seal; `None` for a seal that was taken before.
+    fn checked_seal(
+        &self,
+        work: &Work,
+        entry: &LogEntry,
+        signed: &SignedSeal,
+    ) -> Result<Result<Option<journal::JournalTip>, SealRefused>, FileError> {
+        let (no, seal) = (entry.record.no, &signed.seal);
+        let cursor = &self.followed[&no].cursor;
+        if signed.verify(&entry.key).is_err() {
+            return Ok(Err(SealRefused::BadSignature { first: seal.first, last: seal.last }));
+        }
+        if seal.first <= cursor.sealed {
+            let same =
+                work.batch.seal(no, seal.first)?.is_some_and(|taken| taken == signed.encode());
+            return Ok(if same { Ok(None) } else { Err(SealRefused::OtherSeal(seal.first)) });
+        }
+        if seal.first != cursor.sealed.next() {
+            let expected = cursor.sealed.next();
+            return Ok(Err(SealRefused::Gap { expected, first: seal.first }));
+        }
+        if seal.last > cursor.last {
+            return Ok(Err(SealRefused::Beyond { last: seal.last, received: cursor.last }));
+        }
+        if Self::head_at(work, entry, &self.followed[&no].chain, seal.last)? != seal.head {
+            return Ok(Err(SealRefused::OtherHead(seal.last)));
+        }
+        let columns = columns::encode(&work.facts(no, seal.first, seal.last)?);
+        let (tip, _) = journal::append(&seal.log, &cursor.tip, seal.first, &columns);
+        if tip.head != Some(seal.document_head) {
+            return Ok(Err(SealRefused::OtherDocument(seal.last)));
+        }
+        Ok(Ok(Some(tip)))
+    }
+}
+
+impl Work {
+    /// Adds a run, to the last waiting piece of its log where that has room.
+    fn add(&mut self, log: LogNo, run: Run, received_at: shared::time::Timestamp) {
+        let pieces = self.pending.entry(log).or_default();
+        match pieces.last_mut() {
+            Some(last) if last.facts.len() + run.facts.len() <= SEGMENT_FACTS_MAX => {
+                assert_eq!(last.last.next(), run.first, "runs of a log are consecutive");
+                last.facts.extend(run.facts);
+                last.last = run.last;
+                last.head = run.head;
+            }
+            _ => pieces.push(Piece {
+                first: run.first,
+                last: run.last,
+                head: run.head,
+                received_at,
+                facts: run.facts,
+            }),
+        }
+    }
+
+    /// Makes rows of a log's waiting facts.
+    fn flush(&mut self, log: LogNo) -> Result<(), FileError> {
+        for piece in self.pending.remove(&log).unwrap_or_default() {
+            self.batch.put_piece(log, &piece)?;
+            self.stored.push((log, piece));
+        }
+        Ok(())
+    }
+
+    /// Facts of a log, waiting ones included.
+    fn facts(&self, log: LogNo, first: Seq, last: Seq) -> Result<Vec<Fact>, FileError> {
+        let mut facts = Vec::new();
+        let mut next = first;
+        while next <= last {
+            let waiting = self.pending.get(&log).and_then(|pieces| {
+                pieces.iter().find(|piece| piece.first <= next && next <= piece.last)
+            });
+            let read = match waiting {
+                Some(_) => None,
+                None => self.batch.piece(log, next)?,
+            };
+            let piece = waiting
+                .or(read.as_ref())
+                .ok_or_else(|| super::file::damaged("the facts of a log"))?;
+            facts.extend_from_slice(piece.part(next, last));
+            next = piece.last.next();
+        }
+        Ok(facts)
+    }
+
+    /// Packs a sealed range as one piece where it came in several: what is sealed is not cut
+    /// again, and small runs take several times the room.
+    fn pack_sealed(&mut self, log: LogNo, seal: &SignedSeal) -> Result<(), FileError> {
+        self.flush(log)?;
+        let (first, last) = (seal.seal.first, seal.seal.last);
+        if self.batch.pieces_between(log, first, last)? < 2 {
+            return Ok(());
+        }
+        let (Some(from), Some(to)) = (self.batch.piece(log, first)?, self.batch.piece(log, last)?)
+        else {
+            return Ok(());
+        };
+        if from.first != first || to.last != last {
+            return Ok(());
+        }
+        let piece = Piece {
+            first,
+            last,
+            head: to.head,
+            received_at: from.received_at,
+            facts: self.facts(log, first, last)?,
+        };
+        self.batch.replace_pieces(log, &piece)
+    }
+}

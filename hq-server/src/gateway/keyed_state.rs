@@ -1,0 +1,179 @@
+//! What HQ tells the sites: the newest version per key, in the order in which versions came.
+//! Pure: knows no connection and no key that signs.
+//!
+//! Invariant: the same sequence gives the same versions, so a cursor holds across restarts; another
+//! history of the store has another handle.
+
+use std::collections::BTreeMap;
+
+use shared::catalogue::{OpenTransfer, StateKey};
+use shared::fact::Fact;
+use shared::fact::statement::MasterData;
+use shared::ids::{HistoryId, SiteNo};
+use shared::sync::{StateBatch, StateCursor};
+use shared::varint;
+
+/// Who is told a piece of master data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Only HQ needs it.
+    Nobody,
+    /// Every site.
+    Everybody,
+    /// One site.
+    Only(SiteNo),
+}
+
+impl Audience {
+    /// Who needs a piece of master data.
+    pub const fn of(data: &MasterData) -> Self {
+        match data {
+            MasterData::Policy { site: Some(site), .. } => Self::Only(*site),
+            MasterData::Account { .. }
+            | MasterData::Mapping { .. }
+            | MasterData::SiteLog { .. }
+            | MasterData::Rules { .. } => Self::Nobody,
+            _ => Self::Everybody,
+        }
+    }
+
+    fn includes(self, site: SiteNo) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::Everybody => true,
+            Self::Only(only) => only == site,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Version {
+    at: u64,
+    audience: Audience,
+    fact: Fact,
+}
+
+/// Everything that is told to sites.
+#[derive(Clone, Debug)]
+pub struct KeyedState {
+    handle: u64,
+    newest: BTreeMap<StateKey, Version>,
+    order: BTreeMap<u64, StateKey>,
+    at: u64,
+}
+
+impl KeyedState {
+    /// Nothing told yet, in a history of the store.
+    pub fn new(history: &HistoryId) -> Self {
+        let mut first = [0; 8];
+        first.copy_from_slice(&history.0[..8]);
+        // 0 is the handle of a site that knows nothing.
+        let handle = (u64::from_be_bytes(first) % (varint::LIMIT - 1)) + 1;
+        Self { handle, newest: BTreeMap::new(), order: BTreeMap::new(), at: 0 }
+    }
+
+    /// How many versions have come.
+    pub const fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Takes a new version; one that says the same as before changes nothing.
+    pub fn put(&mut self, audience: Audience, fact: Fact) {
+        let key = StateKey::of(&fact);
+        let before = self.newest.get(&key);
+        let same = |before: &Version| before.fact == fact && before.audience == audience;
+        if audience == Audience::Nobody || before.is_some_and(same) {
+            return;
+        }
+        self.at += 1;
+        let version = Version { at: self.at, audience, fact };
+        if let Some(before) = self.newest.insert(key.clone(), version) {
+            self.order.remove(&before.at);
+        }
+        self.order.insert(self.at, key);
+    }
+
+    /// What `site` does not know yet after `from`, at most `facts_max` facts; `None` when it knows
+    /// everything.
+    pub fn since(&self, site: SiteNo, from: StateCursor, facts_max: usize) -> Option<StateBatch> {
+        let from = if from.handle == self.handle && from.at <= self.at {
+            from
+        } else {
+            StateCursor { handle: self.handle, at: 0 }
+        };
+        if from.at == self.at {
+            return None;
+        }
+        let (mut facts, mut to) = (Vec::new(), self.at);
+        for (at, key) in self.order.range(from.at + 1..) {
+            let version = &self.newest[key];
+            if !version.audience.includes(site) {
+                continue;
+            }
+            if facts.len() == facts_max.max(1) {
+                to = at - 1;
+                break;
+            }
+            facts.push(version.fact.clone());
+        }
+        let to = StateCursor { handle: self.handle, at: to };
+        Some(StateBatch::new(site, from, to, self.at, &facts))
+    }
+
+    /// Goods on their way, as their sites are told.
+    pub fn open_transfers(&self) -> impl Iterator<Item = OpenTransfer> {
+        let told = self.newest.values().filter_map(|version| OpenTransfer::parse(&version.fact));
+        told.filter(|transfer| transfer.open)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shared::fact::{Kind, Value, field};
+
+    fn item(number: u64, mark: u64) -> Fact {
+        let mut fact = Fact::new(Kind::Item);
+        fact.push(field::ITEM.number, Value::Unsigned(number)).expect("a legal field");
+        fact.push(field::NUMBER.number, Value::Unsigned(mark)).expect("a legal field");
+        fact
+    }
+
+    fn marks(batch: &StateBatch) -> Vec<u64> {
+        let facts = batch.facts().expect("just packed");
+        facts.iter().map(|fact| field::NUMBER.of(fact).expect("set above")).collect()
+    }
+
+    #[test]
+    fn newest_per_key_resumable_and_only_for_its_site() {
+        let mut state = KeyedState::new(&HistoryId([9; 32]));
+        for (number, mark) in [(1, 10), (2, 20), (1, 11), (3, 30), (3, 30)] {
+            state.put(Audience::Everybody, item(number, mark));
+        }
+        state.put(Audience::Only(SiteNo(7)), item(4, 40));
+        state.put(Audience::Nobody, item(5, 50));
+
+        let first = state.since(SiteNo(5), StateCursor::START, 2).expect("news");
+        assert_eq!((marks(&first), first.reaches_checkpoint()), (vec![20, 11], false));
+        let second = state.since(SiteNo(5), first.to, 2).expect("news");
+        assert_eq!((marks(&second), second.reaches_checkpoint()), (vec![30], true));
+        assert_eq!(state.since(SiteNo(5), second.to, 2), None);
+        let other = state.since(SiteNo(7), second.from, 9).expect("news");
+        assert_eq!(marks(&other), [30, 40]);
+
+        state.put(Audience::Everybody, item(2, 21));
+        assert_eq!(marks(&state.since(SiteNo(5), second.to, 9).expect("news")), [21]);
+    }
+
+    #[test]
+    fn another_history_starts_with_a_snapshot() {
+        let mut state = KeyedState::new(&HistoryId([9; 32]));
+        state.put(Audience::Everybody, item(1, 10));
+        let known = state.since(SiteNo(5), StateCursor::START, 9).expect("news").to;
+        let mut restored = KeyedState::new(&HistoryId([8; 32]));
+        assert_eq!(restored.since(SiteNo(5), known, 9), None);
+        restored.put(Audience::Everybody, item(1, 10));
+        let again = restored.since(SiteNo(5), known, 9).expect("news");
+        assert_eq!((again.from.at, marks(&again)), (0, vec![10]));
+    }
+}

@@ -1,0 +1,317 @@
+//! The QUIC server: lets nodes in and serves their sessions. Knows no facts and no books; what it
+//! needs of the store is [`HqStore`]. Invariants: nobody's frame is read before the register has
+//! confirmed the certificate; a revoked installation's connection closes at once.
+
+mod driver;
+mod frames;
+mod live;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use quinn::crypto::rustls::HandshakeData;
+use quinn::rustls::pki_types::CertificateDer;
+use quinn::{Connection, Endpoint, Incoming as IncomingConnection, TokioRuntime};
+use shared::sync::hq::{HqSettings, HqStart};
+use shared::sync::{Code, Frame, Refusal, VERSIONS};
+use tokio::task::JoinSet;
+
+use super::enrol;
+use super::store::{HqStore, Peer};
+use crate::authority::{ALPN_ENROL, Admission, Authority, KeyFileError};
+use crate::clock::Clock;
+use driver::Driver;
+use live::LiveLinks;
+
+pub(in crate::gateway) use frames::{Incoming, Outgoing};
+pub(in crate::gateway) use live::close;
+
+/// How long a handshake, and then a first frame, may take.
+pub(in crate::gateway) const HANDSHAKE: Duration = Duration::from_secs(20);
+
+/// How long connections get to close when HQ stops.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// Program and version, as edges see it.
+const PROGRAM: &str = concat!("hq-server ", env!("CARGO_PKG_VERSION"));
+
+/// How the QUIC server behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct LinkSettings {
+    /// Where it listens; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// The most connections at a time, those in the handshake included.
+    pub connections_max: usize,
+    /// How sessions are treated.
+    pub session: HqSettings,
+}
+
+impl LinkSettings {
+    /// Usual settings at an address.
+    pub fn at(listen: SocketAddr) -> Self {
+        Self { listen, connections_max: 8_192, session: HqSettings::default() }
+    }
+}
+
+/// Why the QUIC server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Somebody else has the port.
+    #[error(
+        "UDP port {0} is in use: stop the other program (another hq-server?), or choose another address"
+    )]
+    InUse(SocketAddr),
+    /// The operating system says no.
+    #[error("can't listen at {0}: {1}")]
+    Io(SocketAddr, #[source] io::Error),
+    /// A key file fails.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+}
+
+/// The QUIC server.
+#[derive(Debug)]
+pub struct Link<S> {
+    endpoint: Endpoint,
+    gate: Arc<Gate<S>>,
+}
+
+/// What every connection needs.
+#[derive(Debug)]
+struct Gate<S> {
+    authority: Authority,
+    store: Arc<S>,
+    clock: Clock,
+    settings: LinkSettings,
+    live: LiveLinks,
+}
+
+impl<S: HqStore> Link<S> {
+    /// Takes the port. Needs a tokio runtime around it.
+    pub fn bind(
+        settings: LinkSettings,
+        authority: Authority,
+        store: Arc<S>,
+        clock: Clock,
+    ) -> Result<Self, BindError> {
+        let listen = settings.listen;
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::AddrInUse => BindError::InUse(listen),
+            _ => BindError::Io(listen, error),
+        };
+        let socket = std::net::UdpSocket::bind(listen).map_err(failed)?;
+        let endpoint = Endpoint::new(
+            authority.endpoint_config(),
+            Some(authority.server_config()?),
+            socket,
+            Arc::new(TokioRuntime),
+        )
+        .map_err(failed)?;
+        let live = LiveLinks::default();
+        Ok(Self { endpoint, gate: Arc::new(Gate { authority, store, clock, settings, live }) })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.endpoint.local_addr()
+    }
+
+    /// Who is connected now.
+    pub fn connected(&self) -> Vec<Peer> {
+        self.gate.live.peers()
+    }
+
+    /// Serves until `shutdown` is done, then closes every connection.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
+        let mut connections = JoinSet::new();
+        let mut revocations = self.gate.authority.changes();
+        tokio::pin!(shutdown);
+        loop {
+            tokio::select! {
+                () = &mut shutdown => break,
+                incoming = self.endpoint.accept() => match incoming {
+                    Some(incoming) => self.take(incoming, &mut connections),
+                    None => break,
+                },
+                Ok(()) = revocations.changed() => self.close_revoked(),
+                // Ended ones are taken out as they end.
+                Some(_) = connections.join_next() => {}
+            }
+        }
+        let stopping = Refusal::new(Code::LEAVING, "HQ is stopping");
+        self.endpoint.close(stopping.code.0.into(), stopping.text.as_bytes());
+        let _ = tokio::time::timeout(CLOSING, async {
+            while connections.join_next().await.is_some() {}
+            self.endpoint.wait_idle().await;
+        })
+        .await;
+    }
+
+    fn close_revoked(&self) {
+        self.gate.live.close_where(|peer| self.gate.authority.revocation(peer));
+    }
+
+    fn take(&self, incoming: IncomingConnection, connections: &mut JoinSet<()>) {
+        let open = self.endpoint.open_connections();
+        let limit = self.gate.settings.connections_max;
+        if open >= limit {
+            incoming.refuse();
+        } else if open >= limit / 2 && incoming.may_retry() && !incoming.remote_address_validated()
+        {
+            // Under load only addresses that can answer take up room.
+            incoming.retry().expect("it was asked whether it may");
+        } else {
+            connections.spawn(Arc::clone(&self.gate).serve(incoming));
+        }
+    }
+}
+
+impl<S: HqStore> Gate<S> {
+    async fn serve(self: Arc<Self>, incoming: IncomingConnection) {
+        let from = incoming.remote_address();
+        let Ok(connecting) = incoming.accept() else { return };
+        let connection = match tokio::time::timeout(HANDSHAKE, connecting).await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(error)) => return tracing::info!(%from, "a handshake failed: {error}"),
+            Err(_) => return tracing::info!(%from, "a handshake took too long"),
+        };
+        if alpn(&connection).as_deref() == Some(ALPN_ENROL) {
+            enrol::serve(&connection, &self.authority, &*self.store, &self.clock).await;
+        } else {
+            self.serve_site(connection).await;
+        }
+    }
+
+    async fn serve_site(self: Arc<Self>, connection: Connection) {
+        let from = connection.remote_address();
+        let admission = match self.admit(&connection) {
+            Ok(admission) => admission,
+            Err(refusal) => {
+                tracing::warn!(%from, code = %refusal.code, "refused: {}", refusal.text);
+                return close(&connection, &refusal);
+            }
+        };
+        let peer = admission.peer;
+        self.live.enter(peer, &connection);
+        // Between the check and the entry the installation may have been revoked.
+        if let Some(refusal) = self.authority.revocation(peer) {
+            close(&connection, &refusal);
+        }
+        tracing::info!(%from, site = %peer.site, device = %peer.device, "connected");
+        let why = Arc::clone(&self).serve_streams(&connection, admission).await;
+        tracing::info!(%from, site = %peer.site, device = %peer.device, "disconnected: {why}");
+        self.live.leave(peer, &connection);
+    }
+
+    /// The register decides, whatever the handshake said: it knows what was revoked.
+    fn admit(&self, connection: &Connection) -> Result<Admission, Refusal> {
+        let identity = connection.peer_identity();
+        let chain = identity.and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
+        let leaf = chain.and_then(|chain| chain.into_iter().next()).ok_or_else(|| {
+            let text = "this node showed no certificate: enrol it with a code from HQ (edge-node enrol CODE)";
+            Refusal::new(Code::NO_CERTIFICATE, text)
+        })?;
+        self.authority.admit(&leaf, self.clock.now())
+    }
+
+    async fn serve_streams(
+        self: Arc<Self>,
+        connection: &Connection,
+        admission: Admission,
+    ) -> String {
+        let has_session = Arc::new(AtomicBool::new(false));
+        let mut streams = JoinSet::new();
+        loop {
+            tokio::select! {
+                stream = connection.accept_bi() => match stream {
+                    Ok((send, recv)) => {
+                        let (gate, has_session) = (Arc::clone(&self), Arc::clone(&has_session));
+                        let (incoming, outgoing) = (Incoming::new(recv), Outgoing::new(send));
+                        streams.spawn(async move {
+                            gate.serve_stream(incoming, outgoing, admission, &has_session).await
+                        });
+                    }
+                    Err(error) => {
+                        while streams.join_next().await.is_some() {}
+                        return error.to_string();
+                    }
+                },
+                Some(ended) = streams.join_next() => {
+                    // The session's end is the connection's end.
+                    if let Ok(Some(why)) = ended {
+                        connection.close(Code::LEAVING.0.into(), why.as_bytes());
+                        return why;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The first frame says what a stream is for. Gives why the session ended, if it was one.
+    async fn serve_stream(
+        &self,
+        mut incoming: Incoming,
+        mut outgoing: Outgoing,
+        admission: Admission,
+        has_session: &AtomicBool,
+    ) -> Option<String> {
+        let first = tokio::time::timeout(HANDSHAKE, incoming.frame()).await.ok()?.ok()?;
+        match first {
+            Ok(None) => None,
+            Ok(Some(Frame::Renew(request))) => {
+                let answer = self.renew(admission.peer, request).await;
+                outgoing.last(answer).await.ok()?;
+                None
+            }
+            _ if has_session.swap(true, Ordering::AcqRel) => {
+                let text = "there is a session on this connection already";
+                let refusal = Refusal::new(Code::PROTOCOL, text);
+                outgoing.last(Frame::Refuse(refusal)).await.ok()?;
+                None
+            }
+            Ok(Some(frame)) => {
+                Some(self.serve_session(Ok(frame), incoming, outgoing, admission).await)
+            }
+            Err(error) => Some(self.serve_session(Err(error), incoming, outgoing, admission).await),
+        }
+    }
+
+    async fn serve_session(
+        &self,
+        first: Result<Frame, shared::sync::FrameError>,
+        incoming: Incoming,
+        outgoing: Outgoing,
+        admission: Admission,
+    ) -> String {
+        let refusal = admission.is_expired.then(|| {
+            let text = "this node's certificate has expired: it is renewed now, by itself";
+            Refusal::new(Code::CERTIFICATE_EXPIRED, text)
+        });
+        let start = HqStart { refusal, versions: VERSIONS, program: PROGRAM.to_owned() };
+        let (store, clock) = (Arc::clone(&self.store), self.clock.clone());
+        let settings = self.settings.session;
+        Driver::new(store, admission.peer, clock, start, settings, incoming, outgoing)
+            .run(first)
+            .await
+    }
+
+    /// A device with a certificate, valid or expired but not revoked, gets a new one.
+    async fn renew(&self, peer: Peer, request: Vec<u8>) -> Frame {
+        let (authority, now) = (self.authority.clone(), self.clock.now());
+        let issued = tokio::task::spawn_blocking(move || {
+            authority.revocation(peer).map_or_else(|| authority.issue(peer, &request, now), Err)
+        });
+        match issued.await {
+            Ok(Ok(issued)) => Frame::Renewed(issued.chain, issued.valid_until),
+            Ok(Err(refusal)) => Frame::Refuse(refusal),
+            Err(_) => Frame::Refuse(Refusal::new(Code::STORAGE, "HQ failed: try again later")),
+        }
+    }
+}
+
+fn alpn(connection: &Connection) -> Option<Vec<u8>> {
+    connection.handshake_data()?.downcast::<HandshakeData>().ok()?.protocol
+}

@@ -1,0 +1,244 @@
+//! Drives one session: moves frames between QUIC and the session, and its requests to the store.
+//! Decides nothing itself. Invariant: frames are read only while the session wants them, so that a
+//! slow store slows the edge down instead of filling memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{ReadError, WriteError};
+use shared::ids::{LogId, Seq};
+use shared::sync::hq::{HqEvent, HqRequest, HqSession, HqSettings, HqStart};
+use shared::sync::{Frame, FrameError, Hello, Moment, Now, Refusal, limits};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::frames::{Incoming, Outgoing};
+use crate::clock::Clock;
+use crate::gateway::store::{HqStore, LinkNews, Peer};
+
+/// How long a last frame may take to reach the edge.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// One session on its stream.
+pub(super) struct Driver<S> {
+    store: Arc<S>,
+    peer: Peer,
+    clock: Clock,
+    session: HqSession,
+    incoming: Incoming,
+    outgoing: Outgoing,
+    /// Set by the hello.
+    log: Option<LogId>,
+    posted: Option<watch::Receiver<Seq>>,
+    state: watch::Receiver<u64>,
+    replies: JoinSet<HqEvent>,
+    started: Instant,
+}
+
+/// Why a stream is no more.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StreamLost {
+    #[error("{0}")]
+    Read(#[from] ReadError),
+    #[error("{0}")]
+    Write(#[from] WriteError),
+    #[error("the edge closed the stream without a word")]
+    Ended,
+}
+
+/// What woke the driver.
+enum Woken {
+    Read(Result<bool, ReadError>),
+    Written(Result<(), WriteError>),
+    Reply(HqEvent),
+    Timeout,
+}
+
+impl<S: HqStore> Driver<S> {
+    pub(super) fn new(
+        store: Arc<S>,
+        peer: Peer,
+        clock: Clock,
+        start: HqStart,
+        settings: HqSettings,
+        incoming: Incoming,
+        outgoing: Outgoing,
+    ) -> Self {
+        Self {
+            state: store.state_changes(),
+            store,
+            peer,
+            clock,
+            session: HqSession::new(start, settings, Moment(0)),
+            incoming,
+            outgoing,
+            log: None,
+            posted: None,
+            replies: JoinSet::new(),
+            started: Instant::now(),
+        }
+    }
+
+    /// Runs the session, whose first frame was read already, until it ends; says why.
+    pub(super) async fn run(mut self, first: Result<Frame, FrameError>) -> String {
+        match first {
+            Ok(frame) => self.session.handle_frame(frame),
+            Err(error) => self.session.handle_broken(&error),
+        }
+        let ended = self.run_loop().await;
+        let why = match (ended, self.session.end()) {
+            (_, Some(end)) => end.to_string(),
+            (Err(lost), None) => lost.to_string(),
+            (Ok(()), None) => unreachable!("the loop ends with the session or the stream"),
+        };
+        let news = LinkNews::Disconnected(why.clone());
+        self.store.note_link(self.peer, self.log.as_ref(), news);
+        // What the store was given is stored; the edge hears of it on its next connection.
+        while self.replies.join_next().await.is_some() {}
+        why
+    }
+
+    async fn run_loop(&mut self) -> Result<(), StreamLost> {
+        loop {
+            self.take_frames();
+            while let Some(request) = self.session.poll_request() {
+                self.start_request(request);
+            }
+            let now = self.now();
+            self.outgoing.fill(|| self.session.poll_frame(now));
+            if self.session.end().is_some() && self.outgoing.is_empty() {
+                let _ = tokio::time::timeout(FAREWELL, self.outgoing.finish()).await;
+                return Ok(());
+            }
+            match self.woken().await {
+                Woken::Read(read) => {
+                    if !read? {
+                        return Err(StreamLost::Ended);
+                    }
+                    self.store.note_link(self.peer, self.log.as_ref(), LinkNews::Heard);
+                }
+                Woken::Written(written) => written?,
+                Woken::Reply(event) => {
+                    let moment = self.moment();
+                    self.session.handle_event(event, moment);
+                }
+                Woken::Timeout => {
+                    let moment = self.moment();
+                    self.session.handle_timeout(moment);
+                }
+            }
+        }
+    }
+
+    async fn woken(&mut self) -> Woken {
+        let reads = self.session.end().is_none() && self.session.wants_frames();
+        let timeout = self.session.timeout().map(|moment| self.instant(moment));
+        tokio::select! {
+            written = self.outgoing.write(), if !self.outgoing.is_empty() => Woken::Written(written),
+            read = self.incoming.read(), if reads => Woken::Read(read),
+            Some(reply) = self.replies.join_next() => Woken::Reply(reply.unwrap_or_else(|_| store_panicked())),
+            () = changed(self.posted.as_mut()) => Woken::Reply(HqEvent::LevelsChanged),
+            () = changed(Some(&mut self.state)) => Woken::Reply(HqEvent::StateChanged),
+            () = until(timeout) => Woken::Timeout,
+        }
+    }
+
+    fn take_frames(&mut self) {
+        while self.session.end().is_none() && self.session.wants_frames() {
+            match self.incoming.next() {
+                Ok(Some(frame)) => self.session.handle_frame(frame),
+                Ok(None) => return,
+                Err(error) => self.session.handle_broken(&error),
+            }
+        }
+    }
+
+    fn start_request(&mut self, request: HqRequest) {
+        let store = Arc::clone(&self.store);
+        let peer = self.peer;
+        match (request, self.log) {
+            (HqRequest::Open(hello), _) => self.open(hello),
+            (HqRequest::Store(run), Some(log)) => {
+                self.replies.spawn(async move {
+                    or_refused(store.accept(log, run).await.map(HqEvent::Stored))
+                });
+            }
+            (HqRequest::StoreSeal(seal), Some(_)) => {
+                self.replies.spawn(async move {
+                    or_refused(store.accept_seal(seal).await.map(|()| HqEvent::SealStored))
+                });
+            }
+            (HqRequest::ReadAcknowledgement, Some(log)) => {
+                // Quick, and what the edge waits for: not worth a task.
+                let reply = store.acknowledgement(&log).map(HqEvent::AcknowledgementRead);
+                let moment = self.moment();
+                self.session.handle_event(or_refused(reply), moment);
+            }
+            (HqRequest::ReadState(cursor), Some(_)) => {
+                self.replies.spawn_blocking(move || {
+                    let batch = store.state_since(peer.site, cursor, limits::STATE_FACTS_MAX);
+                    or_refused(batch.map(HqEvent::StateRead))
+                });
+            }
+            (request, None) => unreachable!("{request:?} comes after the log was opened"),
+        }
+    }
+
+    fn open(&mut self, hello: Box<Hello>) {
+        let (store, peer, log) = (Arc::clone(&self.store), self.peer, hello.log);
+        self.log = Some(log);
+        self.posted = store.posted(&log).ok();
+        let news = LinkNews::Connected {
+            program: hello.program.clone(),
+            announced: hello.position,
+            clock_ahead_ms: hello.time.0.saturating_sub(self.clock.now().0),
+            witness: hello.witness.map(Box::new),
+        };
+        self.replies.spawn_blocking(move || {
+            let opened = store.open_log(peer, &log, hello.position);
+            if opened.is_ok() {
+                store.note_link(peer, Some(&log), news);
+            }
+            or_refused(opened.map(HqEvent::Opened))
+        });
+    }
+
+    fn moment(&self) -> Moment {
+        Moment(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn now(&self) -> Now {
+        Now { moment: self.moment(), wall: self.clock.now() }
+    }
+
+    fn instant(&self, moment: Moment) -> Instant {
+        self.started + Duration::from_millis(moment.0)
+    }
+}
+
+fn or_refused(reply: Result<HqEvent, Refusal>) -> HqEvent {
+    reply.unwrap_or_else(HqEvent::Refused)
+}
+
+fn store_panicked() -> HqEvent {
+    let text = "HQ failed while storing: try again later, and tell HQ to look at its log";
+    HqEvent::Refused(Refusal::new(shared::sync::Code::STORAGE, text))
+}
+
+/// Waits for a change; for ever where there is nothing that could change any more.
+async fn changed<T>(watched: Option<&mut watch::Receiver<T>>) {
+    if let Some(watched) = watched
+        && watched.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending::<()>().await;
+}
+
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}

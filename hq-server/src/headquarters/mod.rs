@@ -1,0 +1,362 @@
+//! One installation of HQ: its directory, and everything in it put together. What the commands, the
+//! API and the link work on. Knows no socket and no page.
+//!
+//! ```text
+//! hq.toml         addresses; version = 1
+//! api.token       for callers from other machines
+//! authority/      keys, certificates, the site register
+//! intake.redb     facts of every log, seals
+//! books.redb      the sequence and what it led to
+//! ```
+
+mod backup;
+mod config;
+mod gate;
+mod reading;
+mod verify;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use shared::fact::effective::LogRank;
+use shared::fact::statement::CostScope;
+use shared::ids::{CompanyNo, DeviceNo, HistoryId, Seq, SiteNo};
+use shared::money::Currency;
+use shared::time::OffsetMinutes;
+use tokio::sync::broadcast;
+
+pub use backup::{BackupError, Manifest, restore};
+pub use config::{Config, ConfigError, token, write_private};
+
+pub use verify::VerifyReport;
+
+use crate::authority::{Authority, AuthorityError};
+use crate::chart::Chart;
+use crate::clock::Clock;
+use crate::gateway::intake::{Intake, IntakeError, IntakeOptions};
+use crate::own_log::{Draft, DraftError, OpenError, OwnLog, RecordError, check_mapping};
+use crate::report::dashboard::LogLink;
+use crate::sequencer::{Published, RULES, Sequencer, StartError};
+use crate::store::{FileError, RedbStore, Store};
+use crate::web::books_desk::BooksDesk;
+use crate::web::desk::Change;
+
+/// The intake file's name.
+pub const INTAKE_FILE: &str = "intake.redb";
+/// The books file's name.
+pub const BOOKS_FILE: &str = "books.redb";
+/// The authority's folder.
+pub const AUTHORITY_DIRECTORY: &str = "authority";
+
+/// How much of each file is kept in memory.
+const CACHE_BYTES: usize = 64 * 1024 * 1024;
+
+/// How many changes a slow page may be behind before it asks anew.
+const CHANGES_KEPT: usize = 256;
+
+/// What a new installation starts with.
+#[derive(Clone, Debug)]
+pub struct InitOptions {
+    /// The company's code.
+    pub code: String,
+    /// The company's name.
+    pub name: String,
+    /// Its currency.
+    pub currency: Currency,
+    /// Its zone.
+    pub zone: OffsetMinutes,
+    /// Its cost pools.
+    pub scope: CostScope,
+    /// Its chart of accounts.
+    pub chart: &'static Chart,
+    /// Addresses.
+    pub config: Config,
+}
+
+/// Why an installation can't be made or opened.
+#[derive(Debug, thiserror::Error)]
+pub enum HeadquartersError {
+    /// There is one already.
+    #[error("{} already is an installation of HQ: nothing was changed", .0.display())]
+    Exists(PathBuf),
+    /// An init that was cut short.
+    #[error(
+        "{} holds an installation that was never finished: delete the folder and start again",
+        .0.display()
+    )]
+    Unfinished(PathBuf),
+    /// There is none.
+    #[error("{} is no installation of HQ: make one with 'hq-server init'", .0.display())]
+    Missing(PathBuf),
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The directory.
+    #[error("can't use {}: {error}", directory.display())]
+    Directory {
+        /// Which.
+        directory: PathBuf,
+        /// What the operating system says.
+        error: std::io::Error,
+    },
+    /// The authority.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// A file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The sequence.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// HQ's own log.
+    #[error(transparent)]
+    OwnLog(#[from] OpenError),
+    /// The intake.
+    #[error(transparent)]
+    Intake(#[from] IntakeError),
+    /// The first statements.
+    #[error("the first statements were refused: {0}")]
+    First(String),
+    /// No random bytes.
+    #[error("the operating system gives no random bytes: {0}")]
+    Random(getrandom::Error),
+}
+
+impl From<RecordError<DraftError>> for HeadquartersError {
+    fn from(error: RecordError<DraftError>) -> Self {
+        Self::First(error.to_string())
+    }
+}
+
+/// What is known of an installation's connection.
+#[derive(Clone, Debug, Default)]
+pub struct LinkState {
+    /// A connection is open.
+    pub connected: bool,
+    /// Program and version, since HQ started.
+    pub program: Option<String>,
+    /// How far its clock was ahead of HQ's when it connected.
+    pub clock_ahead_ms: Option<i64>,
+}
+
+/// An open installation; clones share everything.
+#[derive(Clone, Debug)]
+pub struct Headquarters {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    directory: PathBuf,
+    config: Config,
+    clock: Clock,
+    authority: Authority,
+    store: Arc<dyn Store>,
+    intake: Intake,
+    sequencer: Sequencer,
+    own_log: OwnLog,
+    links: Mutex<BTreeMap<DeviceNo, LinkState>>,
+    changes: broadcast::Sender<Change>,
+}
+
+impl Headquarters {
+    /// Makes a new installation with its company, chart and default mapping.
+    pub async fn init(
+        directory: &Path,
+        options: InitOptions,
+        clock: Clock,
+    ) -> Result<Self, HeadquartersError> {
+        if directory.join(config::FILE).exists() {
+            return Err(HeadquartersError::Exists(directory.to_owned()));
+        }
+        if directory.join(BOOKS_FILE).exists() || directory.join(AUTHORITY_DIRECTORY).exists() {
+            return Err(HeadquartersError::Unfinished(directory.to_owned()));
+        }
+        std::fs::create_dir_all(directory).map_err(|error| HeadquartersError::Directory {
+            directory: directory.to_owned(),
+            error,
+        })?;
+        let authority = Authority::create(&directory.join(AUTHORITY_DIRECTORY))?;
+        config::make_token(directory, random()?)?;
+        let history = HistoryId(random()?);
+        let store = RedbStore::create(&directory.join(BOOKS_FILE), history, CACHE_BYTES)?;
+        let options_of = intake_options(&authority, history, &clock);
+        let intake = Intake::create(&directory.join(INTAKE_FILE), options_of)?;
+        OwnLog::create(&intake, authority.hq_key(), random()?).await?;
+        let config = options.config.clone();
+        let hq = Self::assemble(directory, config, clock, authority, Arc::new(store), intake)?;
+        hq.own_log()
+            .record(|published, _| {
+                let mut draft = Draft::new(&published.catalogue());
+                let InitOptions { code, name, currency, zone, scope, chart, .. } = &options;
+                draft.rules(RULES);
+                draft.company(code, name, *currency, *zone, *scope)?;
+                draft.chart(chart)?;
+                Ok::<_, DraftError>((draft.into_groups(), ()))
+            })
+            .await?;
+        // Last: where it is there, everything is.
+        options.config.write(directory)?;
+        Ok(hq)
+    }
+
+    /// Opens an installation and rebuilds its books.
+    pub fn open(directory: &Path, clock: Clock) -> Result<Self, HeadquartersError> {
+        if !directory.join(config::FILE).exists() {
+            return Err(HeadquartersError::Missing(directory.to_owned()));
+        }
+        let config = Config::read(directory)?;
+        let store = RedbStore::open(&directory.join(BOOKS_FILE), CACHE_BYTES)?;
+        let authority = Authority::open(&directory.join(AUTHORITY_DIRECTORY))?;
+        let options = intake_options(&authority, store.history(), &clock);
+        let intake = Intake::open(&directory.join(INTAKE_FILE), options)?;
+        Self::assemble(directory, config, clock, authority, Arc::new(store), intake)
+    }
+
+    fn assemble(
+        directory: &Path,
+        config: Config,
+        clock: Clock,
+        authority: Authority,
+        store: Arc<dyn Store>,
+        intake: Intake,
+    ) -> Result<Self, HeadquartersError> {
+        let sequencer = Sequencer::start(Arc::clone(&store), intake.clone())?;
+        let key = authority.hq_key().clone();
+        let own_log = OwnLog::open(&intake, sequencer.published(), key, clock.clone())?;
+        let directory = directory.to_owned();
+        let (links, changes) = (Mutex::default(), broadcast::Sender::new(CHANGES_KEPT));
+        Ok(Self {
+            inner: Arc::new(Inner {
+                directory,
+                config,
+                clock,
+                authority,
+                store,
+                intake,
+                sequencer,
+                own_log,
+                links,
+                changes,
+            }),
+        })
+    }
+
+    /// Seals HQ's own log, writes a checkpoint, and lets go of the files once all clones are gone.
+    pub async fn close(&self) {
+        if let Err(error) = self.inner.own_log.seal().await {
+            tracing::error!("HQ's own log was not sealed: {error}");
+        }
+        let inner = Arc::clone(&self.inner);
+        let closing = tokio::task::spawn_blocking(move || {
+            inner.sequencer.close();
+            inner.intake.close();
+        });
+        if closing.await.is_err() {
+            tracing::error!("closing failed");
+        }
+    }
+
+    /// Where it lies.
+    pub fn directory(&self) -> &Path {
+        &self.inner.directory
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// Its clock.
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
+    /// Who may connect.
+    pub fn authority(&self) -> &Authority {
+        &self.inner.authority
+    }
+
+    /// Facts of every log.
+    pub fn intake(&self) -> &Intake {
+        &self.inner.intake
+    }
+
+    /// The sequence with its vouchers.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.inner.store
+    }
+
+    /// The books as of the last durable commit.
+    pub fn published(&self) -> &Arc<Published> {
+        self.inner.sequencer.published()
+    }
+
+    /// What HQ itself states.
+    pub fn own_log(&self) -> &OwnLog {
+        &self.inner.own_log
+    }
+
+    /// Postings that would find no account, as sentences.
+    pub fn mapping_gaps(&self) -> Vec<String> {
+        let ledgers = self.published().ledgers();
+        let settings = ledgers.books.settings();
+        let missing = check_mapping(settings, CompanyNo::FIRST, self.inner.clock.now());
+        missing.iter().map(|gap| gap.sentence(settings)).collect()
+    }
+
+    /// Tells of postings and connections.
+    pub fn changes(&self) -> &broadcast::Sender<Change> {
+        &self.inner.changes
+    }
+
+    /// What is known of an installation's connection.
+    pub fn link(&self, device: DeviceNo) -> LinkState {
+        let links = self.inner.links.lock().unwrap_or_else(PoisonError::into_inner);
+        links.get(&device).cloned().unwrap_or_default()
+    }
+
+    /// How every site's log and connection stand.
+    pub fn log_links(&self) -> Vec<LogLink> {
+        let logs = self.inner.intake.logs().into_iter();
+        let sites = logs.filter(|log| log.record.site != SiteNo::HQ);
+        sites
+            .map(|log| LogLink {
+                site: log.record.site,
+                log: LogRank::of(&log.record.log),
+                connected: self.link(log.record.device).connected,
+                last_heard: log.heard_at,
+                known: log.announced.unwrap_or(Seq::ZERO).max(log.received.last),
+            })
+            .collect()
+    }
+
+    /// The reports over this installation.
+    pub fn desk(&self) -> BooksDesk {
+        let links = self.clone();
+        BooksDesk {
+            company: CompanyNo::FIRST,
+            books: Arc::new(self.clone()),
+            archive: Arc::new(self.clone()),
+            links: Box::new(move || links.log_links()),
+            clock: self.inner.clock.clone(),
+            changes: self.inner.changes.clone(),
+        }
+    }
+}
+
+fn intake_options(authority: &Authority, history: HistoryId, clock: &Clock) -> IntakeOptions {
+    IntakeOptions {
+        key: authority.hq_key().clone(),
+        history,
+        clock: clock.clone(),
+        cache_bytes: CACHE_BYTES,
+    }
+}
+
+fn random() -> Result<[u8; 32], HeadquartersError> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(HeadquartersError::Random)?;
+    Ok(bytes)
+}

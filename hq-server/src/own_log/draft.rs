@@ -1,0 +1,514 @@
+//! New master data before it is recorded: checked against what is known, numbered densely. Pure.
+//!
+//! Invariant: a number is never given twice, and no two things of one kind share a code.
+
+use shared::catalogue::Catalogue;
+use shared::decimal::{self, DecimalError};
+use shared::fact::Kind;
+use shared::fact::statement::{AccountType, CostScope, MasterData, PolicyKind, Role, Statement};
+use shared::ids::{
+    AccountNo, CategoryNo, CompanyNo, DeviceNo, ItemNo, LogId, PartnerNo, ReasonNo, SiteNo,
+};
+use shared::money::{Currency, Price};
+use shared::quantity::Unit;
+use shared::time::{OffsetMinutes, Timestamp};
+
+use super::Group;
+use crate::books::Settings;
+use crate::chart::Chart;
+
+/// The largest code or name in bytes: what a page can show.
+const TEXT_BYTES_MAX: usize = 200;
+
+/// Decimals that an item's smallest unit may have.
+const DECIMALS_MAX: u8 = 6;
+
+/// Why new master data is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DraftError {
+    /// The code is taken.
+    #[error("there is {what} '{code}' already: choose another code")]
+    DuplicateCode {
+        /// What kind of thing, with its article.
+        what: &'static str,
+        /// The code.
+        code: String,
+    },
+    /// The code or name is empty, too long, or has line breaks.
+    #[error("a code or name is 1 to {TEXT_BYTES_MAX} bytes of text in one line, not '{0}'")]
+    BadText(String),
+    /// What it names is not known.
+    #[error("there is no {what} '{code}': add it first, or see 'hq-server {what} list'")]
+    Unknown {
+        /// What kind of thing.
+        what: &'static str,
+        /// What was written.
+        code: String,
+    },
+    /// Not a unit.
+    #[error("'{0}' is no unit: write 1 to 16 bytes of text without blanks, for example EA or kg")]
+    BadUnit(String),
+    /// Too many decimals.
+    #[error("an item has at most {DECIMALS_MAX} decimals, not {0}")]
+    TooManyDecimals(u8),
+    /// Not a figure.
+    #[error(transparent)]
+    BadFigure(#[from] DecimalError),
+    /// A cost below nothing.
+    #[error("a cost is not negative: '{0}'")]
+    Negative(String),
+    /// A conversion by zero.
+    #[error("a unit is numerator / denominator base units, both 1 to 4,294,967,295")]
+    BadFactor,
+    /// The base unit itself.
+    #[error("'{0}' is the item's base unit: it needs no conversion")]
+    BaseUnit(String),
+    /// Neither customer nor supplier.
+    #[error("a partner is a customer, a supplier, or both: say --customer or --supplier")]
+    NoPartnerRole,
+    /// There is no company.
+    #[error("there is no company yet: run 'hq-server init'")]
+    NoCompany,
+    /// The books refuse the mapping.
+    #[error("{0}")]
+    Books(String),
+}
+
+/// A new item, as somebody typed it.
+#[derive(Clone, Debug, Default)]
+pub struct ItemDraft {
+    /// Its code.
+    pub code: String,
+    /// Its name.
+    pub name: String,
+    /// Its category's code.
+    pub category: String,
+    /// Its base unit.
+    pub unit: String,
+    /// Decimals of its smallest unit.
+    pub decimals: u8,
+    /// Sold, never stocked.
+    pub service: bool,
+    /// Cost of one unit before anything else is known.
+    pub cost: Option<String>,
+}
+
+/// A new partner.
+#[derive(Clone, Debug, Default)]
+pub struct PartnerDraft {
+    /// Its code.
+    pub code: String,
+    /// Its name.
+    pub name: String,
+    /// May be sold to.
+    pub customer: bool,
+    /// May be bought from.
+    pub supplier: bool,
+}
+
+/// A new mapping rule.
+#[derive(Clone, Debug, Default)]
+pub struct MappingDraft {
+    /// The role's word.
+    pub role: String,
+    /// The account's code.
+    pub account: String,
+    /// Only for this category.
+    pub category: Option<String>,
+    /// Only at this site.
+    pub site: Option<String>,
+    /// Only for this movement kind.
+    pub movement: Option<String>,
+    /// Only for this reason.
+    pub reason: Option<String>,
+}
+
+/// Statements in the making: what is drafted counts as known for what follows.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    known: Catalogue,
+    statements: Vec<Statement>,
+    valid_from: Option<Timestamp>,
+}
+
+impl Draft {
+    /// On top of what is known.
+    pub fn new(known: &Catalogue) -> Self {
+        Self { known: known.clone(), statements: Vec::new(), valid_from: None }
+    }
+
+    /// What follows holds from a time on, not from the beginning.
+    pub fn valid_from(&mut self, from: Timestamp) {
+        self.valid_from = Some(from);
+    }
+
+    /// What is known, drafts included.
+    pub const fn known(&self) -> &Catalogue {
+        &self.known
+    }
+
+    /// The statements, each a group of its own.
+    pub fn into_groups(self) -> Vec<Group> {
+        self.statements.into_iter().map(Group::one).collect()
+    }
+
+    fn state(&mut self, data: MasterData) {
+        self.known.apply_master_data(self.valid_from, data.clone());
+        self.statements.push(Statement::MasterData { valid_from: self.valid_from, data });
+    }
+
+    /// A company with its number.
+    pub fn company(
+        &mut self,
+        code: &str,
+        name: &str,
+        currency: Currency,
+        zone: OffsetMinutes,
+        scope: CostScope,
+    ) -> Result<CompanyNo, DraftError> {
+        new_code("a company", code, self.known.company_by_code(code).is_some())?;
+        let last = self.known.companies().map(|company| company.company.0).max();
+        let company = CompanyNo(last.unwrap_or(0) + 1);
+        let (code, name) = (text(code)?, text(name)?);
+        self.state(MasterData::Company { company, code, name, currency, zone, scope });
+        Ok(company)
+    }
+
+    /// A site with a number that the site register gave.
+    pub fn site(&mut self, site: SiteNo, code: &str, name: &str) -> Result<(), DraftError> {
+        new_code("a site", code, self.known.site_by_code(code).is_some())?;
+        let company = self.first_company()?;
+        let (code, name) = (text(code)?, text(name)?);
+        self.state(MasterData::Site { site, company, code, name });
+        Ok(())
+    }
+
+    /// A category.
+    pub fn category(&mut self, code: &str, name: &str) -> Result<CategoryNo, DraftError> {
+        new_code("a category", code, self.known.category_by_code(code).is_some())?;
+        let last = self.known.categories().map(|category| category.category.0).max();
+        let category = CategoryNo(last.unwrap_or(0) + 1);
+        self.state(MasterData::Category { category, code: text(code)?, name: text(name)? });
+        Ok(category)
+    }
+
+    /// An item.
+    pub fn item(&mut self, draft: &ItemDraft) -> Result<ItemNo, DraftError> {
+        new_code("an item", &draft.code, self.known.item_by_code(&draft.code).is_some())?;
+        let last = self.known.items().map(|item| item.item.0).max();
+        let item = ItemNo(last.unwrap_or(0) + 1);
+        self.state(self.item_data(item, draft)?);
+        Ok(item)
+    }
+
+    /// An item as it is from now on; its code stays.
+    pub fn item_change(&mut self, draft: &ItemDraft) -> Result<ItemNo, DraftError> {
+        let known = self.known.item_by_code(&draft.code);
+        let item = known.ok_or_else(|| unknown("item", &draft.code))?.item;
+        self.state(self.item_data(item, draft)?);
+        Ok(item)
+    }
+
+    fn item_data(&self, item: ItemNo, draft: &ItemDraft) -> Result<MasterData, DraftError> {
+        if draft.decimals > DECIMALS_MAX {
+            return Err(DraftError::TooManyDecimals(draft.decimals));
+        }
+        let category = self.known.category_by_code(&draft.category);
+        Ok(MasterData::Item {
+            item,
+            category: category.ok_or_else(|| unknown("category", &draft.category))?.category,
+            code: text(&draft.code)?,
+            name: text(&draft.name)?,
+            unit: unit(&draft.unit)?,
+            decimals: draft.decimals,
+            service: draft.service,
+            fallback_cost: draft.cost.as_deref().map(|cost| self.cost(cost)).transpose()?,
+        })
+    }
+
+    fn cost(&self, written: &str) -> Result<Price, DraftError> {
+        let figure = decimal::parse(written)?;
+        if figure.mantissa() < 0 {
+            return Err(DraftError::Negative(written.to_owned()));
+        }
+        Ok(Price { figure, currency: self.currency()? })
+    }
+
+    /// Another unit of an item: one of it is numerator / denominator base units.
+    pub fn unit(
+        &mut self,
+        item: &str,
+        written: &str,
+        numerator: u64,
+        denominator: u64,
+    ) -> Result<(), DraftError> {
+        let known = self.known.item_by_code(item).ok_or_else(|| unknown("item", item))?;
+        let (item, base) = (known.item, known.unit.clone());
+        let unit = unit(written)?;
+        if unit == base {
+            return Err(DraftError::BaseUnit(written.to_owned()));
+        }
+        let legal = 1..=u64::from(u32::MAX);
+        if !legal.contains(&numerator) || !legal.contains(&denominator) {
+            return Err(DraftError::BadFactor);
+        }
+        self.state(MasterData::UnitConversion { item, unit, numerator, denominator });
+        Ok(())
+    }
+
+    /// A partner.
+    pub fn partner(&mut self, draft: &PartnerDraft) -> Result<PartnerNo, DraftError> {
+        new_code("a partner", &draft.code, self.known.partner_by_code(&draft.code).is_some())?;
+        if !draft.customer && !draft.supplier {
+            return Err(DraftError::NoPartnerRole);
+        }
+        let last = self.known.partners().map(|partner| partner.partner.0).max();
+        let partner = PartnerNo(last.unwrap_or(0) + 1);
+        self.state(MasterData::Partner {
+            partner,
+            code: text(&draft.code)?,
+            name: text(&draft.name)?,
+            customer: draft.customer,
+            supplier: draft.supplier,
+        });
+        Ok(partner)
+    }
+
+    /// A reason.
+    pub fn reason(
+        &mut self,
+        code: &str,
+        name: &str,
+        movement: Option<Kind>,
+    ) -> Result<ReasonNo, DraftError> {
+        new_code("a reason", code, self.known.reason_by_code(code).is_some())?;
+        let last = self.known.reasons().map(|reason| reason.reason.0).max();
+        let reason = ReasonNo(last.unwrap_or(0) + 1);
+        self.state(MasterData::Reason { reason, code: text(code)?, name: text(name)?, movement });
+        Ok(reason)
+    }
+
+    /// An account.
+    pub fn account(
+        &mut self,
+        code: &str,
+        name: &str,
+        account_type: AccountType,
+    ) -> Result<AccountNo, DraftError> {
+        new_code("an account", code, self.known.account_by_code(code).is_some())?;
+        let company = self.first_company()?;
+        let last = self.known.accounts().map(|account| account.account.0).max();
+        let account = AccountNo(last.unwrap_or(0) + 1);
+        let (code, name) = (text(code)?, text(name)?);
+        self.state(MasterData::Account { account, company, code, name, account_type });
+        Ok(account)
+    }
+
+    /// A mapping rule.
+    pub fn mapping(&mut self, draft: &MappingDraft) -> Result<(), DraftError> {
+        let company = self.first_company()?;
+        let known = &self.known;
+        let role = Role::from_word(&draft.role).ok_or_else(|| unknown("role", &draft.role))?;
+        let account = known.account_by_code(&draft.account);
+        let category = |code: &String| {
+            let found = known.category_by_code(code).map(|category| category.category);
+            found.ok_or_else(|| unknown("category", code))
+        };
+        let site = |code: &String| {
+            let found = known.site_by_code(code).map(|site| site.site);
+            found.ok_or_else(|| unknown("site", code))
+        };
+        let reason = |code: &String| {
+            let found = known.reason_by_code(code).map(|reason| reason.reason);
+            found.ok_or_else(|| unknown("reason", code))
+        };
+        let movement = |word: &String| Kind::from_word(word).ok_or_else(|| unknown("kind", word));
+        let data = MasterData::Mapping {
+            company,
+            role,
+            account: account.ok_or_else(|| unknown("account", &draft.account))?.account,
+            category: draft.category.as_ref().map(category).transpose()?,
+            site: draft.site.as_ref().map(site).transpose()?,
+            movement: draft.movement.as_ref().map(movement).transpose()?,
+            reason: draft.reason.as_ref().map(reason).transpose()?,
+        };
+        self.state(data);
+        Ok(())
+    }
+
+    /// A policy of all sites or of one.
+    pub fn policy(
+        &mut self,
+        policy: PolicyKind,
+        setting: i64,
+        site: Option<&str>,
+    ) -> Result<(), DraftError> {
+        let site = match site {
+            None => None,
+            Some(code) => {
+                let found = self.known.site_by_code(code).ok_or_else(|| unknown("site", code))?;
+                Some(found.site)
+            }
+        };
+        self.state(MasterData::Policy { site, policy, setting });
+        Ok(())
+    }
+
+    /// A log of a site: for whoever audits seals without certificates.
+    pub fn site_log(&mut self, site: SiteNo, device: DeviceNo, log: LogId, public_key: [u8; 32]) {
+        self.state(MasterData::SiteLog { site, device, log, public_key });
+    }
+
+    /// The books follow these rules from here on.
+    pub fn rules(&mut self, number: i64) {
+        self.state(MasterData::Rules { number });
+    }
+
+    /// Whether the books would take every draft: what they refuse must not be recorded.
+    pub fn check(&self, settings: &Settings) -> Result<(), DraftError> {
+        let mut settings = settings.clone();
+        for statement in &self.statements {
+            if let Statement::MasterData { valid_from, data } = statement {
+                let taken = settings.take(*valid_from, data);
+                taken.map_err(|why| DraftError::Books(why.to_string()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Accounts, default mapping, categories and reasons of a chart.
+    pub fn chart(&mut self, chart: &Chart) -> Result<(), DraftError> {
+        for (code, name) in chart.categories {
+            self.category(code, name)?;
+        }
+        for account in chart.accounts {
+            self.account(account.code, account.name, account.account_type)?;
+            for role in account.roles {
+                let rule = MappingDraft {
+                    role: role.word().to_owned(),
+                    account: account.code.to_owned(),
+                    ..MappingDraft::default()
+                };
+                self.mapping(&rule)?;
+            }
+        }
+        for reason in chart.reasons {
+            self.reason(reason.code, reason.name, reason.movement)?;
+            if let Some(account) = reason.account {
+                let rule = MappingDraft {
+                    role: Role::StockAdjustment.word().to_owned(),
+                    account: account.to_owned(),
+                    reason: Some(reason.code.to_owned()),
+                    ..MappingDraft::default()
+                };
+                self.mapping(&rule)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn first_company(&self) -> Result<CompanyNo, DraftError> {
+        let company = self.known.company(CompanyNo::FIRST).ok_or(DraftError::NoCompany)?;
+        Ok(company.company)
+    }
+
+    fn currency(&self) -> Result<Currency, DraftError> {
+        let company = self.known.company(CompanyNo::FIRST).ok_or(DraftError::NoCompany)?;
+        Ok(company.currency)
+    }
+}
+
+fn unknown(what: &'static str, code: &str) -> DraftError {
+    DraftError::Unknown { what, code: code.to_owned() }
+}
+
+fn new_code(what: &'static str, code: &str, taken: bool) -> Result<(), DraftError> {
+    text(code)?;
+    if taken { Err(DraftError::DuplicateCode { what, code: code.to_owned() }) } else { Ok(()) }
+}
+
+fn text(written: &str) -> Result<String, DraftError> {
+    let trimmed = written.trim();
+    let fits = !trimmed.is_empty() && trimmed.len() <= TEXT_BYTES_MAX;
+    if fits && !trimmed.chars().any(char::is_control) {
+        Ok(trimmed.to_owned())
+    } else {
+        Err(DraftError::BadText(written.to_owned()))
+    }
+}
+
+fn unit(written: &str) -> Result<Unit, DraftError> {
+    Unit::from_bytes(written.trim().as_bytes()).map_err(|_| DraftError::BadUnit(written.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chart::GENERIC;
+
+    fn started() -> Draft {
+        let mut draft = Draft::new(&Catalogue::new());
+        let currency = "CNY".parse().expect("a code");
+        draft
+            .company("1", "First", currency, OffsetMinutes(480), CostScope::Site)
+            .expect("a company");
+        draft.chart(&GENERIC).expect("the chart is whole");
+        draft
+    }
+
+    fn item(code: &str) -> ItemDraft {
+        ItemDraft {
+            code: code.to_owned(),
+            name: "Something".to_owned(),
+            category: "goods".to_owned(),
+            unit: "EA".to_owned(),
+            ..ItemDraft::default()
+        }
+    }
+
+    #[test]
+    fn numbers_are_dense_and_codes_single() {
+        let mut draft = started();
+        assert_eq!(draft.item(&item("A")), Ok(ItemNo(1)));
+        assert_eq!(draft.item(&item("B")), Ok(ItemNo(2)));
+        let again = DraftError::DuplicateCode { what: "an item", code: "A".to_owned() };
+        assert_eq!(draft.item(&item("A")), Err(again));
+        assert_eq!(draft.item(&item("C")), Ok(ItemNo(3)));
+        let partner =
+            PartnerDraft { code: "P".to_owned(), name: "P".to_owned(), ..Default::default() };
+        assert_eq!(draft.partner(&partner), Err(DraftError::NoPartnerRole));
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_item() {
+        let cases = [
+            (ItemDraft { category: "none".to_owned(), ..item("A") }, "there is no category 'none'"),
+            (ItemDraft { unit: "a box".to_owned(), ..item("A") }, "'a box' is no unit"),
+            (ItemDraft { decimals: 7, ..item("A") }, "at most 6 decimals"),
+            (
+                ItemDraft { cost: Some("1,5".to_owned()), ..item("A") },
+                "'1,5' is not a decimal number",
+            ),
+            (ItemDraft { cost: Some("-1".to_owned()), ..item("A") }, "a cost is not negative"),
+            (ItemDraft { code: " ".to_owned(), ..item("A") }, "a code or name is 1 to 200 bytes"),
+            (
+                ItemDraft { cost: Some("1000000000000000000000000000000".to_owned()), ..item("A") },
+                "too large",
+            ),
+        ];
+        for (draft, expected) in cases {
+            let error = started().item(&draft).expect_err(expected).to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn units_other_than_the_base_unit() {
+        let mut draft = started();
+        draft.item(&item("A")).expect("an item");
+        assert_eq!(draft.unit("A", "EA", 1, 1), Err(DraftError::BaseUnit("EA".to_owned())));
+        assert_eq!(draft.unit("A", "box", 12, 0), Err(DraftError::BadFactor));
+        assert_eq!(draft.unit("A", "box", 12, 1), Ok(()));
+        assert!(matches!(draft.unit("Z", "box", 12, 1), Err(DraftError::Unknown { .. })));
+    }
+}

@@ -1,0 +1,377 @@
+//! Invoices and payments before they are recorded: codes become numbers, and what they name must be
+//! in the books. Pure.
+
+use shared::catalogue::Catalogue;
+use shared::decimal::{self, DecimalError};
+use shared::fact::Kind;
+use shared::fact::statement::{
+    Allocation, Direction, InvoiceLine, Measure, Money, Payment, Statement,
+};
+use shared::ids::{Capture, CompanyNo, NotACapture, PartnerNo};
+use shared::money::{Currency, Price};
+use shared::quantity::{Scaled, ShortText, Unit};
+use shared::time::{Day, OffsetMinutes, Timestamp};
+
+use super::Group;
+use crate::books::Books;
+
+/// Noon: a document states a day, and its fact needs a time in it.
+const NOON_MS: i64 = 12 * 3_600_000;
+
+/// Why an invoice or payment is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FinanceError {
+    /// There is no company.
+    #[error("there is no company yet: run 'hq-server init'")]
+    NoCompany,
+    /// Not a partner's code.
+    #[error("there is no partner '{0}': see 'hq-server partner list'")]
+    UnknownPartner(String),
+    /// On the wrong side.
+    #[error("partner '{partner}' is no {needed}: enter it for another partner, or change this one")]
+    WrongSide {
+        /// The partner's code.
+        partner: String,
+        /// What it would have to be.
+        needed: &'static str,
+    },
+    /// Not an account's code.
+    #[error("there is no account '{0}': see 'hq-server account list'")]
+    UnknownAccount(String),
+    /// Not a capture id.
+    #[error(transparent)]
+    NotACapture(#[from] NotACapture),
+    /// What is named is not in the books.
+    #[error("{0} is not in the books: wait until its site has sent it, or check the number")]
+    NotInBooks(Capture),
+    /// What is named is something else.
+    #[error("{capture} is a {found}, not a {needed}")]
+    WrongKind {
+        /// What is named.
+        capture: Capture,
+        /// What it is.
+        found: Kind,
+        /// What it should be.
+        needed: &'static str,
+    },
+    /// What is named is of another partner.
+    #[error("{0} is of another partner")]
+    OtherPartner(Capture),
+    /// Not a figure.
+    #[error(transparent)]
+    BadFigure(#[from] DecimalError),
+    /// Not more than nothing.
+    #[error("{what} must be more than nothing, not '{written}'")]
+    NotPositive {
+        /// Which figure.
+        what: &'static str,
+        /// What was written.
+        written: String,
+    },
+    /// More decimals than the currency has.
+    #[error("an amount in {currency} has at most {} decimals, not '{written}'", currency.decimals())]
+    TooManyDecimals {
+        /// The currency.
+        currency: Currency,
+        /// What was written.
+        written: String,
+    },
+    /// Not a unit.
+    #[error("'{0}' is no unit of the item")]
+    BadUnit(String),
+    /// A day that has not come.
+    #[error("{0} lies in the future: enter the document on its day")]
+    Future(Day),
+    /// No line.
+    #[error("a document needs at least one line")]
+    NoLines,
+    /// More is allocated than paid.
+    #[error("the allocations are more than the payment of {0}")]
+    OverAllocated(String),
+}
+
+/// An invoice, either side.
+#[derive(Clone, Debug, Default)]
+pub struct InvoiceDraft {
+    /// The partner's code.
+    pub partner: String,
+    /// The invoice's number.
+    pub document: Option<String>,
+    /// Its date.
+    pub date: Option<Day>,
+    /// When it is due.
+    pub due: Option<Day>,
+    /// Its lines.
+    pub lines: Vec<InvoiceLineDraft>,
+}
+
+/// A line of an invoice.
+#[derive(Clone, Debug, Default)]
+pub struct InvoiceLineDraft {
+    /// The receipt or the shipment it invoices, as a capture id.
+    pub of: String,
+    /// How much; all of it where absent.
+    pub quantity: Option<String>,
+    /// The unit of the quantity; the item's base unit where absent.
+    pub unit: Option<String>,
+    /// The price of one unit, without tax.
+    pub price: String,
+}
+
+/// A payment.
+#[derive(Clone, Debug, Default)]
+pub struct PaymentDraft {
+    /// The partner's code.
+    pub partner: String,
+    /// In from a customer; else out to a supplier.
+    pub inward: bool,
+    /// How much.
+    pub amount: String,
+    /// The bank or cash account's code.
+    pub account: Option<String>,
+    /// The bank statement's number.
+    pub document: Option<String>,
+    /// The bank's date.
+    pub date: Option<Day>,
+    /// What it settles.
+    pub allocations: Vec<AllocationDraft>,
+}
+
+/// Part of a payment that settles an open item.
+#[derive(Clone, Debug, Default)]
+pub struct AllocationDraft {
+    /// The open item, as a capture id.
+    pub of: String,
+    /// How much.
+    pub amount: String,
+}
+
+/// What drafts are checked against.
+#[derive(Clone, Copy, Debug)]
+pub struct Desk<'a> {
+    catalogue: &'a Catalogue,
+    books: &'a Books,
+    now: Timestamp,
+    currency: Currency,
+    zone: OffsetMinutes,
+}
+
+impl<'a> Desk<'a> {
+    /// The first company's desk.
+    pub fn new(
+        catalogue: &'a Catalogue,
+        books: &'a Books,
+        now: Timestamp,
+    ) -> Result<Self, FinanceError> {
+        let company = catalogue.company(CompanyNo::FIRST).ok_or(FinanceError::NoCompany)?;
+        Ok(Self { catalogue, books, now, currency: company.currency, zone: company.zone })
+    }
+
+    /// A supplier's invoice: one group.
+    pub fn supplier_invoice(&self, draft: &InvoiceDraft) -> Result<Group, FinanceError> {
+        let partner = self.partner(&draft.partner, Side::Supplier)?;
+        let lines = self.lines(draft, partner, &[Kind::Receipt], "receipt")?;
+        self.group(draft.date, lines.into_iter().map(Statement::SupplierInvoice).collect())
+    }
+
+    /// An invoice to a customer: one group.
+    pub fn customer_invoice(&self, draft: &InvoiceDraft) -> Result<Group, FinanceError> {
+        let partner = self.partner(&draft.partner, Side::Customer)?;
+        let lines = self.lines(draft, partner, &[Kind::SaleIssue], "sale to be invoiced later")?;
+        self.group(draft.date, lines.into_iter().map(Statement::CustomerInvoice).collect())
+    }
+
+    /// A payment with its allocations: one group. `next` is the capture that the payment will have.
+    pub fn payment(&self, draft: &PaymentDraft, next: Capture) -> Result<Group, FinanceError> {
+        let side = if draft.inward { Side::Customer } else { Side::Supplier };
+        let partner = self.partner(&draft.partner, side)?;
+        let amount = self.amount("the payment", &draft.amount)?;
+        let account = draft.account.as_ref().map(|code| {
+            let account = self.catalogue.account_by_code(code).map(|account| account.account);
+            account.ok_or_else(|| FinanceError::UnknownAccount(code.clone()))
+        });
+        let mut statements = vec![Statement::Payment(Payment {
+            partner,
+            direction: if draft.inward { Direction::In } else { Direction::Out },
+            amount,
+            account: account.transpose()?,
+            document: draft.document.as_deref().map(short),
+            document_date: draft.date,
+        })];
+        let minor = |money: Money| shared::money::exact_minor(money.figure, money.currency);
+        let mut left = minor(amount).map_or(0, |amount| amount.0);
+        for allocation in &draft.allocations {
+            let allocation = self.allocation(allocation, next, partner, draft.inward)?;
+            left -= minor(allocation.amount).map_or(0, |amount| amount.0);
+            statements.push(Statement::Allocation(allocation));
+        }
+        if left < 0 {
+            return Err(FinanceError::OverAllocated(draft.amount.clone()));
+        }
+        self.group(draft.date, statements)
+    }
+
+    /// An allocation of a payment that is in the books: one group.
+    pub fn allocate(&self, payment: &str, draft: &AllocationDraft) -> Result<Group, FinanceError> {
+        let capture = payment.parse::<Capture>()?;
+        let record = self.record(capture)?;
+        if record.kind != Kind::Payment {
+            let (found, needed) = (record.kind, "payment");
+            return Err(FinanceError::WrongKind { capture, found, needed });
+        }
+        let partner = record.partner.unwrap_or_default();
+        let inward = record.document_target.0 >= 0;
+        let allocation = self.allocation(draft, capture, partner, inward)?;
+        self.group(None, vec![Statement::Allocation(allocation)])
+    }
+
+    fn allocation(
+        &self,
+        draft: &AllocationDraft,
+        payment: Capture,
+        partner: PartnerNo,
+        inward: bool,
+    ) -> Result<Allocation, FinanceError> {
+        let open_item = draft.of.parse::<Capture>()?;
+        let record = self.record(open_item)?;
+        let (kinds, needed): (&[Kind], _) = if inward {
+            (
+                &[Kind::SaleIssue, Kind::ServiceSale, Kind::CustomerInvoice],
+                "sale or customer invoice",
+            )
+        } else {
+            (&[Kind::SupplierInvoice], "supplier invoice")
+        };
+        if !kinds.contains(&record.kind) {
+            let found = record.kind;
+            return Err(FinanceError::WrongKind { capture: open_item, found, needed });
+        }
+        if record.partner != Some(partner) {
+            return Err(FinanceError::OtherPartner(open_item));
+        }
+        Ok(Allocation { open_item, payment, amount: self.amount("an allocation", &draft.amount)? })
+    }
+
+    fn lines(
+        &self,
+        draft: &InvoiceDraft,
+        partner: PartnerNo,
+        kinds: &[Kind],
+        needed: &'static str,
+    ) -> Result<Vec<InvoiceLine>, FinanceError> {
+        if draft.lines.is_empty() {
+            return Err(FinanceError::NoLines);
+        }
+        let line = |line: &InvoiceLineDraft| {
+            let refers_to = line.of.parse::<Capture>()?;
+            let record = self.record(refers_to)?;
+            if !kinds.contains(&record.kind) {
+                let found = record.kind;
+                return Err(FinanceError::WrongKind { capture: refers_to, found, needed });
+            }
+            if record.partner != Some(partner) {
+                return Err(FinanceError::OtherPartner(refers_to));
+            }
+            Ok(InvoiceLine {
+                partner,
+                refers_to,
+                quantity: self.measure(line, record)?,
+                price: self.price(&line.price)?,
+                document: draft.document.as_deref().map(short),
+                document_date: draft.date,
+                due_date: draft.due,
+                tax_code: None,
+            })
+        };
+        draft.lines.iter().map(line).collect()
+    }
+
+    fn measure(
+        &self,
+        line: &InvoiceLineDraft,
+        record: &crate::books::FactRecord,
+    ) -> Result<Measure, FinanceError> {
+        let item = record.item.and_then(|item| self.catalogue.item(item));
+        let item = item.ok_or(FinanceError::NotInBooks(record.capture))?;
+        let unit = match &line.unit {
+            None => item.unit.clone(),
+            Some(written) => Unit::from_bytes(written.as_bytes())
+                .ok()
+                .filter(|unit| self.catalogue.units(item, self.now).contains(unit))
+                .ok_or_else(|| FinanceError::BadUnit(written.clone()))?,
+        };
+        let figure = if let Some(written) = &line.quantity {
+            positive("a quantity", written)?
+        } else {
+            let exponent = -i8::try_from(item.decimals).unwrap_or(0);
+            Scaled::new(record.quantity.0, exponent).map_err(|why| DecimalError::OutOfRange {
+                text: record.quantity.0.to_string(),
+                why,
+            })?
+        };
+        Ok(Measure { figure, unit })
+    }
+
+    fn price(&self, written: &str) -> Result<Price, FinanceError> {
+        let figure = decimal::parse(written)?;
+        if figure.mantissa() < 0 {
+            return Err(FinanceError::NotPositive { what: "a price", written: written.to_owned() });
+        }
+        Ok(Price { figure, currency: self.currency })
+    }
+
+    fn amount(&self, what: &'static str, written: &str) -> Result<Money, FinanceError> {
+        let figure = positive(what, written)?;
+        let currency = self.currency;
+        shared::money::exact_minor(figure, currency)
+            .map_err(|_| FinanceError::TooManyDecimals { currency, written: written.to_owned() })?;
+        Ok(Money { figure, currency })
+    }
+
+    fn partner(&self, code: &str, side: Side) -> Result<PartnerNo, FinanceError> {
+        let partner = self.catalogue.partner_by_code(code);
+        let partner = partner.ok_or_else(|| FinanceError::UnknownPartner(code.to_owned()))?;
+        let (fits, needed) = match side {
+            Side::Customer => (partner.customer, "customer"),
+            Side::Supplier => (partner.supplier, "supplier"),
+        };
+        if fits {
+            Ok(partner.partner)
+        } else {
+            Err(FinanceError::WrongSide { partner: code.to_owned(), needed })
+        }
+    }
+
+    fn record(&self, capture: Capture) -> Result<&'a crate::books::FactRecord, FinanceError> {
+        let facts = self.books.facts();
+        facts.find(capture).map(|id| &facts[id]).ok_or(FinanceError::NotInBooks(capture))
+    }
+
+    fn group(&self, date: Option<Day>, statements: Vec<Statement>) -> Result<Group, FinanceError> {
+        let today = self.now.day(self.zone);
+        let occurred_at = match date {
+            Some(day) if day > today => return Err(FinanceError::Future(day)),
+            Some(day) if day < today => Some(Timestamp(day.start(self.zone).0 + NOON_MS)),
+            _ => None,
+        };
+        Ok(Group { occurred_at, company: Some(CompanyNo::FIRST), statements })
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Side {
+    Customer,
+    Supplier,
+}
+
+fn short(text: &str) -> ShortText {
+    ShortText::from_slice(text.as_bytes())
+}
+
+fn positive(what: &'static str, written: &str) -> Result<Scaled, FinanceError> {
+    let figure = decimal::parse(written)?;
+    if figure.mantissa() <= 0 {
+        return Err(FinanceError::NotPositive { what, written: written.to_owned() });
+    }
+    Ok(figure)
+}

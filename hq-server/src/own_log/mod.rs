@@ -1,0 +1,283 @@
+//! What HQ itself states: master data, invoices, payments. They are facts in HQ's own log and go
+//! the way of every other fact: intake, sequence, books. Knows no connection and no page.
+//!
+//! Invariant: one statement is checked, recorded and posted before the next is checked, so numbers
+//! are dense and codes are never given twice.
+
+mod draft;
+mod finance;
+mod mapping_check;
+
+use std::sync::Arc;
+
+use ed25519_dalek::SigningKey;
+use shared::document::journal;
+use shared::fact::statement::{GROUP_MAX, Stamp, Statement};
+use shared::fact::{Fact, Malformed};
+use shared::ids::{Capture, CompanyNo, DeviceNo, LogId, Seq, SiteNo};
+use shared::segment::chain::{Chain, FORMAT, Genesis};
+use shared::segment::seal::{Seal, last_sealable};
+use shared::segment::{SEGMENT_FACTS_MAX, columns};
+use shared::time::{OffsetMinutes, Timestamp};
+use tokio::sync::Mutex;
+
+use crate::clock::Clock;
+use crate::gateway::intake::{Intake, IntakeError, LogNo};
+use crate::sequencer::Published;
+use crate::store::FileError;
+pub use draft::{Draft, DraftError, ItemDraft, MappingDraft, PartnerDraft};
+pub use finance::{
+    AllocationDraft, Desk, FinanceError, InvoiceDraft, InvoiceLineDraft, PaymentDraft,
+};
+pub use mapping_check::{Missing, check_mapping};
+
+/// HQ's own installation.
+pub const HQ_DEVICE: DeviceNo = DeviceNo(1);
+
+/// Statements that take effect together.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// When it happened, where that is not now.
+    pub occurred_at: Option<Timestamp>,
+    /// The company whose book it is for, where the statements do not name one themselves.
+    pub company: Option<CompanyNo>,
+    /// One to [`GROUP_MAX`] statements.
+    pub statements: Vec<Statement>,
+}
+
+impl Group {
+    /// One statement of now.
+    pub fn one(statement: Statement) -> Self {
+        Self { occurred_at: None, company: None, statements: vec![statement] }
+    }
+}
+
+/// Why HQ's statement was not recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError<E> {
+    /// It is refused.
+    #[error(transparent)]
+    Refused(E),
+    /// A text is over the size of a field.
+    #[error("a text is too long: {0}")]
+    TooLong(Malformed),
+    /// More lines than a group may have.
+    #[error("a document has at most {GROUP_MAX} lines: enter the rest as another one")]
+    TooManyLines,
+    /// The intake did not take it.
+    #[error(transparent)]
+    Intake(#[from] IntakeError),
+    /// It is recorded, and posting has stopped.
+    #[error("it is recorded, but posting has stopped: {0}")]
+    NotPosted(String),
+}
+
+/// Where the log stands.
+#[derive(Debug)]
+struct Tip {
+    chain: Chain,
+    counter: u64,
+    recorded_at: Timestamp,
+}
+
+/// HQ's log; clones share everything.
+#[derive(Clone, Debug)]
+pub struct OwnLog {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    log: LogId,
+    no: LogNo,
+    key: SigningKey,
+    clock: Clock,
+    intake: Intake,
+    published: Arc<Published>,
+    tip: Mutex<Tip>,
+}
+
+/// Why HQ's log can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is none.
+    #[error("HQ has no log of its own: run 'hq-server init' on an empty directory")]
+    NoLog,
+    /// The key is another.
+    #[error("HQ's key is not the one that its log was started with: restore its key file")]
+    OtherKey,
+    /// A file fails.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+impl OwnLog {
+    /// Starts HQ's log in an intake that has none.
+    pub async fn create(
+        intake: &Intake,
+        key: &SigningKey,
+        random: [u8; 32],
+    ) -> Result<LogNo, IntakeError> {
+        let genesis = Genesis {
+            format: FORMAT,
+            site: SiteNo::HQ,
+            device: HQ_DEVICE,
+            random,
+            public_key: key.verifying_key().to_bytes(),
+            predecessor: None,
+        };
+        intake.register(SiteNo::HQ, HQ_DEVICE, &genesis).await
+    }
+
+    /// Goes on with HQ's log.
+    pub fn open(
+        intake: &Intake,
+        published: &Arc<Published>,
+        key: SigningKey,
+        clock: Clock,
+    ) -> Result<Self, OpenError> {
+        let own = |log: &crate::gateway::intake::LogStatus| log.record.site == SiteNo::HQ;
+        let status = intake.logs().into_iter().rfind(own).ok_or(OpenError::NoLog)?;
+        let record = status.record;
+        if record.public_key != key.verifying_key().to_bytes() {
+            return Err(OpenError::OtherKey);
+        }
+        let last = status.received.last;
+        let chain = intake.chain_at(&record.log, last)?.ok_or(OpenError::NoLog)?;
+        let newest = match last {
+            Seq::ZERO => None,
+            last => intake.fact(record.no, last)?,
+        };
+        let stamp = newest.and_then(|fact| Stamp::parse(&fact).ok());
+        let tip = Tip {
+            chain,
+            counter: stamp.map_or(0, |stamp| stamp.capture.counter),
+            recorded_at: stamp.map_or(Timestamp(0), |stamp| stamp.recorded_at),
+        };
+        let inner = Inner {
+            log: record.log,
+            no: record.no,
+            key,
+            clock,
+            intake: intake.clone(),
+            published: Arc::clone(published),
+            tip: Mutex::new(tip),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The log.
+    pub fn log(&self) -> LogId {
+        self.inner.log
+    }
+
+    /// Makes statements from what is known now, records them and waits until they are posted.
+    ///
+    /// `make` runs alone, with the books and the capture that its first statement will have: what
+    /// it checks still holds when its statements take effect. Gives the capture of every statement,
+    /// and what `make` wants to tell.
+    pub async fn record<T, E>(
+        &self,
+        make: impl FnOnce(&Published, Capture) -> Result<(Vec<Group>, T), E>,
+    ) -> Result<(Vec<Capture>, T), RecordError<E>> {
+        let inner = &*self.inner;
+        let mut tip = inner.tip.lock().await;
+        let next = Capture { device: HQ_DEVICE, counter: tip.counter + 1 };
+        let (groups, told) = make(&inner.published, next).map_err(RecordError::Refused)?;
+        let (facts, captures) = inner.facts(&tip, &groups)?;
+        let mut rest = facts.as_slice();
+        while !rest.is_empty() {
+            let count = shared::segment::whole_groups(rest, SEGMENT_FACTS_MAX);
+            let (now, later) = rest.split_at(count);
+            inner.append(&mut tip, now).await?;
+            rest = later;
+        }
+        inner.posted(tip.chain.seq()).await.map_err(RecordError::NotPosted)?;
+        Ok((captures, told))
+    }
+
+    /// Signs what is not sealed yet.
+    pub async fn seal(&self) -> Result<(), IntakeError> {
+        let inner = &*self.inner;
+        let tip = inner.tip.lock().await;
+        loop {
+            let (sealed, document) = inner.intake.seal_start(inner.no)?;
+            if sealed >= tip.chain.seq() {
+                return Ok(());
+            }
+            let first = sealed.next();
+            let last = last_sealable(first, tip.chain.seq());
+            let facts = inner.intake.facts(inner.no, first, last)?;
+            let (document, _) =
+                journal::append(&inner.log, &document, first, &columns::encode(&facts));
+            let head = inner.intake.head_at(&inner.log, last)?;
+            let seal = Seal {
+                log: inner.log,
+                first,
+                last,
+                head: head.expect("the facts up to the chain's end are stored"),
+                document_head: document.head.expect("a change was just appended"),
+            };
+            inner.intake.accept_seal(seal.sign(&inner.key)).await?;
+        }
+    }
+}
+
+impl Inner {
+    fn facts<E>(
+        &self,
+        tip: &Tip,
+        groups: &[Group],
+    ) -> Result<(Vec<Fact>, Vec<Capture>), RecordError<E>> {
+        let recorded_at = self.clock.now().max(tip.recorded_at);
+        let zone = self.published.catalogue().company(CompanyNo::FIRST).map(|company| company.zone);
+        let (mut facts, mut captures) = (Vec::new(), Vec::new());
+        for group in groups {
+            if group.statements.is_empty() || group.statements.len() > GROUP_MAX {
+                return Err(RecordError::TooManyLines);
+            }
+            for (left, statement) in (0..group.statements.len()).rev().zip(&group.statements) {
+                let counter = tip.counter + captures.len() as u64 + 1;
+                let capture = Capture { device: HQ_DEVICE, counter };
+                let stamp = Stamp {
+                    capture,
+                    recorded_at,
+                    occurred_at: group.occurred_at.unwrap_or(recorded_at).min(recorded_at),
+                    utc_offset: zone.unwrap_or(OffsetMinutes(0)),
+                    group_left: u16::try_from(left).expect("a group fits 16 bits"),
+                    person: None,
+                    time_in_doubt: 0,
+                    company: group.company,
+                };
+                facts.push(statement.to_fact(&stamp).map_err(RecordError::TooLong)?);
+                captures.push(capture);
+            }
+        }
+        Ok((facts, captures))
+    }
+
+    async fn append(&self, tip: &mut Tip, facts: &[Fact]) -> Result<(), IntakeError> {
+        let mut chain = tip.chain.clone();
+        let first = chain.seq().next();
+        chain.extend(facts);
+        self.intake.accept(&self.log, first, facts.to_vec(), chain.head()).await?;
+        let stamp = facts.last().and_then(|fact| Stamp::parse(fact).ok());
+        let stamp = stamp.expect("a fact that was just made reads back");
+        *tip = Tip { chain, counter: stamp.capture.counter, recorded_at: stamp.recorded_at };
+        Ok(())
+    }
+
+    /// Waits for the books; the text says why they stopped.
+    async fn posted(&self, seq: Seq) -> Result<(), String> {
+        let mut failure = self.published.failure();
+        let mut posted = self.intake.posted(&self.log).expect("HQ's own log is registered");
+        tokio::select! {
+            done = posted.wait_for(|posted| *posted >= seq) => {
+                done.map(drop).map_err(|_| "HQ is shutting down".to_owned())
+            }
+            failed = failure.wait_for(Option::is_some) => {
+                Err(failed.ok().and_then(|why| why.clone()).unwrap_or_default())
+            }
+        }
+    }
+}

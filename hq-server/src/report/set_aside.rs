@@ -1,0 +1,78 @@
+//! Facts that the books let wait because something they need is missing: what, where, why. Each
+//! posts by itself once the reason is gone.
+
+use serde::{Deserialize, Serialize};
+use shared::fact::statement::Stamp;
+use shared::ids::Capture;
+use utoipa::ToSchema;
+
+use super::figure::{Moment, Named, as_text_or_none};
+use super::lens::Lens;
+use super::part::{Opens, Part};
+use crate::books::Waiting;
+
+/// Groups that wait, the oldest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SetAside {
+    /// How many groups wait.
+    pub count: u64,
+    /// The groups of the page.
+    pub rows: Vec<SetAsideGroup>,
+    /// The page shown, from 1.
+    pub page: u64,
+    /// How many pages there are.
+    pub pages: u64,
+}
+
+/// Facts that were recorded together and wait together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SetAsideGroup {
+    /// The first fact, where this version can read it.
+    #[serde(with = "as_text_or_none")]
+    #[schema(value_type = Option<String>, example = "3-1042")]
+    pub capture: Option<Capture>,
+    /// The word of its kind, or its number where this version does not know it.
+    pub kind: String,
+    /// Where it was recorded.
+    pub site: Named,
+    /// Its place in the site's log.
+    pub seq: u64,
+    /// How many facts the group has.
+    pub facts: u64,
+    /// When HQ received it.
+    #[schema(value_type = String)]
+    pub received_at: Moment,
+    /// Why it waits, and what to do.
+    pub why: String,
+}
+
+impl SetAside {
+    /// What waits.
+    pub fn of(lens: &Lens<'_>, page: u64) -> Self {
+        let count = lens.books.waiting().count();
+        let part = Part::of(count as u64, page, Opens::AtTop);
+        let rows = lens.books.waiting().skip(part.range().start).take(part.range().len());
+        Self {
+            count: count as u64,
+            rows: rows.map(|(_, group)| SetAsideGroup::of(lens, group)).collect(),
+            page: part.page,
+            pages: part.pages,
+        }
+    }
+}
+
+impl SetAsideGroup {
+    fn of(lens: &Lens<'_>, group: &Waiting) -> Self {
+        let first = &group.facts[0];
+        let kind = first.kind().map(|kind| kind.word().to_owned());
+        Self {
+            capture: Stamp::parse(first).ok().map(|stamp| stamp.capture),
+            kind: kind.unwrap_or_else(|| first.kind_no().0.to_string()),
+            site: lens.site(group.site),
+            seq: group.first.0,
+            facts: group.facts.len() as u64,
+            received_at: lens.moment(group.received_at),
+            why: group.why.to_string(),
+        }
+    }
+}

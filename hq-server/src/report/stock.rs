@@ -1,0 +1,356 @@
+//! Stock in quantity and money: the balance by item and site, and one item's ledger (存货明细账).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use shared::fact::effective::EffectiveKey;
+use shared::ids::{Capture, ItemNo, SiteNo};
+use shared::money::round_div;
+use utoipa::ToSchema;
+
+use super::dashboard::StockTie;
+use super::figure::{Figure, Moment, Named, as_text};
+use super::lens::Lens;
+use super::part::{Opens, Part};
+use crate::books::valuation::FactId;
+use crate::books::{Pool, PoolStep};
+
+/// What is on hand where, and what it is worth.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StockBalance {
+    /// The currency of every amount here.
+    pub currency: String,
+    /// At this site only.
+    pub site: Option<Named>,
+    /// Only items whose code or name has this text.
+    pub search: Option<String>,
+    /// The rows of the page.
+    pub rows: Vec<StockRow>,
+    /// Value of all rows that the filter lets through, on every page.
+    #[schema(value_type = String)]
+    pub value: Figure,
+    /// How many rows the filter lets through.
+    pub count: u64,
+    /// The page shown, from 1.
+    pub page: u64,
+    /// How many pages there are.
+    pub pages: u64,
+    /// All stock of the company beside its inventory accounts.
+    pub tie: StockTie,
+}
+
+/// One item at one site.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StockRow {
+    /// The item.
+    pub item: Named,
+    /// The site.
+    pub site: Named,
+    /// Its base unit.
+    pub unit: String,
+    /// How much.
+    #[schema(value_type = String)]
+    pub quantity: Figure,
+    /// Value of one unit.
+    #[schema(value_type = Option<String>)]
+    pub unit_cost: Option<Figure>,
+    /// Its value.
+    #[schema(value_type = String)]
+    pub value: Figure,
+}
+
+/// Every movement of one item with the running balance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ItemLedger {
+    /// The currency of every amount here.
+    pub currency: String,
+    /// The item.
+    pub item: Named,
+    /// Its base unit.
+    pub unit: String,
+    /// At this site only.
+    pub site: Option<Named>,
+    /// What stood before the first line shown.
+    pub opening: Balance,
+    /// The movements in the order in which they take effect.
+    pub lines: Vec<ItemLine>,
+    /// What stands after the last line: the stock balance's row.
+    pub closing: Balance,
+    /// How many lines there are in all.
+    pub count: u64,
+    /// The page shown, from 1.
+    pub page: u64,
+    /// How many pages there are.
+    pub pages: u64,
+}
+
+/// A quantity and its value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Balance {
+    /// How much.
+    #[schema(value_type = String)]
+    pub quantity: Figure,
+    /// Its value.
+    #[schema(value_type = String)]
+    pub value: Figure,
+}
+
+impl Balance {
+    /// Value of one unit.
+    pub fn unit_cost(&self) -> Option<Figure> {
+        Figure::unit_cost(self.value, self.quantity)
+    }
+}
+
+/// One movement of an item.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ItemLine {
+    /// When it took effect.
+    #[schema(value_type = String)]
+    pub at: Moment,
+    /// Where.
+    pub site: Named,
+    /// The word of its kind.
+    pub kind: String,
+    /// The fact.
+    #[serde(with = "as_text")]
+    #[schema(value_type = String, example = "3-1042")]
+    pub capture: Capture,
+    /// Customer or supplier.
+    pub partner: Option<Named>,
+    /// In, or negative out.
+    #[schema(value_type = String)]
+    pub quantity: Figure,
+    /// Its value, signed as the quantity.
+    #[schema(value_type = String)]
+    pub value: Figure,
+    /// What stands after it.
+    pub balance: Balance,
+    /// The cost is not final: the price is not known yet.
+    pub provisional: bool,
+}
+
+impl ItemLine {
+    /// It takes goods away.
+    pub const fn is_out(&self) -> bool {
+        self.quantity.is_negative()
+    }
+
+    /// How much it takes away.
+    pub const fn quantity_out(&self) -> Figure {
+        self.quantity.negated()
+    }
+
+    /// The value it takes away.
+    pub const fn value_out(&self) -> Figure {
+        self.value.negated()
+    }
+}
+
+/// A site's part of a pool; without a site what is on its way between sites of the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Share {
+    pub(super) site: Option<SiteNo>,
+    pub(super) units: i64,
+    pub(super) value: i64,
+}
+
+/// A pool by site. Values follow units; the last part takes the rest, so that they sum to the pool.
+pub(super) fn shares(pool: &Pool) -> Vec<Share> {
+    let whole = (pool.state.average.quantity(), pool.state.average.value());
+    let sites = pool.state.sites.iter().map(|(site, units)| (Some(*site), *units));
+    let on_the_way = Some((None, pool.state.on_the_way)).filter(|(_, units)| *units != 0);
+    let parts: Vec<_> = sites.chain(on_the_way).collect();
+    let mut rest = whole.1;
+    let mut shares: Vec<Share> = parts
+        .into_iter()
+        .map(|(site, units)| {
+            let value = value_of(units, whole);
+            rest -= value;
+            Share { site, units, value }
+        })
+        .collect();
+    if let Some(last) = shares.last_mut() {
+        last.value += rest;
+    }
+    shares
+}
+
+/// The value of some units of a (quantity, value).
+fn value_of(units: i64, (quantity, value): (i64, i64)) -> i64 {
+    if quantity == 0 {
+        return 0;
+    }
+    let share = round_div(i128::from(value) * i128::from(units), quantity.into());
+    i64::try_from(share).expect("units and value of a pool are below 2^53")
+}
+
+/// Which rows of the stock balance.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StockFilter<'a> {
+    /// At this site only.
+    pub site: Option<SiteNo>,
+    /// Only items whose code or name has this text, whatever the case.
+    pub search: Option<&'a str>,
+}
+
+/// A row before anything of it is written out.
+struct Found<'a> {
+    code: &'a str,
+    item: ItemNo,
+    site: SiteNo,
+    units: i64,
+    value: i64,
+}
+
+impl StockBalance {
+    /// What the filter lets through, by item code and site.
+    pub fn of(lens: &Lens<'_>, filter: StockFilter<'_>, page: u64) -> Self {
+        let mut found = found(lens, filter);
+        found.sort_unstable_by_key(|row| (row.code, row.item, row.site));
+        let part = Part::of(found.len() as u64, page, Opens::AtTop);
+        Self {
+            currency: lens.currency(),
+            site: filter.site.map(|site| lens.site(site)),
+            search: filter.search.map(str::to_owned),
+            value: lens.money(found.iter().map(|row| i128::from(row.value)).sum::<i128>()),
+            count: found.len() as u64,
+            page: part.page,
+            pages: part.pages,
+            rows: found[part.range()].iter().map(|row| StockRow::of(lens, row)).collect(),
+            tie: StockTie::of(lens),
+        }
+    }
+}
+
+impl StockRow {
+    fn of(lens: &Lens<'_>, found: &Found<'_>) -> Self {
+        let (unit, decimals) = lens.unit(found.item);
+        let quantity = Figure::new(found.units.into(), decimals);
+        let value = lens.money(found.value);
+        Self {
+            item: lens.item(found.item),
+            site: lens.site(found.site),
+            unit,
+            quantity,
+            unit_cost: Figure::unit_cost(value, quantity),
+            value,
+        }
+    }
+}
+
+fn found<'a>(lens: &Lens<'a>, filter: StockFilter<'_>) -> Vec<Found<'a>> {
+    let wanted = filter.search.map(str::to_lowercase);
+    let mut found = Vec::new();
+    for pool in lens.books.pools().iter().filter(|pool| pool.company == lens.company) {
+        let Some(item) = lens.stated_item(pool.item) else { continue };
+        let matches = wanted.as_ref().is_none_or(|wanted| {
+            [&item.code, &item.name].iter().any(|text| text.to_lowercase().contains(wanted))
+        });
+        if !matches {
+            continue;
+        }
+        let parts = shares(pool).into_iter().filter(|part| part.units != 0 || part.value != 0);
+        for Share { site, units, value } in parts {
+            if let Some(site) = site.filter(|site| filter.site.is_none_or(|only| only == *site)) {
+                found.push(Found { code: &item.code, item: pool.item, site, units, value });
+            }
+        }
+    }
+    found
+}
+
+impl ItemLedger {
+    /// The item's movements in effective order; `None` where no such item is known.
+    pub fn of(lens: &Lens<'_>, item: ItemNo, site: Option<SiteNo>, page: u64) -> Option<Self> {
+        let known = lens.books.settings().items().any(|(no, _)| no == item);
+        known.then(|| {
+            let steps = steps(lens, item, site);
+            let part = Part::of(steps.len() as u64, page, Opens::AtEnd);
+            let range = part.range();
+            let (unit, decimals) = lens.unit(item);
+            let balance = |(units, value): (i64, i128)| Balance {
+                quantity: Figure::new(units.into(), decimals),
+                value: lens.money(value),
+            };
+            let before =
+                |place: usize| place.checked_sub(1).map_or((0, 0), |last| steps[last].after);
+            Self {
+                currency: lens.currency(),
+                item: lens.item(item),
+                unit,
+                site: site.map(|site| lens.site(site)),
+                opening: balance(before(range.start)),
+                closing: balance(before(steps.len())),
+                lines: steps[range]
+                    .iter()
+                    .map(|step| {
+                        let record = &lens.books.facts()[step.id];
+                        ItemLine {
+                            at: lens.moment(record.key.effective_at()),
+                            site: lens.site(record.site),
+                            kind: record.kind.word().to_owned(),
+                            capture: record.capture,
+                            partner: record.partner.map(|partner| lens.partner(partner)),
+                            quantity: Figure::new(step.units.into(), decimals),
+                            value: lens.money(step.value),
+                            balance: balance(step.after),
+                            provisional: record.target != record.posted,
+                        }
+                    })
+                    .collect(),
+                count: steps.len() as u64,
+                page: part.page,
+                pages: part.pages,
+            }
+        })
+    }
+}
+
+/// A movement with what it changed and what stands after it.
+struct Step {
+    key: EffectiveKey,
+    id: FactId,
+    units: i64,
+    value: i64,
+    after: (i64, i128),
+}
+
+/// All movements of an item, or those at one site, with running sums.
+fn steps(lens: &Lens<'_>, item: ItemNo, site: Option<SiteNo>) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let of_item = |pool: &&Pool| pool.company == lens.company && pool.item == item;
+    for pool in lens.books.pools().iter().filter(of_item) {
+        pool_steps(lens, pool, &mut steps);
+    }
+    steps.retain(|step| site.is_none_or(|only| lens.books.facts()[step.id].site == only));
+    steps.sort_by_key(|step| step.key);
+    let mut sum = (0, 0);
+    for step in &mut steps {
+        sum.0 += step.units;
+        sum.1 += i128::from(step.value);
+        step.after = sum;
+    }
+    steps
+}
+
+/// A pool's movements. A count states what is there: its change follows from what stood before.
+fn pool_steps(lens: &Lens<'_>, pool: &Pool, steps: &mut Vec<Step>) {
+    let mut on_hand: BTreeMap<SiteNo, i64> = BTreeMap::new();
+    for id in &pool.history {
+        let record = &lens.books.facts()[*id];
+        if !record.is_active() {
+            continue;
+        }
+        let held = on_hand.entry(record.site).or_default();
+        let units = match record.step {
+            PoolStep::None => continue,
+            PoolStep::In | PoolStep::MoveIn => record.quantity.0,
+            PoolStep::Out | PoolStep::MoveOut => -record.quantity.0.abs(),
+            PoolStep::Count => record.quantity.0 - *held,
+        };
+        *held += units;
+        let value = record.target.stock;
+        steps.push(Step { key: record.key, id: *id, units, value, after: (0, 0) });
+    }
+}

@@ -1,0 +1,81 @@
+//! What the dashboard shows and the books do not keep: stock value by day, and the newest
+//! vouchers. Follows the effects of every entry; pure, so that a rebuild gives the same.
+//!
+//! Invariant: the sum of all days is the balance of the stock accounts.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use shared::fact::statement::Role;
+use shared::ids::CompanyNo;
+use shared::time::{Day, Timestamp};
+
+use super::archive::StoredVoucher;
+use crate::books::{Books, Voucher};
+
+/// How many of the newest vouchers are kept at hand.
+pub const LATEST: usize = 8;
+
+/// The accounts whose balance is stock value.
+pub(crate) const STOCK_ROLES: [Role; 2] = [Role::Inventory, Role::InterSiteTransit];
+
+/// Running figures beside the books.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    position: u64,
+    days: BTreeMap<(CompanyNo, Day), i128>,
+    latest: BTreeMap<CompanyNo, VecDeque<StoredVoucher>>,
+}
+
+impl Tally {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes what the entry at `position` led to. `books` have taken it already.
+    pub fn note(&mut self, books: &Books, position: u64, at: Timestamp, vouchers: &[Voucher]) {
+        self.position = position;
+        for voucher in vouchers {
+            let change = stock_change(books, voucher);
+            if change != 0 {
+                *self.days.entry((voucher.company, voucher.day)).or_default() += change;
+            }
+        }
+        let newest = &vouchers[vouchers.len().saturating_sub(LATEST)..];
+        for voucher in newest {
+            let latest = self.latest.entry(voucher.company).or_default();
+            latest.truncate(LATEST - 1);
+            latest.push_front(StoredVoucher { voucher: voucher.clone(), position, posted_at: at });
+        }
+    }
+
+    /// The last entry taken.
+    pub const fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The newest vouchers, newest first.
+    pub fn latest(&self, company: CompanyNo) -> impl Iterator<Item = &StoredVoucher> {
+        self.latest.get(&company).into_iter().flatten()
+    }
+
+    /// Stock value at the end of each of the `count` days up to `last`.
+    pub fn days(&self, company: CompanyNo, last: Day, count: u16) -> Vec<(Day, i128)> {
+        let first = Day(last.0 - i32::from(count) + 1);
+        let before = self.days.range((company, Day(i32::MIN))..(company, first));
+        let mut value: i128 = before.map(|(_, change)| change).sum();
+        (first.0..=last.0)
+            .map(|day| {
+                value += self.days.get(&(company, Day(day))).copied().unwrap_or(0);
+                (Day(day), value)
+            })
+            .collect()
+    }
+}
+
+fn stock_change(books: &Books, voucher: &Voucher) -> i128 {
+    let is_stock =
+        |account| books.settings().role_of(account).is_some_and(|role| STOCK_ROLES.contains(&role));
+    let lines = voucher.lines.iter().filter(|line| is_stock(line.account));
+    lines.map(|line| i128::from(line.signed())).sum()
+}

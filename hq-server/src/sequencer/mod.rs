@@ -1,0 +1,205 @@
+//! The sequencer: puts durable facts into one order, lets the books take them, and makes their
+//! effects durable together with their place. Knows no connection and no page.
+//!
+//! One thread appends; readers see the books as of the last durable commit. Invariant: what is
+//! published has been stored, and replaying the stored sequence gives the same books.
+
+mod feed;
+mod replay;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::thread::JoinHandle;
+
+use shared::catalogue::Catalogue;
+use shared::fact::effective::LogRank;
+use shared::fact::{Fact, Kind, field};
+use shared::ids::{LogId, Seq, SiteNo};
+use tokio::sync::{broadcast, watch};
+
+use crate::books::Books;
+use crate::gateway::intake::Intake;
+use crate::report::tally::Tally;
+use crate::store::{EntryNo, FileError, Store};
+pub use feed::Feed;
+pub use replay::{Replay, ReplayError, Replayed, Step};
+use worker::{Fold, Worker};
+
+/// The rules that this program's books follow. Every change of an effect is another number.
+pub const RULES: i64 = 1;
+
+/// How many commits a slow reader of events may be behind before it must ask anew.
+const EVENTS_KEPT: usize = 256;
+
+/// What a commit changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The last entry of the commit.
+    pub last: EntryNo,
+    /// How many vouchers it made.
+    pub vouchers: usize,
+    /// The logs that moved, and how far they are posted now.
+    pub logs: Vec<(SiteNo, LogRank, Seq)>,
+    /// The value of all stock after it, minor units.
+    pub stock_value: i128,
+}
+
+/// The books and what is counted beside them.
+#[derive(Debug, Default)]
+pub struct Ledgers {
+    /// The books.
+    pub books: Books,
+    /// Running figures for the dashboard.
+    pub tally: Tally,
+}
+
+/// The books as of the last durable commit.
+#[derive(Debug)]
+pub struct Published {
+    ledgers: RwLock<Ledgers>,
+    catalogue: RwLock<Catalogue>,
+    /// Logs that HQ's own log states.
+    stated_logs: RwLock<BTreeSet<LogId>>,
+    store: Arc<dyn Store>,
+    events: broadcast::Sender<Arc<Event>>,
+    last: watch::Sender<EntryNo>,
+    failure: watch::Sender<Option<String>>,
+}
+
+impl Published {
+    /// The books. Hold them briefly: the sequencer waits meanwhile.
+    pub fn ledgers(&self) -> RwLockReadGuard<'_, Ledgers> {
+        self.ledgers.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Master data by number and by code, accounts included.
+    pub fn catalogue(&self) -> RwLockReadGuard<'_, Catalogue> {
+        self.catalogue.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether HQ's own log states a site's log and its key.
+    pub fn is_log_stated(&self, log: &LogId) -> bool {
+        self.stated_logs.read().unwrap_or_else(PoisonError::into_inner).contains(log)
+    }
+
+    /// The sequence with its vouchers.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Tells of every commit from now on.
+    pub fn events(&self) -> broadcast::Receiver<Arc<Event>> {
+        self.events.subscribe()
+    }
+
+    /// The last entry, and its changes.
+    pub fn last(&self) -> watch::Receiver<EntryNo> {
+        self.last.subscribe()
+    }
+
+    /// Why posting stopped, should it.
+    pub fn failure(&self) -> watch::Receiver<Option<String>> {
+        self.failure.subscribe()
+    }
+}
+
+/// Why the sequencer does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The stored sequence does not replay.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// The books follow other rules.
+    #[error(
+        "the books follow rules {0}, this program rules {RULES}: install the version that wrote \
+         them, or a newer one that knows both"
+    )]
+    OtherRules(i64),
+    /// The store fails.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// A handle of the sequencer; clones share everything.
+#[derive(Clone, Debug)]
+pub struct Sequencer {
+    published: Arc<Published>,
+    intake: Intake,
+    stop: Arc<AtomicBool>,
+    thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+impl Sequencer {
+    /// Rebuilds the books from the stored sequence, then takes whatever is in the intake.
+    pub fn start(store: Arc<dyn Store>, intake: Intake) -> Result<Self, StartError> {
+        Self::start_with(store, intake, Books::apply)
+    }
+
+    fn start_with(store: Arc<dyn Store>, intake: Intake, fold: Fold) -> Result<Self, StartError> {
+        let mut catalogue = Catalogue::new();
+        let mut tally = Tally::new();
+        let mut feed = Feed::default();
+        let mut rules = RULES;
+        let mut stated_logs = BTreeSet::new();
+        let replayed = Replay::new(&*store, &intake).run(|step| {
+            let news = feed.after_entry(step.books, step.site, step.facts, step.released);
+            for (_, fact) in &news {
+                catalogue.apply(fact);
+                stated_logs.extend(stated_log(fact));
+            }
+            rules = step.rules.unwrap_or(rules);
+            tally.note(step.books, step.no.0, step.received_at, &step.effects.vouchers);
+            intake.update_state(|state| {
+                for (audience, fact) in news {
+                    state.put(audience, fact);
+                }
+            });
+            Ok(())
+        })?;
+        if rules != RULES {
+            return Err(StartError::OtherRules(rules));
+        }
+        let published = Arc::new(Published {
+            ledgers: RwLock::new(Ledgers { books: replayed.books, tally }),
+            catalogue: RwLock::new(catalogue),
+            stated_logs: RwLock::new(stated_logs),
+            store,
+            events: broadcast::Sender::new(EVENTS_KEPT),
+            last: watch::Sender::new(replayed.last),
+            failure: watch::Sender::new(None),
+        });
+        let stop = Arc::new(AtomicBool::new(false));
+        let worker =
+            Worker::new(Arc::clone(&published), intake.clone(), feed, fold, Arc::clone(&stop))?;
+        let thread =
+            std::thread::Builder::new().name("sequencer".to_owned()).spawn(move || worker.run());
+        let thread = thread.map_err(FileError::from)?;
+        let thread = Arc::new(Mutex::new(Some(thread)));
+        Ok(Self { published, intake, stop, thread })
+    }
+
+    /// The books as of the last durable commit.
+    pub fn published(&self) -> &Arc<Published> {
+        &self.published
+    }
+
+    /// Ends after the commit under way and writes a checkpoint.
+    pub fn close(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.intake.wake();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the sequencer ended by a panic");
+        }
+    }
+}
+
+/// The log that a fact states.
+fn stated_log(fact: &Fact) -> Option<LogId> {
+    let log = (fact.kind() == Some(Kind::SiteLog)).then(|| field::LOG.of(fact)).flatten()?;
+    log.try_into().ok().map(LogId)
+}

@@ -1,0 +1,469 @@
+//! The store in one redb file. Values stay within a page; keys are fixed-width integers.
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use redb::{
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition,
+    WriteTransaction,
+};
+use shared::ids::{Head, HistoryId, Seq};
+use shared::sync::Position;
+
+use super::block::{self, BlockWriter};
+use super::copy::copy_table;
+use super::packing::{Unpackable, read_bytes, read_number, write_number};
+use super::{
+    Block, Checkpoint, DamagedFile, EntryNo, FileError, Record, SequenceEntry, Sequenced, Store,
+    VoucherKey,
+};
+use crate::gateway::intake::LogNo;
+
+/// The version of this file's layout.
+const FORMAT: u64 = 1;
+
+/// The largest value that leaves a 4 KiB page for itself.
+const VALUE_MAX: usize = 4_040;
+
+/// A block ends once it has this many lines, so that reading one voucher stays cheap.
+const BLOCK_LINES_MAX: usize = 16_384;
+
+const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+/// (first entry, part) -> a part of a block.
+const BLOCKS: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("blocks");
+/// (company, month, first number in the block) -> the block's first entry.
+const VOUCHERS: TableDefinition<'_, u128, u64> = TableDefinition::new("vouchers");
+/// (log, first fact in the block) -> the block's first entry.
+const FACTS: TableDefinition<'_, u128, u64> = TableDefinition::new("facts");
+/// Log -> how far it is.
+const LOGS: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("logs");
+/// Entry -> state hash.
+const CHECKPOINTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("checkpoints");
+
+fn damaged(what: &'static str) -> FileError {
+    FileError::Damaged(DamagedFile { file: "books.redb", what })
+}
+
+fn block_key(first: EntryNo, part: u32) -> u128 {
+    u128::from(first.0) << 32 | u128::from(part)
+}
+
+fn block_first(key: u128) -> EntryNo {
+    EntryNo(u64::try_from(key >> 32).expect("keys are 96 bits here"))
+}
+
+fn fact_key(log: LogNo, seq: Seq) -> u128 {
+    u128::from(log.0) << 64 | u128::from(seq.0)
+}
+
+fn voucher_key(key: VoucherKey) -> u128 {
+    // Shifts months so that their order is that of unsigned numbers.
+    let month = key.month.0.cast_unsigned() ^ 1 << 31;
+    u128::from(key.company.0) << 64 | u128::from(month) << 32 | u128::from(key.number)
+}
+
+fn sequenced_bytes(sequenced: &Sequenced) -> Vec<u8> {
+    let mut out = Vec::with_capacity(48);
+    write_number(&mut out, sequenced.position.last.0);
+    write_number(&mut out, sequenced.entry.0);
+    out.extend_from_slice(&sequenced.position.head.0);
+    out
+}
+
+fn read_sequenced(log: LogNo, mut bytes: &[u8]) -> Result<Sequenced, Unpackable> {
+    let input = &mut bytes;
+    let last = Seq(read_number(input)?);
+    let entry = EntryNo(read_number(input)?);
+    let head = Head(read_bytes(input, 32)?.try_into().map_err(|_| Unpackable)?);
+    Ok(Sequenced { log, position: Position { last, head }, entry })
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct RedbStore {
+    database: Database,
+    history: HistoryId,
+    writer: Mutex<BlockWriter>,
+}
+
+impl RedbStore {
+    /// Makes a new file with a history of its own.
+    pub fn create(path: &Path, history: HistoryId, cache_bytes: usize) -> Result<Self, FileError> {
+        let database = Database::builder().set_cache_size(cache_bytes).create(path)?;
+        Self::prepare(database, Some(history))
+    }
+
+    /// Opens a file.
+    pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, FileError> {
+        let database = Database::builder().set_cache_size(cache_bytes).open(path)?;
+        Self::prepare(database, None)
+    }
+
+    /// Opens storage that a test controls; a new one gets `history`.
+    pub fn open_backend(
+        backend: impl StorageBackend,
+        history: HistoryId,
+    ) -> Result<Self, FileError> {
+        let database = Database::builder().create_with_backend(backend)?;
+        Self::prepare(database, Some(history))
+    }
+
+    fn prepare(database: Database, new: Option<HistoryId>) -> Result<Self, FileError> {
+        let transaction = database.begin_write()?;
+        let history = Self::history_in(&transaction, new)?;
+        transaction.open_table(BLOCKS)?;
+        transaction.open_table(VOUCHERS)?;
+        transaction.open_table(FACTS)?;
+        transaction.open_table(LOGS)?;
+        transaction.open_table(CHECKPOINTS)?;
+        transaction.commit()?;
+        Ok(Self { database, history, writer: Mutex::new(BlockWriter::new()) })
+    }
+
+    fn history_in(
+        transaction: &WriteTransaction,
+        new: Option<HistoryId>,
+    ) -> Result<HistoryId, FileError> {
+        let mut meta = transaction.open_table(META)?;
+        let format = meta.get("format")?.map(|row| row.value().to_vec());
+        match format {
+            Some(format) if format != FORMAT.to_le_bytes() => {
+                return Err(FileError::OtherVersion("books.redb"));
+            }
+            Some(_) => {}
+            None => {
+                let history = new.ok_or_else(|| damaged("the file's format"))?;
+                meta.insert("format", FORMAT.to_le_bytes().as_slice())?;
+                meta.insert("history", history.0.as_slice())?;
+            }
+        }
+        let row = meta.get("history")?.ok_or_else(|| damaged("the history"))?;
+        let bytes = row.value().try_into().map_err(|_| damaged("the history"))?;
+        Ok(HistoryId(bytes))
+    }
+
+    /// Starts another history: what a restore does.
+    pub fn renew_history(&mut self, history: HistoryId) -> Result<(), FileError> {
+        let transaction = self.database.begin_write()?;
+        transaction.open_table(META)?.insert("history", history.0.as_slice())?;
+        transaction.commit()?;
+        self.history = history;
+        Ok(())
+    }
+
+    fn block_bytes(
+        transaction: &ReadTransaction,
+        no: EntryNo,
+    ) -> Result<Option<(EntryNo, Vec<u8>)>, FileError> {
+        let blocks = transaction.open_table(BLOCKS)?;
+        let Some(row) = blocks.range(..=block_key(no, u32::MAX))?.next_back() else {
+            return Ok(None);
+        };
+        let first = block_first(row?.0.value());
+        let mut bytes = Vec::new();
+        for row in blocks.range(block_key(first, 0)..=block_key(first, u32::MAX))? {
+            bytes.extend_from_slice(row?.1.value());
+        }
+        Ok(Some((first, bytes)))
+    }
+
+    /// The block at or before `no`, whether or not it reaches it.
+    fn block_at(transaction: &ReadTransaction, no: EntryNo) -> Result<Option<Block>, FileError> {
+        let Some((first, bytes)) = Self::block_bytes(transaction, no)? else { return Ok(None) };
+        let records = block::read_records(&bytes).map_err(|_| damaged("a block"))?;
+        Ok(Some(Block { first, records }))
+    }
+
+    fn last_in(transaction: &WriteTransaction) -> Result<EntryNo, FileError> {
+        let meta = transaction.open_table(META)?;
+        let last = meta.get("last")?.map_or(Ok(0), |row| {
+            row.value().try_into().map(u64::from_le_bytes).map_err(|_| damaged("the last entry"))
+        });
+        last.map(EntryNo)
+    }
+
+    fn append_block(
+        &self,
+        transaction: &WriteTransaction,
+        first: EntryNo,
+        records: &[Record],
+    ) -> Result<(), FileError> {
+        let bytes = self.writer.lock().unwrap_or_else(PoisonError::into_inner).write(records);
+        let mut blocks = transaction.open_table(BLOCKS)?;
+        for (part, bytes) in (0..).zip(bytes.chunks(VALUE_MAX)) {
+            blocks.insert(block_key(first, part), bytes)?;
+        }
+        let mut vouchers = transaction.open_table(VOUCHERS)?;
+        for ((company, month), number) in block::first_numbers(records) {
+            vouchers.insert(voucher_key(VoucherKey { company, month, number }), first.0)?;
+        }
+        let mut facts = transaction.open_table(FACTS)?;
+        for (log, seq) in block::first_facts(records) {
+            facts.insert(fact_key(log, seq), first.0)?;
+        }
+        let mut logs = transaction.open_table(LOGS)?;
+        for (log, (entry, run)) in block::last_runs(first, records) {
+            let position = Position { last: run.last, head: run.head };
+            logs.insert(log.0, sequenced_bytes(&Sequenced { log, position, entry }).as_slice())?;
+        }
+        Ok(())
+    }
+}
+
+/// How many of the records at the front make one block.
+fn block_len(records: &[Record]) -> usize {
+    let mut lines = 0;
+    for (index, record) in records.iter().enumerate() {
+        lines += record.vouchers.iter().map(|voucher| voucher.lines.len()).sum::<usize>();
+        if lines >= BLOCK_LINES_MAX {
+            return index + 1;
+        }
+    }
+    records.len()
+}
+
+impl Store for RedbStore {
+    fn history(&self) -> HistoryId {
+        self.history
+    }
+
+    fn last(&self) -> Result<EntryNo, FileError> {
+        let transaction = self.database.begin_read()?;
+        let meta = transaction.open_table(META)?;
+        let last = meta.get("last")?.map_or(Ok(0), |row| {
+            row.value().try_into().map(u64::from_le_bytes).map_err(|_| damaged("the last entry"))
+        });
+        last.map(EntryNo)
+    }
+
+    fn append(&self, records: &[Record]) -> Result<(), FileError> {
+        let transaction = self.database.begin_write()?;
+        let mut last = Self::last_in(&transaction)?;
+        let mut rest = records;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(block_len(rest));
+            self.append_block(&transaction, last.next(), now)?;
+            last = EntryNo(last.0 + now.len() as u64);
+            rest = later;
+        }
+        transaction.open_table(META)?.insert("last", last.0.to_le_bytes().as_slice())?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    fn entries(&self, no: EntryNo) -> Result<Option<(EntryNo, Vec<SequenceEntry>)>, FileError> {
+        let transaction = self.database.begin_read()?;
+        let Some((first, bytes)) = Self::block_bytes(&transaction, no)? else { return Ok(None) };
+        let entries = block::read_entries(&bytes).map_err(|_| damaged("a block"))?;
+        Ok((no.0 < first.0 + entries.len() as u64).then_some((first, entries)))
+    }
+
+    fn block(&self, no: EntryNo) -> Result<Option<Block>, FileError> {
+        let block = Self::block_at(&self.database.begin_read()?, no)?;
+        Ok(block.filter(|block| no <= block.last()))
+    }
+
+    fn voucher_block(&self, key: VoucherKey) -> Result<Option<Block>, FileError> {
+        let transaction = self.database.begin_read()?;
+        let vouchers = transaction.open_table(VOUCHERS)?;
+        let first = VoucherKey { number: 0, ..key };
+        let row = vouchers.range(voucher_key(first)..=voucher_key(key))?.next_back();
+        let Some(row) = row.transpose()? else { return Ok(None) };
+        let block = Self::block_at(&transaction, EntryNo(row.1.value()))?;
+        Ok(block.filter(|block| {
+            let vouchers = block.records.iter().flat_map(|record| &record.vouchers);
+            vouchers.clone().any(|voucher| {
+                (voucher.company, voucher.month, voucher.number)
+                    == (key.company, key.month, key.number)
+            })
+        }))
+    }
+
+    fn fact_block(&self, log: LogNo, seq: Seq) -> Result<Option<Block>, FileError> {
+        let transaction = self.database.begin_read()?;
+        let facts = transaction.open_table(FACTS)?;
+        let row = facts.range(fact_key(log, Seq::ZERO)..=fact_key(log, seq))?.next_back();
+        let Some(row) = row.transpose()? else { return Ok(None) };
+        let block = Self::block_at(&transaction, EntryNo(row.1.value()))?;
+        Ok(block.filter(|block| {
+            block.records.iter().any(|record| match &record.entry {
+                SequenceEntry::Run(run) | SequenceEntry::Held { run, .. } => {
+                    run.log == log && run.first <= seq && seq <= run.last
+                }
+                SequenceEntry::Settle => false,
+            })
+        }))
+    }
+
+    fn sequenced(&self) -> Result<Vec<Sequenced>, FileError> {
+        let transaction = self.database.begin_read()?;
+        let mut found = Vec::new();
+        for row in transaction.open_table(LOGS)?.iter()? {
+            let (log, bytes) = row?;
+            let log = LogNo(log.value());
+            let sequenced = read_sequenced(log, bytes.value());
+            found.push(sequenced.map_err(|_| damaged("how far a log is"))?);
+        }
+        Ok(found)
+    }
+
+    fn checkpoint(&self) -> Result<Option<Checkpoint>, FileError> {
+        let transaction = self.database.begin_read()?;
+        let checkpoints = transaction.open_table(CHECKPOINTS)?;
+        let Some((entry, state)) = checkpoints.last()? else { return Ok(None) };
+        let state = state.value().try_into().map_err(|_| damaged("a checkpoint"))?;
+        Ok(Some(Checkpoint { entry: EntryNo(entry.value()), state }))
+    }
+
+    fn put_checkpoint(&self, checkpoint: Checkpoint) -> Result<(), FileError> {
+        let transaction = self.database.begin_write()?;
+        transaction
+            .open_table(CHECKPOINTS)?
+            .insert(checkpoint.entry.0, checkpoint.state.as_slice())?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    fn copy_to(&self, path: &Path) -> Result<(), FileError> {
+        let from = self.database.begin_read()?;
+        let mut copy = Database::create(path)?;
+        let to = copy.begin_write()?;
+        copy_table(&from, &to, META)?;
+        copy_table(&from, &to, BLOCKS)?;
+        copy_table(&from, &to, VOUCHERS)?;
+        copy_table(&from, &to, FACTS)?;
+        copy_table(&from, &to, LOGS)?;
+        copy_table(&from, &to, CHECKPOINTS)?;
+        to.commit()?;
+        copy.compact()?;
+        Ok(())
+    }
+
+    fn size(&self) -> Result<(u64, u64), FileError> {
+        let transaction = self.database.begin_write()?;
+        let stats = transaction.stats()?;
+        let size = (stats.allocated_pages() * stats.page_size() as u64, stats.stored_bytes());
+        transaction.abort()?;
+        Ok(size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redb::backends::InMemoryBackend;
+    use shared::ids::{AccountNo, Capture, CompanyNo, DeviceNo, ItemNo, SiteNo};
+    use shared::money::Amount;
+    use shared::time::{Day, Month, Timestamp};
+
+    use super::*;
+    use crate::books::{Cause, Line, Side, Voucher};
+    use crate::store::RunEntry;
+
+    fn record(log: u32, first: u64, last: u64, numbers: std::ops::Range<u32>) -> Record {
+        let run = RunEntry {
+            log: LogNo(log),
+            first: Seq(first),
+            last: Seq(last),
+            head: Head([9; 32]),
+            received_at: Timestamp(5),
+        };
+        let voucher = |number| Voucher {
+            company: CompanyNo(1),
+            month: Month(24_320),
+            number,
+            day: Day(20_000),
+            cause: Cause::Fact,
+            fact: Some(Capture { device: DeviceNo(log), counter: u64::from(number) }),
+            lines: [Side::Debit, Side::Credit]
+                .map(|side| Line {
+                    account: AccountNo(side as u32 + 1),
+                    side,
+                    amount: Amount(i64::from(number)),
+                    site: SiteNo(1),
+                    item: Some(ItemNo(7)),
+                    partner: None,
+                    fact: Some(Capture { device: DeviceNo(log), counter: u64::from(number) }),
+                })
+                .to_vec(),
+        };
+        Record {
+            entry: SequenceEntry::Run(run),
+            vouchers: numbers.map(voucher).collect(),
+            waiting: vec![],
+            released: vec![],
+        }
+    }
+
+    fn store() -> RedbStore {
+        RedbStore::open_backend(InMemoryBackend::new(), HistoryId([1; 32])).expect("opens")
+    }
+
+    #[test]
+    fn what_was_appended_is_found_by_place_voucher_and_fact() {
+        let store = store();
+        let settle = Record {
+            entry: SequenceEntry::Settle,
+            vouchers: vec![],
+            waiting: vec![3],
+            released: vec![2],
+        };
+        let first = [record(1, 1, 10, 1..11), record(2, 1, 5, 11..16), settle];
+        let second = [record(1, 11, 20, 16..26)];
+        store.append(&first).expect("appends");
+        store.append(&second).expect("appends");
+        assert_eq!(store.last().expect("reads"), EntryNo(4));
+        for (no, block) in [(1, 1), (3, 1), (4, 4)] {
+            let found = store.block(EntryNo(no)).expect("reads").expect("is there");
+            assert_eq!(found.first, EntryNo(block));
+        }
+        let found = store.block(EntryNo(2)).expect("reads").expect("is there");
+        assert_eq!(found.records, first);
+        assert_eq!(store.block(EntryNo(5)).expect("reads"), None);
+        assert_eq!(store.entries(EntryNo(5)).expect("reads"), None);
+        let entries = store.entries(EntryNo(2)).expect("reads").expect("is there");
+        assert_eq!((entries.0, entries.1.len()), (EntryNo(1), 3));
+        let key = |number| VoucherKey { company: CompanyNo(1), month: Month(24_320), number };
+        for (number, block) in
+            [(1, Some(1)), (15, Some(1)), (16, Some(4)), (25, Some(4)), (26, None)]
+        {
+            let found = store.voucher_block(key(number)).expect("reads");
+            assert_eq!(found.map(|block| block.first.0), block, "voucher {number}");
+        }
+        for (log, seq, block) in [(1, 10, Some(1)), (1, 11, Some(4)), (2, 5, Some(1)), (2, 6, None)]
+        {
+            let found = store.fact_block(LogNo(log), Seq(seq)).expect("reads");
+            assert_eq!(found.map(|block| block.first.0), block, "fact {seq} of log {log}");
+        }
+        let sequenced = store.sequenced().expect("reads");
+        let places: Vec<_> =
+            sequenced.iter().map(|each| (each.position.last.0, each.entry.0)).collect();
+        assert_eq!(places, [(20, 4), (5, 2)]);
+    }
+
+    #[test]
+    fn large_commits_are_cut_into_blocks() {
+        let store = store();
+        let records: Vec<Record> =
+            (0..40).map(|run| record(1, run * 500 + 1, run * 500 + 500, 1..501)).collect();
+        store.append(&records).expect("appends");
+        let mut no = EntryNo(1);
+        let (mut read, mut blocks) = (Vec::new(), 0);
+        while let Some(block) = store.block(no).expect("reads") {
+            no = block.last().next();
+            read.extend(block.records);
+            blocks += 1;
+        }
+        assert_eq!((read, blocks), (records, 3));
+    }
+
+    #[test]
+    fn checkpoints_and_history_stay() {
+        let mut store = store();
+        assert_eq!(store.checkpoint().expect("reads"), None);
+        let checkpoint = Checkpoint { entry: EntryNo(7), state: [3; 32] };
+        store.put_checkpoint(checkpoint).expect("writes");
+        assert_eq!(store.checkpoint().expect("reads"), Some(checkpoint));
+        store.renew_history(HistoryId([2; 32])).expect("writes");
+        assert_eq!(store.history(), HistoryId([2; 32]));
+    }
+}

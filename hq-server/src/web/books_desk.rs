@@ -1,0 +1,233 @@
+//! The desk over real books: reads them under a short lock, and the archive outside of it.
+//!
+//! Invariant: no report holds the books while it reads a file, so that posting never waits for a
+//! reader's disk.
+
+use std::sync::Arc;
+
+use shared::fact::effective::LogRank;
+use shared::fact::statement::Stamp;
+use shared::ids::{AccountNo, Capture, CompanyNo, DeviceNo, ItemNo, Seq, SiteNo};
+use shared::time::Month;
+use tokio::sync::broadcast;
+
+use super::desk::{Change, Desk, DeskError, Posted, SitePosted};
+use crate::books::Books;
+use crate::clock::Clock;
+use crate::report::archive::{Archive, ArchiveError, StoredVoucher};
+use crate::report::dashboard::{Dashboard, LogLink};
+use crate::report::fact::FactReport;
+use crate::report::figure::Named;
+use crate::report::ledger::{AccountLedger, Months, TrialBalance};
+use crate::report::lens::Lens;
+use crate::report::open_items::{OpenFilter, OpenItems};
+use crate::report::set_aside::SetAside;
+use crate::report::stock::{ItemLedger, StockBalance, StockFilter};
+use crate::report::tally::Tally;
+use crate::report::voucher::{VoucherList, VoucherReport, parse_voucher_id};
+
+/// Lends the books as they stand, for as long as `read` takes.
+pub trait Lender: Send + Sync + 'static {
+    /// Calls `read` once.
+    fn lend(&self, read: &mut dyn FnMut(&Books, &Tally));
+}
+
+/// What HQ gives the desk.
+pub struct BooksDesk {
+    /// The company whose books are shown.
+    pub company: CompanyNo,
+    /// The books and the running figures.
+    pub books: Arc<dyn Lender>,
+    /// Stored vouchers and facts.
+    pub archive: Arc<dyn Archive>,
+    /// How every log and its connection stand.
+    pub links: Box<dyn Fn() -> Vec<LogLink> + Send + Sync>,
+    /// Ages are counted by it.
+    pub clock: Clock,
+    /// Tells of changes.
+    pub changes: broadcast::Sender<Change>,
+}
+
+impl std::fmt::Debug for BooksDesk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BooksDesk").field("company", &self.company).finish_non_exhaustive()
+    }
+}
+
+impl From<ArchiveError> for DeskError {
+    fn from(error: ArchiveError) -> Self {
+        Self::Store(error.0)
+    }
+}
+
+/// How far every log is in the books.
+pub fn posted(books: &Books, position: u64) -> Posted {
+    let sites = books.progress().map(|(site, log, progress)| SitePosted {
+        site,
+        log: log_text(log),
+        seq: progress.last.0,
+    });
+    Posted { position, sites: sites.collect() }
+}
+
+/// A log's rank as the stream names it.
+pub fn log_text(log: LogRank) -> String {
+    format!("{:016x}", log.0)
+}
+
+impl BooksDesk {
+    fn read<T>(&self, read: impl FnOnce(&Lens<'_>, &Tally) -> T) -> T {
+        let (mut read, mut found) = (Some(read), None);
+        self.books.lend(&mut |books, tally| {
+            let read = read.take().expect("books are lent once");
+            found = Some(read(&Lens::new(books, self.company), tally));
+        });
+        found.expect("a lender calls its reader")
+    }
+
+    fn missing(what: &'static str, key: &impl ToString) -> DeskError {
+        DeskError::NotFound { what, key: key.to_string() }
+    }
+
+    /// The place of a fact in its installation's log, and why it is set aside where it is.
+    fn place(&self, capture: Capture) -> (Seq, Option<String>) {
+        self.read(|lens, _| {
+            if let Some(id) = lens.books.facts().find(capture) {
+                return (lens.books.facts()[id].seq, None);
+            }
+            for (_, group) in lens.books.waiting() {
+                let named = |fact| Stamp::parse(fact).is_ok_and(|stamp| stamp.capture == capture);
+                if let Some(index) = group.facts.iter().position(named) {
+                    return (Seq(group.first.0 + index as u64), Some(group.why.to_string()));
+                }
+            }
+            // Captures of an installation count with its log until something is restored.
+            (Seq(capture.counter), None)
+        })
+    }
+
+    fn stored_facts(&self, places: &[(DeviceNo, Seq)]) -> Result<Vec<StoredPlace>, DeskError> {
+        let mut facts = Vec::with_capacity(places.len());
+        for (device, seq) in places {
+            if let Some(stored) = self.archive.fact(*device, *seq)? {
+                facts.push((stored.site, stored.fact));
+            }
+        }
+        Ok(facts)
+    }
+}
+
+/// A stored fact with the site whose log states it.
+type StoredPlace = (SiteNo, shared::fact::Fact);
+
+impl Desk for BooksDesk {
+    fn dashboard(&self) -> Result<Dashboard, DeskError> {
+        let (links, now) = ((self.links)(), self.clock.now());
+        Ok(self.read(|lens, tally| Dashboard::of(lens, tally, &links, now)))
+    }
+
+    fn vouchers(&self, month: Option<Month>, page: u64) -> Result<VoucherList, DeskError> {
+        let (ranges, count, part) = self.read(|lens, _| VoucherList::wanted(lens, month, page));
+        let mut vouchers: Vec<StoredVoucher> = Vec::new();
+        for range in ranges {
+            let numbers = range.first..=range.last;
+            vouchers.extend(self.archive.vouchers(self.company, range.month, numbers)?);
+        }
+        Ok(self.read(|lens, _| VoucherList::of(lens, month, (count, part), vouchers)))
+    }
+
+    fn voucher(&self, id: &str) -> Result<VoucherReport, DeskError> {
+        let missing = || Self::missing("voucher", &id);
+        let (company, month, number) = parse_voucher_id(id).ok_or_else(missing)?;
+        let found = self.archive.vouchers(company, month, number..=number)?;
+        let stored = found.into_iter().next().ok_or_else(missing)?;
+        let places: Vec<_> = self.read(|lens, _| {
+            let facts = VoucherReport::behind(lens, &stored.voucher).into_iter();
+            let records = facts.map(|id| &lens.books.facts()[id]);
+            records.map(|record| (record.capture.device, record.seq)).collect()
+        });
+        let facts = self.stored_facts(&places)?;
+        Ok(self.read(|lens, _| VoucherReport::of(lens, &stored, &facts)))
+    }
+
+    fn fact(&self, capture: Capture) -> Result<FactReport, DeskError> {
+        let missing = || Self::missing("fact", &capture);
+        let (seq, set_aside) = self.place(capture);
+        let stored = self.archive.fact(capture.device, seq)?.ok_or_else(missing)?;
+        if Stamp::parse(&stored.fact).map(|stamp| stamp.capture) != Ok(capture) {
+            return Err(missing());
+        }
+        self.read(|lens, _| FactReport::of(lens, &stored, set_aside))
+            .map_err(|error| DeskError::Store(error.to_string()))
+    }
+
+    fn stock(
+        &self,
+        site: Option<SiteNo>,
+        search: Option<&str>,
+        page: u64,
+    ) -> Result<StockBalance, DeskError> {
+        let filter = StockFilter { site, search };
+        Ok(self.read(|lens, _| StockBalance::of(lens, filter, page)))
+    }
+
+    fn item(&self, item: ItemNo, site: Option<SiteNo>, page: u64) -> Result<ItemLedger, DeskError> {
+        self.read(|lens, _| ItemLedger::of(lens, item, site, page))
+            .ok_or_else(|| Self::missing("item", &item))
+    }
+
+    fn trial_balance(&self, months: Months) -> Result<TrialBalance, DeskError> {
+        Ok(self.read(|lens, _| TrialBalance::of(lens, months)))
+    }
+
+    fn account(
+        &self,
+        account: AccountNo,
+        months: Months,
+        page: u64,
+    ) -> Result<AccountLedger, DeskError> {
+        let ((from, to), counts) = self.read(|lens, _| {
+            let (from, to) = months.within(lens);
+            let own = lens.books.voucher_counts().filter(|(company, ..)| *company == self.company);
+            let within = own.filter(|(_, month, _)| (from..=to).contains(month));
+            ((from, to), within.map(|(_, month, count)| (month, count)).collect::<Vec<_>>())
+        });
+        let mut vouchers = Vec::new();
+        for (month, count) in counts {
+            let mut of_month = self.archive.vouchers(self.company, month, 1..=count)?;
+            of_month
+                .retain(|stored| stored.voucher.lines.iter().any(|line| line.account == account));
+            vouchers.extend(of_month);
+        }
+        self.read(|lens, _| {
+            let found = lens.books.settings().accounts().find(|(no, _)| *no == account);
+            found.map(|account| AccountLedger::of(lens, account, (from, to), page, &vouchers))
+        })
+        .ok_or_else(|| Self::missing("account", &account))
+    }
+
+    fn open_items(&self, filter: OpenFilter) -> Result<OpenItems, DeskError> {
+        let now = self.clock.now();
+        Ok(self.read(|lens, _| OpenItems::of(lens, filter, lens.moment(now).day())))
+    }
+
+    fn set_aside(&self, page: u64) -> Result<SetAside, DeskError> {
+        Ok(self.read(|lens, _| SetAside::of(lens, page)))
+    }
+
+    fn sites(&self) -> Vec<Named> {
+        self.read(|lens, _| {
+            let sites = lens.books.settings().sites();
+            let own = sites.filter(|(no, site)| *no != SiteNo::HQ && site.company == self.company);
+            own.map(|(site, _)| lens.site(site)).collect()
+        })
+    }
+
+    fn posted(&self) -> Posted {
+        self.read(|lens, tally| posted(lens.books, tally.position()))
+    }
+
+    fn changes(&self) -> broadcast::Receiver<Change> {
+        self.changes.subscribe()
+    }
+}

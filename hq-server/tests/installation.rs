@@ -1,0 +1,309 @@
+//! A whole installation without a network: stated at HQ, recorded at sites, posted, proved, closed
+//! and opened again, backed up and restored.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::{Hands, Site, init, populate, receipt, sale};
+use hq_server::books::Books;
+use hq_server::headquarters::{Headquarters, restore};
+use hq_server::own_log::{
+    AllocationDraft, Desk, FinanceError, InvoiceDraft, InvoiceLineDraft, PaymentDraft,
+};
+use shared::catalogue::OpenTransfer;
+use shared::fact::Kind;
+use shared::fact::statement::{CostScope, Movement, Role};
+use shared::ids::{Capture, DeviceNo, ItemNo, SiteNo};
+use shared::sync::StateCursor;
+
+/// Balance of every role's accounts, debits positive.
+fn balances(books: &Books) -> BTreeMap<Role, i128> {
+    let mut balances = BTreeMap::new();
+    for (account, _, _, turnover) in books.ledger().rows() {
+        let role = books.settings().role_of(account).expect("only mapped accounts are posted to");
+        *balances.entry(role).or_default() += turnover.net();
+    }
+    balances.retain(|_, balance| *balance != 0);
+    balances
+}
+
+async fn invoice(hq: &Headquarters, of: Capture, price: &str) -> Capture {
+    let draft = InvoiceDraft {
+        partner: "acme".to_owned(),
+        document: Some("R-1".to_owned()),
+        lines: vec![InvoiceLineDraft {
+            of: of.to_string(),
+            price: price.to_owned(),
+            ..InvoiceLineDraft::default()
+        }],
+        ..InvoiceDraft::default()
+    };
+    let now = hq.clock().now();
+    let recorded = hq.own_log().record(|published, _| {
+        let (ledgers, catalogue) = (published.ledgers(), published.catalogue());
+        let desk = Desk::new(&catalogue, &ledgers.books, now)?;
+        Ok::<_, FinanceError>((vec![desk.supplier_invoice(&draft)?], ()))
+    });
+    recorded.await.expect("recorded").0[0]
+}
+
+async fn pay(hq: &Headquarters, invoice: Capture, amount: &str) {
+    let draft = PaymentDraft {
+        partner: "acme".to_owned(),
+        amount: amount.to_owned(),
+        allocations: vec![AllocationDraft { of: invoice.to_string(), amount: amount.to_owned() }],
+        ..PaymentDraft::default()
+    };
+    let now = hq.clock().now();
+    let recorded = hq.own_log().record(|published, next| {
+        let (ledgers, catalogue) = (published.ledgers(), published.catalogue());
+        let desk = Desk::new(&catalogue, &ledgers.books, now)?;
+        Ok::<_, FinanceError>((vec![desk.payment(&draft, next)?], ()))
+    });
+    recorded.await.expect("recorded");
+}
+
+/// A receipt, a sale of a part, an invoice that differs, a payment.
+async fn trade(hq: &Headquarters, site: &mut Site) {
+    let received = site.record(receipt(1, "10", "100"));
+    site.record(sale(1, "4", "150"));
+    site.send(hq, 100).await;
+    site.posted(hq).await;
+    let invoice = invoice(hq, received, "105").await;
+    pay(hq, invoice, "1050").await;
+}
+
+fn expected() -> BTreeMap<Role, i128> {
+    BTreeMap::from([
+        (Role::Inventory, 63_000),
+        (Role::CostOfSales, 42_000),
+        (Role::Receivable, 60_000),
+        (Role::Revenue, -60_000),
+        (Role::Bank, -105_000),
+    ])
+}
+
+fn assert_whole(hq: &Headquarters) {
+    let report = hq.verify().expect("reads");
+    assert_eq!(report.problems, Vec::<String>::new());
+    let ledgers = hq.published().ledgers();
+    ledgers.books.check().expect("the books hold");
+}
+
+#[tokio::test]
+async fn from_a_warehouse_to_the_ledger_and_through_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let hands = Hands::new();
+    let hq = init(folder.path(), CostScope::Site, hands.clock()).await;
+    populate(&hq, 1).await;
+    assert_eq!(hq.mapping_gaps(), Vec::<String>::new());
+    let mut site = Site::new(1, 2);
+    site.register(&hq).await;
+    trade(&hq, &mut site).await;
+    site.seal(&hq).await;
+    assert_eq!(balances(&hq.published().ledgers().books), expected());
+    let last = *hq.published().last().borrow();
+    let state = hq.published().ledgers().books.state_hash();
+    assert_whole(&hq);
+    hq.close().await;
+    drop(hq);
+
+    let hq = Headquarters::open(folder.path(), hands.clock()).expect("opens");
+    assert_eq!(*hq.published().last().borrow(), last);
+    assert_eq!(hq.published().ledgers().books.state_hash(), state);
+    assert_eq!(balances(&hq.published().ledgers().books), expected());
+    site.record(sale(1, "6", "150"));
+    site.send(&hq, 1).await;
+    site.posted(&hq).await;
+    assert_eq!(balances(&hq.published().ledgers().books).get(&Role::Inventory), None);
+    site.seal(&hq).await;
+    hq.own_log().seal().await.expect("sealed");
+    assert_whole(&hq);
+    hq.close().await;
+}
+
+#[tokio::test]
+async fn how_runs_are_cut_changes_nothing() {
+    let mut states = Vec::new();
+    for cut in [1, 7, 1_000] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let hq = init(folder.path(), CostScope::Company, Hands::new().clock()).await;
+        populate(&hq, 3).await;
+        let mut sites = [Site::new(1, 2), Site::new(2, 3), Site::new(3, 4)];
+        for site in &mut sites {
+            site.register(&hq).await;
+            for round in 0..30 {
+                site.record(receipt(1, "10", &format!("{}.10", 10 + round)));
+                site.record(sale(1, "7", "20"));
+            }
+            site.send(&hq, cut).await;
+            site.posted(&hq).await;
+        }
+        assert_whole(&hq);
+        states.push(balances(&hq.published().ledgers().books));
+        hq.close().await;
+    }
+    assert!(states.windows(2).all(|pair| pair[0] == pair[1]), "{states:?}");
+}
+
+#[tokio::test]
+async fn a_site_is_told_what_is_on_its_way() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let hands = Hands::new();
+    let hq = init(folder.path(), CostScope::Site, hands.clock()).await;
+    populate(&hq, 2).await;
+    let (mut from, mut to) = (Site::new(1, 2), Site::new(2, 3));
+    from.register(&hq).await;
+    to.register(&hq).await;
+    from.record(receipt(1, "10", "100"));
+    let mut ship = Movement::new(Kind::TransferShip, ItemNo(1), common::measure("6"));
+    ship.other_site = Some(SiteNo(2));
+    let ship = from.record(ship);
+    from.send(&hq, 100).await;
+    from.posted(&hq).await;
+
+    let told = |hq: &Headquarters, site: u32, since: StateCursor| {
+        let mut at = since;
+        let mut transfers = Vec::new();
+        while let Some(signed) = hq.intake().state_since(SiteNo(site), at, 10) {
+            signed.verify(&hq.authority().hq_key().verifying_key()).expect("signed by HQ");
+            let facts = signed.batch.facts().expect("packed by HQ");
+            transfers.extend(facts.iter().filter_map(OpenTransfer::parse));
+            at = signed.batch.to;
+        }
+        (at, transfers)
+    };
+    let (at, transfers) = told(&hq, 2, StateCursor::START);
+    let found: Vec<_> = transfers
+        .iter()
+        .map(|each| (each.ship, each.quantity.figure.to_string(), each.open))
+        .collect();
+    assert_eq!(found, [(ship, "6".to_owned(), true)]);
+    assert_eq!(told(&hq, 1, StateCursor::START).1, []);
+
+    let mut receive = Movement::new(Kind::TransferReceive, ItemNo(1), common::measure("6"));
+    receive.refers_to = Some(ship);
+    to.record(receive);
+    to.send(&hq, 100).await;
+    to.posted(&hq).await;
+    hq.close().await;
+    drop(hq);
+    // A restart numbers every version as before: the cursor goes on where it was.
+    let hq = Headquarters::open(folder.path(), hands.clock()).expect("opens");
+    let (_, transfers) = told(&hq, 2, at);
+    assert_eq!(transfers.iter().map(|each| each.open).collect::<Vec<_>>(), [false]);
+    hq.close().await;
+}
+
+#[tokio::test]
+async fn a_backup_restores_into_another_history() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+    let hands = Hands::new();
+    let hq = init(&first, CostScope::Site, hands.clock()).await;
+    populate(&hq, 1).await;
+    let mut site = Site::new(1, 2);
+    site.register(&hq).await;
+    trade(&hq, &mut site).await;
+    let made = hq.backup(&folder.path().join("backup")).expect("copied");
+    assert_eq!(hq.intake().log(&site.log()).expect("known").safe.0, 2);
+    site.record(sale(1, "1", "150"));
+    site.send(&hq, 1).await;
+    site.posted(&hq).await;
+    let history = hq.store().history();
+    hq.close().await;
+
+    let restored = restore(&folder.path().join("backup"), &second).expect("restored");
+    assert_eq!(restored, made);
+    let hq = Headquarters::open(&second, hands.clock()).expect("opens");
+    assert_ne!(hq.store().history(), history);
+    assert_eq!(hq.published().last().borrow().0, made.position);
+    assert_eq!(balances(&hq.published().ledgers().books), expected());
+    site.send(&hq, 1).await;
+    site.posted(&hq).await;
+    assert_whole(&hq);
+    hq.close().await;
+
+    let again = restore(&folder.path().join("backup"), &second).expect_err("is there");
+    assert!(again.to_string().contains("nothing was changed"), "{again}");
+    let file = folder.path().join("backup/books.redb");
+    let mut bytes = std::fs::read(&file).expect("reads");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&file, bytes).expect("writes");
+    let third = folder.path().join("third");
+    let damaged = restore(&folder.path().join("backup"), &third).expect_err("damaged").to_string();
+    assert!(damaged.contains("books.redb is damaged"), "{damaged}");
+    assert!(!third.exists());
+}
+
+#[tokio::test]
+async fn invoices_and_payments_are_checked_before_they_are_recorded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let hq = init(folder.path(), CostScope::Site, Hands::new().clock()).await;
+    populate(&hq, 1).await;
+    let mut site = Site::new(1, 2);
+    site.register(&hq).await;
+    let received = site.record(receipt(1, "10", "100"));
+    let sold = site.record(sale(1, "4", "150"));
+    site.send(&hq, 100).await;
+    site.posted(&hq).await;
+    check_finance(&hq, received, sold);
+    hq.close().await;
+}
+
+fn check_finance(hq: &Headquarters, received: Capture, sold: Capture) {
+    let now = hq.clock().now();
+    let (ledgers, catalogue) = (hq.published().ledgers(), hq.published().catalogue());
+    let desk = Desk::new(&catalogue, &ledgers.books, now).expect("a company");
+    let line = |of: Capture, quantity: &str, price: &str| InvoiceDraft {
+        partner: "acme".to_owned(),
+        lines: vec![InvoiceLineDraft {
+            of: of.to_string(),
+            quantity: Some(quantity.to_owned()),
+            price: price.to_owned(),
+            unit: None,
+        }],
+        ..InvoiceDraft::default()
+    };
+    let nowhere = Capture { device: DeviceNo(2), counter: 99 };
+    let cases = [
+        (line(received, "10", "105"), None),
+        (line(nowhere, "10", "105"), Some(FinanceError::NotInBooks(nowhere))),
+        (
+            line(sold, "10", "105"),
+            Some(FinanceError::WrongKind {
+                capture: sold,
+                found: Kind::SaleIssue,
+                needed: "receipt",
+            }),
+        ),
+        (
+            line(received, "0", "105"),
+            Some(FinanceError::NotPositive { what: "a quantity", written: "0".to_owned() }),
+        ),
+        (
+            InvoiceDraft { partner: "nobody".to_owned(), ..line(received, "1", "1") },
+            Some(FinanceError::UnknownPartner("nobody".to_owned())),
+        ),
+        (InvoiceDraft { lines: vec![], ..line(received, "1", "1") }, Some(FinanceError::NoLines)),
+    ];
+    for (draft, expected) in cases {
+        assert_eq!(desk.supplier_invoice(&draft).err(), expected);
+    }
+    let payment = PaymentDraft {
+        partner: "acme".to_owned(),
+        inward: true,
+        amount: "500".to_owned(),
+        allocations: vec![AllocationDraft { of: sold.to_string(), amount: "600".to_owned() }],
+        ..PaymentDraft::default()
+    };
+    let next = Capture { device: DeviceNo(1), counter: 1 };
+    let over = desk.payment(&payment, next).err();
+    assert_eq!(over, Some(FinanceError::OverAllocated("500".to_owned())));
+    let third_of_a_cent = PaymentDraft { amount: "0.001".to_owned(), ..payment };
+    let written = "0.001".to_owned();
+    let expected = FinanceError::TooManyDecimals { currency: common::currency(), written };
+    assert_eq!(desk.payment(&third_of_a_cent, next).err(), Some(expected));
+}
