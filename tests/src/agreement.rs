@@ -1,0 +1,152 @@
+//! Whether the product's books and the naive model say the same about the same facts.
+//! Knows both sides' figures and how neither comes to them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{Debug, Write};
+
+use hq_server::books::{Books, Entry, Run};
+use shared::fact::statement::Role;
+use shared::ids::{AccountNo, Capture, CompanyNo, ItemNo, Seq, SiteNo};
+use shared::time::{Month, Timestamp};
+
+use crate::history::{History, Step};
+use crate::model::{Model, Spot, Why};
+
+/// The roles whose balance is the sum of open items.
+const OPEN: [Role; 8] = [
+    Role::ReceivedNotInvoiced,
+    Role::BoughtInTransit,
+    Role::InterSiteTransit,
+    Role::Receivable,
+    Role::UnbilledReceivable,
+    Role::Payable,
+    Role::SupplierPrepayment,
+    Role::CustomerAdvance,
+];
+
+/// Everything that the set of facts alone decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Signed debit and credit sums.
+    pub balances: BTreeMap<(AccountNo, Month, SiteNo), (i128, i128)>,
+    /// Quantity and value.
+    pub pools: BTreeMap<(CompanyNo, ItemNo, SiteNo), (i128, i128)>,
+    /// Smallest units.
+    pub on_hand: BTreeMap<(SiteNo, ItemNo), i128>,
+    /// Debits positive.
+    pub open_items: BTreeMap<(Role, Capture), i128>,
+    /// Facts without effect.
+    pub left_out: BTreeSet<Spot>,
+}
+
+impl Standing {
+    /// What the model says.
+    pub fn of_model(model: &Model) -> Self {
+        let balances = model.balances().into_iter();
+        let left_out = model.left_out().iter().filter(|(_, why)| **why != Why::Repeated);
+        Self {
+            balances: balances.map(|(key, sums)| (key, (sums.debit, sums.credit))).collect(),
+            pools: model.pools(),
+            on_hand: model.on_hand(),
+            open_items: OPEN
+                .iter()
+                .flat_map(|role| {
+                    let items = model.open_items(*role).into_iter();
+                    items.map(|(capture, amount)| ((*role, capture), amount))
+                })
+                .collect(),
+            left_out: left_out.map(|(spot, _)| *spot).collect(),
+        }
+    }
+
+    /// What the books say.
+    pub fn of_books(books: &Books) -> Self {
+        let rows = books.ledger().rows();
+        let balances = rows
+            .map(|(account, month, site, sums)| ((account, month, site), (sums.debit, sums.credit)))
+            .filter(|(_, sums)| *sums != (0, 0))
+            .collect();
+        let mut pools = BTreeMap::new();
+        let mut on_hand = BTreeMap::new();
+        for pool in books.pools() {
+            let average = &pool.state.average;
+            let stands = (i128::from(average.quantity()), i128::from(average.value()));
+            if stands != (0, 0) {
+                pools.insert((pool.company, pool.item, pool.site.unwrap_or(SiteNo::HQ)), stands);
+            }
+            for (site, units) in pool.state.sites.iter().filter(|(_, units)| *units != 0) {
+                on_hand.insert((*site, pool.item), i128::from(*units));
+            }
+        }
+        let named = |id| books.facts()[id].capture;
+        let open_items = books.open_items().all().filter(|(role, _, _)| OPEN.contains(role));
+        let left_out = books.waiting().flat_map(|(_, group)| {
+            let seqs = group.first.0..group.first.0 + group.facts.len() as u64;
+            seqs.map(|seq| (group.log, Seq(seq)))
+        });
+        Self {
+            balances,
+            pools,
+            on_hand,
+            open_items: open_items.map(|(role, id, sum)| ((role, named(id)), sum)).collect(),
+            left_out: left_out.collect(),
+        }
+    }
+
+    /// Where two differ, in words; empty where they do not.
+    pub fn differences(&self, other: &Self) -> String {
+        let mut text = String::new();
+        differ(&mut text, "balance (account, month, site)", &self.balances, &other.balances);
+        differ(&mut text, "pool (company, item, site)", &self.pools, &other.pools);
+        differ(&mut text, "on hand (site, item)", &self.on_hand, &other.on_hand);
+        differ(&mut text, "open item", &self.open_items, &other.open_items);
+        for spot in self.left_out.symmetric_difference(&other.left_out) {
+            let side = if self.left_out.contains(spot) { "first" } else { "second" };
+            writeln!(text, "left out only by the {side}: {spot:?}").expect("a text takes all");
+        }
+        text
+    }
+}
+
+fn differ<K: Ord + Debug, V: PartialEq + Debug>(
+    text: &mut String,
+    what: &str,
+    left: &BTreeMap<K, V>,
+    right: &BTreeMap<K, V>,
+) {
+    let keys: BTreeSet<&K> = left.keys().chain(right.keys()).collect();
+    for key in keys {
+        let (left, right) = (left.get(key), right.get(key));
+        if left != right {
+            writeln!(text, "{what} {key:?}: {left:?} and {right:?}").expect("a text takes all");
+        }
+    }
+}
+
+/// Feeds books one step of a delivery.
+pub fn take(books: &mut Books, history: &History, step: &Step) {
+    match step {
+        Step::Settle => {
+            books.apply(&Entry::Settle);
+        }
+        Step::Run { log, facts } => {
+            let held = &history.logs[*log];
+            books.apply(&Entry::Run(Run {
+                site: held.site,
+                log: held.rank,
+                first: Seq(facts.start as u64 + 1),
+                received_at: Timestamp(0),
+                facts: &held.facts[facts.clone()],
+            }));
+        }
+    }
+}
+
+/// Feeds books a whole delivery.
+pub fn deliver(history: &History, steps: &[Step]) -> Books {
+    let mut books = Books::new();
+    for step in steps {
+        take(&mut books, history, step);
+    }
+    books
+}

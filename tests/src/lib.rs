@@ -1,0 +1,12 @@
+//! Cross-crate proof that the product does what it says: golden vectors, the naive model, crashes,
+//! real processes, real input. Knows the product's crates; none of them knows this one.
+
+pub mod agreement;
+pub mod bench;
+pub mod decoder;
+pub mod demo;
+pub mod history;
+pub mod model;
+pub mod processes;
+pub mod random;
+pub mod real_input;

@@ -1,0 +1,650 @@
+//! Which facts the books take, and why they do not take the others. Knows no values.
+//!
+//! A group is taken as a whole or not at all. A reversed fact stays known: what refers to it is
+//! taken as if it referred to nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use num_traits::Signed;
+use shared::fact::statement::{
+    Direction, Measure, Money, Movement, Payment, Role, Stamp, Statement,
+};
+use shared::fact::{Kind, field};
+use shared::ids::{Capture, CategoryNo, CompanyNo, ItemNo, ReasonNo, SiteNo};
+use shared::money::{Currency, Price};
+use shared::quantity::Unit;
+use shared::varint;
+
+use super::figure::{Figure, decimal, whole};
+use super::fold::is_repack;
+use super::order::{self, Key};
+use super::posting;
+use super::settings::{Company, Item, Settings};
+use super::{Spot, Written};
+
+/// Why a fact is not in the books.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Why {
+    /// Says nothing that this version understands.
+    Unreadable,
+    /// The same capture stands at an earlier place.
+    Repeated,
+    /// Contradicts master data that can't change.
+    Refused,
+    /// A site states what only HQ may, or the other way round.
+    NoAuthority,
+    /// References run in a circle.
+    Circle,
+    /// The site or its company is not known.
+    UnknownSite,
+    /// The item is not known, or the kind does not fit it.
+    UnknownItem,
+    /// The unit is not known for the item.
+    UnknownUnit,
+    /// No whole number of smallest units, or too many.
+    BadQuantity,
+    /// The partner is not known.
+    UnknownPartner,
+    /// The reason is not known.
+    UnknownReason,
+    /// Money of another currency than the company's, or more decimals than it has.
+    BadMoney,
+    /// The account can't take a payment.
+    NotABank,
+    /// No account is mapped for this role.
+    NoAccount(Role),
+    /// Refers to a fact of a kind, item or site that does not fit.
+    WrongReference,
+    /// Refers to a fact that is not known.
+    Waits,
+    /// Goods that become nothing, goods out of nothing, or at another time than what they were.
+    OneSidedRepack,
+    /// Another fact of its group is not taken.
+    Companion,
+}
+
+/// What a movement or an invoice line is about, with its settings looked up.
+#[derive(Clone, Debug)]
+pub struct Goods {
+    /// The item.
+    pub item: ItemNo,
+    /// Its settings.
+    pub settings: Item,
+    /// In smallest units.
+    pub quantity: Figure,
+    /// Smallest units of the unit in which quantity and price are stated.
+    pub unit: Figure,
+}
+
+impl Goods {
+    /// A price of one stated unit in minor units for one smallest unit.
+    pub fn unit_price(&self, price: &Price) -> Figure {
+        decimal(price.figure) * super::figure::power_of_ten(price.currency.decimals().cast_signed())
+            / &self.unit
+    }
+}
+
+/// A fact with everything looked up that it needs.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its place in its log.
+    pub spot: Spot,
+    /// Names it.
+    pub capture: Capture,
+    /// The site whose log it stands in.
+    pub site: SiteNo,
+    /// The site its lines are of: an invoice's are of the site of what it invoices.
+    pub line_site: SiteNo,
+    /// When it was recorded.
+    pub recorded_at: i64,
+    /// Where it stands in the effective order.
+    pub key: Key,
+    /// The first fact of its group.
+    pub group: Capture,
+    /// What it says.
+    pub statement: Statement,
+    /// Whose books.
+    pub company_no: CompanyNo,
+    /// Their settings.
+    pub company: Company,
+    /// The goods, where it speaks of any.
+    pub goods: Option<Goods>,
+}
+
+impl Entry {
+    /// When it takes effect.
+    pub fn time(&self) -> i64 {
+        self.key.0.0
+    }
+
+    /// The goods of a statement that has some.
+    pub fn goods(&self) -> &Goods {
+        self.goods.as_ref().expect("looked up for every movement and invoice line")
+    }
+
+    /// The movement, where it is one.
+    pub fn movement(&self) -> Option<&Movement> {
+        match &self.statement {
+            Statement::Movement(movement) => Some(movement),
+            _ => None,
+        }
+    }
+
+    /// The fact it refers to.
+    pub fn refers_to(&self) -> Option<Capture> {
+        refers_to(&self.statement)
+    }
+
+    /// Why it happened.
+    pub fn reason(&self) -> Option<ReasonNo> {
+        self.movement().and_then(|movement| movement.reason)
+    }
+
+    /// The category of its item.
+    pub fn category(&self) -> Option<CategoryNo> {
+        self.goods.as_ref().map(|goods| goods.settings.category)
+    }
+}
+
+fn refers_to(statement: &Statement) -> Option<Capture> {
+    match statement {
+        Statement::Movement(movement) => movement.refers_to,
+        Statement::Reversal { refers_to, .. } => Some(*refers_to),
+        Statement::SupplierInvoice(line) | Statement::CustomerInvoice(line) => Some(line.refers_to),
+        Statement::Allocation(allocation) => Some(allocation.open_item),
+        Statement::Payment(_) | Statement::MasterData { .. } => None,
+    }
+}
+
+/// The references that move a fact in the effective order. An invoice has no place in a pool: its
+/// own date decides.
+fn references(statement: &Statement) -> Vec<Capture> {
+    match statement {
+        Statement::Movement(movement) => movement.refers_to.into_iter().collect(),
+        Statement::Reversal { refers_to, .. } => vec![*refers_to],
+        Statement::Allocation(allocation) => vec![allocation.open_item, allocation.payment],
+        _ => Vec::new(),
+    }
+}
+
+/// The facts that the books take, and why not the others.
+#[derive(Debug, Default)]
+pub struct Admitted {
+    /// Taken, in effective order.
+    pub entries: Vec<Entry>,
+    /// Taken and reversed: without effect.
+    pub reversed: BTreeSet<Capture>,
+    /// Not taken.
+    pub left_out: BTreeMap<Spot, Why>,
+}
+
+/// One readable fact that is no master data.
+struct Readable<'a> {
+    written: &'a Written,
+    stamp: Stamp,
+    statement: Statement,
+}
+
+/// Looks at all facts together.
+pub fn admit(written: &[Written], settings: &mut Settings) -> Admitted {
+    let mut by_spot: BTreeMap<Spot, &Written> = BTreeMap::new();
+    for each in written {
+        by_spot.entry(each.spot()).or_insert(each);
+    }
+    let groups = groups(&by_spot);
+    let mut left_out = BTreeMap::new();
+    let mut readable: BTreeMap<Capture, Readable<'_>> = BTreeMap::new();
+    for group in &groups {
+        let members: Vec<&Written> = group.iter().map(|spot| by_spot[spot]).collect();
+        for each in read_group(&members, settings, &mut left_out) {
+            if readable.contains_key(&each.stamp.capture) {
+                left_out.insert(each.written.spot(), Why::Repeated);
+            } else {
+                readable.insert(each.stamp.capture, each);
+            }
+        }
+    }
+    let places = readable.iter().map(|(capture, each)| {
+        let (stamp, spot) = (&each.stamp, each.written.spot());
+        let own = (stamp.occurred_at.0, stamp.recorded_at.0, spot.0.0, spot.1.0);
+        (*capture, (own, references(&each.statement)))
+    });
+    let keys = order::keys(&places.collect());
+    let firsts = firsts(&groups, &by_spot);
+    let mut entries = BTreeMap::new();
+    for (capture, each) in &readable {
+        let spot = each.written.spot();
+        let looked_up = keys
+            .get(capture)
+            .ok_or(Why::Circle)
+            .and_then(|key| look_up(each, *key, firsts[&spot], settings));
+        match looked_up {
+            Ok(entry) => {
+                entries.insert(*capture, entry);
+            }
+            Err(why) => {
+                left_out.insert(spot, why);
+            }
+        }
+    }
+    let entries = settle(&entries, &mut left_out, &groups, settings);
+    let reversed = reversed(&entries);
+    let mut entries: Vec<_> = entries.into_values().collect();
+    entries.sort_by_key(|entry| entry.key);
+    Admitted { entries, reversed, left_out }
+}
+
+/// The spots of each group, groups in order.
+fn groups(by_spot: &BTreeMap<Spot, &Written>) -> Vec<Vec<Spot>> {
+    let mut groups: Vec<Vec<Spot>> = Vec::new();
+    let mut open: Option<Spot> = None;
+    for (spot, written) in by_spot {
+        match (open, groups.last_mut()) {
+            (Some(last), Some(group)) if last.0 == spot.0 => group.push(*spot),
+            _ => groups.push(vec![*spot]),
+        }
+        let more = field::GROUP_LEFT.of(&written.fact).is_some_and(|left| left > 0);
+        open = more.then_some(*spot);
+    }
+    groups
+}
+
+/// The capture of the first fact of each spot's group.
+fn firsts(
+    groups: &[Vec<Spot>],
+    by_spot: &BTreeMap<Spot, &Written>,
+) -> BTreeMap<Spot, Option<Capture>> {
+    let mut firsts = BTreeMap::new();
+    for group in groups {
+        let first = Stamp::parse(&by_spot[&group[0]].fact).ok().map(|stamp| stamp.capture);
+        firsts.extend(group.iter().map(|spot| (*spot, first)));
+    }
+    firsts
+}
+
+/// Reads the facts of a group; takes master data at once, in the order of HQ's log.
+fn read_group<'a>(
+    members: &[&'a Written],
+    settings: &mut Settings,
+    left_out: &mut BTreeMap<Spot, Why>,
+) -> Vec<Readable<'a>> {
+    let mut readable = Vec::new();
+    for written in members {
+        match (Stamp::parse(&written.fact), Statement::parse(&written.fact)) {
+            (Ok(stamp), Ok(statement)) => readable.push(Readable { written, stamp, statement }),
+            _ => {
+                left_out.insert(written.spot(), Why::Unreadable);
+            }
+        }
+    }
+    let master = |each: &Readable<'_>| matches!(each.statement, Statement::MasterData { .. });
+    if readable.len() == members.len() && readable.iter().all(master) {
+        if let Err(why) = take_master_data(&readable, settings) {
+            left_out.extend(members.iter().map(|written| (written.spot(), why)));
+        }
+        return Vec::new();
+    }
+    for each in &readable {
+        let spot = each.written.spot();
+        if readable.len() < members.len() || master(each) {
+            left_out.insert(spot, Why::Companion);
+        } else if let Err(why) = check_authority(each) {
+            left_out.insert(spot, why);
+        }
+    }
+    if left_out.keys().any(|spot| members.iter().any(|written| written.spot() == *spot)) {
+        for written in members {
+            left_out.entry(written.spot()).or_insert(Why::Companion);
+        }
+        return Vec::new();
+    }
+    for each in &readable {
+        if let Statement::Payment(Payment { account: Some(account), .. }) = &each.statement {
+            settings.claim(*account, Role::Bank);
+        }
+    }
+    readable
+}
+
+/// All of a group or nothing.
+fn take_master_data(group: &[Readable<'_>], settings: &mut Settings) -> Result<(), Why> {
+    let mut taken = settings.clone();
+    for each in group {
+        let Statement::MasterData { valid_from, data } = &each.statement else { continue };
+        if each.written.site != SiteNo::HQ {
+            return Err(Why::NoAuthority);
+        }
+        if !taken.take(valid_from.map(|from| from.0), data) {
+            return Err(Why::Refused);
+        }
+    }
+    *settings = taken;
+    Ok(())
+}
+
+/// A site states what happens at the site, HQ everything else.
+fn check_authority(each: &Readable<'_>) -> Result<(), Why> {
+    let of_site = matches!(each.statement, Statement::Movement(_));
+    let by_hq = each.written.site == SiteNo::HQ;
+    let of_both = matches!(each.statement, Statement::Reversal { .. });
+    if of_both || of_site != by_hq { Ok(()) } else { Err(Why::NoAuthority) }
+}
+
+/// Looks up what a fact names. The first failed rule wins.
+fn look_up(
+    each: &Readable<'_>,
+    key: Key,
+    group: Option<Capture>,
+    settings: &Settings,
+) -> Result<Entry, Why> {
+    let (site, time) = (each.written.site, key.0.0);
+    let company_no = if site == SiteNo::HQ {
+        each.stamp.company.unwrap_or(CompanyNo::FIRST)
+    } else {
+        settings.company_of(site, time).ok_or(Why::UnknownSite)?
+    };
+    let company = settings.company(company_no, time).ok_or(Why::UnknownSite)?;
+    let mut entry = Entry {
+        spot: each.written.spot(),
+        capture: each.stamp.capture,
+        site,
+        line_site: site,
+        recorded_at: each.stamp.recorded_at.0,
+        key,
+        group: group.unwrap_or(each.stamp.capture),
+        statement: each.statement.clone(),
+        company_no,
+        company,
+        goods: None,
+    };
+    match &each.statement {
+        Statement::Movement(movement) => {
+            let goods = goods(movement.item, &movement.quantity, time, settings)?;
+            if goods.settings.service != (movement.kind == Kind::ServiceSale) {
+                return Err(Why::UnknownItem);
+            }
+            entry.goods = Some(goods);
+            check_movement(movement, &entry, settings)?;
+        }
+        Statement::SupplierInvoice(line) | Statement::CustomerInvoice(line) => {
+            if !settings.knows_partner(line.partner, time) {
+                return Err(Why::UnknownPartner);
+            }
+            own_currency(line.price.currency, &entry)?;
+            check_worth(&line.price, &line.quantity)?;
+        }
+        Statement::Payment(payment) => {
+            if !settings.knows_partner(payment.partner, time) {
+                return Err(Why::UnknownPartner);
+            }
+            check_money(payment.amount, &entry)?;
+            check_bank(payment, company_no, settings)?;
+        }
+        Statement::Allocation(allocation) => check_money(allocation.amount, &entry)?,
+        Statement::Reversal { .. } | Statement::MasterData { .. } => {}
+    }
+    Ok(entry)
+}
+
+fn check_movement(movement: &Movement, entry: &Entry, settings: &Settings) -> Result<(), Why> {
+    let time = entry.time();
+    if movement.partner.is_some_and(|partner| !settings.knows_partner(partner, time)) {
+        return Err(Why::UnknownPartner);
+    }
+    if movement.reason.is_some_and(|reason| !settings.knows_reason(reason, time)) {
+        return Err(Why::UnknownReason);
+    }
+    for price in [movement.price, movement.cost].into_iter().flatten() {
+        own_currency(price.currency, entry)?;
+        check_worth(&price, &movement.quantity)?;
+    }
+    Ok(())
+}
+
+/// What somebody states stays below 2^53 minor units.
+fn check_worth(price: &Price, quantity: &Measure) -> Result<(), Why> {
+    let worth = posting::worth(price, quantity);
+    if worth.abs() < whole(varint::LIMIT) { Ok(()) } else { Err(Why::BadMoney) }
+}
+
+/// An amount that people state needs no rounding.
+fn check_money(money: Money, entry: &Entry) -> Result<(), Why> {
+    own_currency(money.currency, entry)?;
+    let minor = money.figure.units(money.currency.decimals());
+    minor.map(|_| ()).map_err(|_| Why::BadMoney)
+}
+
+/// A payment goes through a bank or cash account of its company.
+fn check_bank(payment: &Payment, company: CompanyNo, settings: &Settings) -> Result<(), Why> {
+    let fits = payment.account.is_none_or(|account| settings.can_take_payments(account, company));
+    if fits { Ok(()) } else { Err(Why::NotABank) }
+}
+
+fn own_currency(currency: Currency, entry: &Entry) -> Result<(), Why> {
+    if currency == entry.company.currency { Ok(()) } else { Err(Why::BadMoney) }
+}
+
+/// A stated quantity in smallest units.
+fn goods(item: ItemNo, measure: &Measure, time: i64, settings: &Settings) -> Result<Goods, Why> {
+    let held = settings.item(item, time).ok_or(Why::UnknownItem)?;
+    let unit: &Unit = &measure.unit;
+    let smallest = settings.smallest_units(item, unit, time).ok_or(Why::UnknownUnit)?;
+    let quantity = decimal(measure.figure) * &smallest;
+    if !quantity.is_integer() || quantity.abs() >= whole(varint::LIMIT) {
+        return Err(Why::BadQuantity);
+    }
+    Ok(Goods { item, settings: held, quantity, unit: smallest })
+}
+
+/// Takes facts in the order in which they can refer to each other: movements, then invoices and
+/// payments, then allocations, then reversals. Leaves out what refers to something that is not
+/// taken, what has no account, and the companions of both.
+fn settle(
+    looked_up: &BTreeMap<Capture, Entry>,
+    left_out: &mut BTreeMap<Spot, Why>,
+    groups: &[Vec<Spot>],
+    settings: &Settings,
+) -> BTreeMap<Capture, Entry> {
+    // Groups that have to go are found by trying: each time one is found all is tried again.
+    let mut gone: BTreeSet<Spot> = BTreeSet::new();
+    loop {
+        let mut entries = BTreeMap::new();
+        let mut why_not = left_out.clone();
+        for stage in 0..=3 {
+            take_stage(stage, looked_up, &gone, settings, &mut entries, &mut why_not);
+        }
+        let mut more: Vec<Spot> = Vec::new();
+        for group in groups {
+            let why = group.iter().find_map(|spot| why_not.get(spot));
+            if why.is_some() && !group.iter().all(|spot| why_not.contains_key(spot)) {
+                more.extend(group.iter().filter(|spot| !why_not.contains_key(spot)).copied());
+            }
+        }
+        if more.is_empty() {
+            *left_out = why_not;
+            return entries;
+        }
+        gone.extend(more);
+    }
+}
+
+/// When a fact's turn comes.
+const fn stage(statement: &Statement) -> u8 {
+    match statement {
+        Statement::Movement(_) => 0,
+        Statement::SupplierInvoice(_)
+        | Statement::CustomerInvoice(_)
+        | Statement::Payment(_)
+        | Statement::MasterData { .. } => 1,
+        Statement::Allocation(_) => 2,
+        Statement::Reversal { .. } => 3,
+    }
+}
+
+/// Within one stage a fact comes after what it refers to: so until nothing more can be taken.
+fn take_stage(
+    number: u8,
+    looked_up: &BTreeMap<Capture, Entry>,
+    gone: &BTreeSet<Spot>,
+    settings: &Settings,
+    entries: &mut BTreeMap<Capture, Entry>,
+    why_not: &mut BTreeMap<Spot, Why>,
+) {
+    let mut open: Vec<&Entry> =
+        looked_up.values().filter(|entry| stage(&entry.statement) == number).collect();
+    open.sort_by_key(|entry| entry.key);
+    if number == 0 {
+        leave_out_one_sided(&open, why_not);
+    }
+    for entry in open {
+        if gone.contains(&entry.spot) {
+            why_not.insert(entry.spot, Why::Companion);
+        }
+        if why_not.contains_key(&entry.spot) {
+            continue;
+        }
+        let complete = check_reference(entry, entries)
+            .and_then(|()| complete(entry, entries, settings))
+            .and_then(|entry| posting::accounts(&entry, entries, settings).map(|_| entry));
+        match complete {
+            Ok(entry) => {
+                entries.insert(entry.capture, entry);
+            }
+            Err(why) => {
+                why_not.insert(entry.spot, why);
+            }
+        }
+    }
+}
+
+/// A repack has goods on both sides, at one time.
+fn leave_out_one_sided(movements: &[&Entry], why_not: &mut BTreeMap<Spot, Why>) {
+    for entry in movements.iter().filter(|entry| is_repack(entry.statement.kind())) {
+        let members = movements.iter().filter(|each| each.group == entry.group);
+        let members: Vec<_> = members.filter(|each| is_repack(each.statement.kind())).collect();
+        let has = |kind| members.iter().any(|each| each.statement.kind() == kind);
+        let both = has(Kind::RepackOut) && has(Kind::RepackIn);
+        if !both || members.iter().any(|each| each.time() != entry.time()) {
+            why_not.entry(entry.spot).or_insert(Why::OneSidedRepack);
+        }
+    }
+}
+
+/// An invoice line's goods and site are those of what it invoices, where that is there.
+fn complete(
+    entry: &Entry,
+    entries: &BTreeMap<Capture, Entry>,
+    settings: &Settings,
+) -> Result<Entry, Why> {
+    let mut entry = entry.clone();
+    let (Statement::SupplierInvoice(line) | Statement::CustomerInvoice(line)) = &entry.statement
+    else {
+        return Ok(entry);
+    };
+    let invoiced = entries.get(&line.refers_to).filter(|each| each.company_no == entry.company_no);
+    let goods_of =
+        |invoiced: &Entry| goods(invoiced.goods().item, &line.quantity, entry.time(), settings);
+    let found = match (&entry.statement, invoiced) {
+        (Statement::CustomerInvoice(_), Some(sale)) => Some((goods_of(sale)?, sale.site)),
+        (Statement::SupplierInvoice(_), Some(receipt))
+            if receipt.statement.kind() == Kind::Receipt =>
+        {
+            goods_of(receipt).ok().map(|goods| (goods, receipt.site))
+        }
+        (Statement::CustomerInvoice(_), None) => return Err(Why::WrongReference),
+        _ => None,
+    };
+    (entry.goods, entry.line_site) = match found {
+        Some((goods, site)) => (Some(goods), site),
+        None => (None, SiteNo::HQ),
+    };
+    Ok(entry)
+}
+
+/// The facts that did not happen: named by a reversal that did.
+fn reversed(entries: &BTreeMap<Capture, Entry>) -> BTreeSet<Capture> {
+    // A reversal stands after what it names, so from the last to the first each is decided
+    // before what it names.
+    let mut reversals: Vec<_> = entries
+        .values()
+        .filter(|entry| matches!(entry.statement, Statement::Reversal { .. }))
+        .collect();
+    reversals.sort_by_key(|entry| std::cmp::Reverse(entry.key));
+    let mut reversed = BTreeSet::new();
+    for reversal in reversals {
+        if !reversed.contains(&reversal.capture)
+            && let Some(named) = reversal.refers_to()
+        {
+            reversed.extend(one_effect(named, entries));
+        }
+    }
+    reversed
+}
+
+/// The facts that happen together or not at all: both sides of a repack, else the fact alone.
+fn one_effect(fact: Capture, entries: &BTreeMap<Capture, Entry>) -> Vec<Capture> {
+    let repack = |entry: &Entry| is_repack(entry.statement.kind());
+    let named = &entries[&fact];
+    if !repack(named) {
+        return vec![fact];
+    }
+    let members = entries.values().filter(|entry| entry.group == named.group && repack(entry));
+    members.map(|entry| entry.capture).collect()
+}
+
+/// Whether a fact may refer to what it refers to, and whether that is known.
+fn check_reference(entry: &Entry, entries: &BTreeMap<Capture, Entry>) -> Result<(), Why> {
+    let Some(reference) = entry.refers_to() else { return Ok(()) };
+    let known = entries.get(&reference);
+    match &entry.statement {
+        Statement::CustomerInvoice(_) => {
+            let sale = known.ok_or(Why::Waits)?.movement();
+            let fits = sale.is_some_and(|sale| sale.kind == Kind::SaleIssue && sale.invoice_later);
+            if fits { Ok(()) } else { Err(Why::WrongReference) }
+        }
+        Statement::Movement(movement) => {
+            check_movement_reference(movement, entry, known.ok_or(Why::Waits)?)
+        }
+        Statement::Reversal { .. } => {
+            let own = entry.site == known.ok_or(Why::Waits)?.site || entry.site == SiteNo::HQ;
+            if own { Ok(()) } else { Err(Why::WrongReference) }
+        }
+        Statement::Allocation(allocation) => {
+            let payment = entries.get(&allocation.payment);
+            check_allocation(known.ok_or(Why::Waits)?, payment.ok_or(Why::Waits)?)
+        }
+        // An invoice that fits no receipt is goods on their way: it never waits.
+        Statement::SupplierInvoice(_) | Statement::Payment(_) | Statement::MasterData { .. } => {
+            Ok(())
+        }
+    }
+}
+
+fn check_movement_reference(movement: &Movement, entry: &Entry, there: &Entry) -> Result<(), Why> {
+    let kinds: &[Kind] = match movement.kind {
+        Kind::CustomerReturn => &[Kind::SaleIssue, Kind::Issue],
+        Kind::SupplierReturn => &[Kind::Receipt],
+        Kind::TransferReceive => &[Kind::TransferShip],
+        Kind::Receipt => &[Kind::SupplierReturn],
+        _ => return Ok(()),
+    };
+    let fits = there.movement().is_some_and(|other| {
+        kinds.contains(&other.kind)
+            && other.item == movement.item
+            && there.company_no == entry.company_no
+    });
+    if fits { Ok(()) } else { Err(Why::WrongReference) }
+}
+
+/// Money in settles what customers owe, money out what is owed to suppliers.
+fn check_allocation(open_item: &Entry, payment: &Entry) -> Result<(), Why> {
+    let Statement::Payment(payment) = &payment.statement else { return Err(Why::WrongReference) };
+    let fits = match payment.direction {
+        Direction::In => matches!(
+            open_item.statement.kind(),
+            Kind::SaleIssue | Kind::ServiceSale | Kind::CustomerInvoice | Kind::CustomerReturn
+        ),
+        Direction::Out => open_item.statement.kind() == Kind::SupplierInvoice,
+    };
+    if fits { Ok(()) } else { Err(Why::WrongReference) }
+}

@@ -1,0 +1,521 @@
+//! What every movement costs: all facts in effective order, folded from the beginning.
+//! Knows no accounts.
+//!
+//! What arrives is worth what left, also where what left was not there and got its cost later.
+//! Pools that pass costs around a circle form a ring; rings are folded one after another, each
+//! from nothing and again and again, each time with the costs at the end of the time before,
+//! until these are the same twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use num_traits::{Signed, Zero};
+use shared::fact::Kind;
+use shared::fact::statement::{CostScope, Movement, Statement};
+use shared::ids::{Capture, CompanyNo, ItemNo, SiteNo};
+use shared::time::Timestamp;
+
+use super::Spot;
+use super::admit::{Admitted, Entry};
+use super::figure::{Figure, rounded, share, whole};
+use super::order::Key;
+use super::pool::{Pool, Repriced};
+use super::settings::unit_cost;
+
+/// A pool: of a site, or with site 0 of the whole company.
+pub type PoolNo = (CompanyNo, ItemNo, SiteNo);
+
+/// How often a fold is repeated before a circle of transfers is taken for endless.
+const PASSES_MAX: usize = 64;
+
+/// An invoice's part of what it invoices.
+#[derive(Clone, Debug)]
+pub struct Matched {
+    /// The invoice.
+    pub invoice: Capture,
+    /// Smallest units that found room.
+    pub quantity: Figure,
+    /// In minor units for one smallest unit.
+    pub price: Figure,
+}
+
+/// The outcome of the fold.
+#[derive(Clone, Debug, Default)]
+pub struct Folded {
+    /// All pools.
+    pub pools: BTreeMap<PoolNo, Pool>,
+    /// By how much each movement changed the value of its pool in the end; what it left behind at
+    /// zero quantity not counted.
+    pub change: BTreeMap<Capture, Figure>,
+    /// The same as it was after each change, with the place in the order of what changed it.
+    changes: BTreeMap<Capture, Vec<(Key, Figure)>>,
+    /// What was left at zero quantity.
+    pub residue: BTreeMap<Capture, Figure>,
+    /// The part of a receive's change that was never shipped.
+    pub over: BTreeMap<Capture, Figure>,
+    /// What each receipt is worth with its invoices.
+    pub receipts: BTreeMap<Capture, Figure>,
+    /// How invoices found their receipts.
+    pub matched: BTreeMap<Capture, Vec<Matched>>,
+    /// On hand.
+    pub on_hand: BTreeMap<(SiteNo, ItemNo), Figure>,
+    /// The movements that took out more than was there, at their time.
+    pub short: BTreeSet<Capture>,
+    /// Costs still changed after the last pass.
+    pub endless: bool,
+    /// By the first fact of a repack's group: what went in less what came of it.
+    pub repack_rest: BTreeMap<Capture, Figure>,
+    /// What each ship of the ring at hand, and the goods of each repack, cost when they left.
+    left_at: BTreeMap<Capture, Figure>,
+}
+
+/// Folds all facts that happened.
+pub fn fold(admitted: &Admitted) -> Folded {
+    let happened: Vec<&Entry> = admitted
+        .entries
+        .iter()
+        .filter(|entry| !admitted.reversed.contains(&entry.capture))
+        .collect();
+    let by_capture = happened.iter().map(|entry| (entry.capture, *entry)).collect();
+    let matched = matched(&happened, &by_capture);
+    let mut folded = Folded { matched, ..Folded::default() };
+    for ring in rings(&admitted.entries) {
+        folded = fold_ring(&ring, &happened, &by_capture, &folded);
+    }
+    for entry in happened.iter().filter(|entry| is_repack(entry.statement.kind())) {
+        let change = folded.change[&entry.capture].clone();
+        *folded.repack_rest.entry(entry.group).or_insert_with(Figure::zero) -= change;
+    }
+    folded
+}
+
+/// Folds the facts of a ring until their costs come to rest.
+fn fold_ring(
+    ring: &BTreeSet<PoolNo>,
+    happened: &[&Entry],
+    by_capture: &BTreeMap<Capture, &Entry>,
+    so_far: &Folded,
+) -> Folded {
+    let mut before: Option<Folded> = None;
+    for _ in 0..PASSES_MAX {
+        let folded = Folded { left_at: BTreeMap::new(), ..so_far.clone() };
+        let now = Key::default();
+        let pass = Pass { happened, by_capture, before: before.as_ref(), folded, now };
+        let folded = pass.run(ring);
+        if before.as_ref().is_some_and(|before| before.change == folded.change) {
+            return folded;
+        }
+        before = Some(folded);
+    }
+    let mut folded = before.expect("there is at least one pass");
+    folded.endless = true;
+    folded
+}
+
+/// Pools that pass costs around to each other, before those that they pass costs on to.
+fn rings(entries: &[Entry]) -> Vec<BTreeSet<PoolNo>> {
+    let mut reach: BTreeMap<PoolNo, BTreeSet<PoolNo>> = BTreeMap::new();
+    for pool in entries.iter().filter_map(pool_no) {
+        reach.entry(pool).or_default().insert(pool);
+    }
+    let links = links(entries);
+    loop {
+        let mut grown = reach.clone();
+        for (from, to) in &links {
+            let further = reach[to].clone();
+            for known in grown.values_mut().filter(|known| known.contains(from)) {
+                known.extend(further.iter().copied());
+            }
+        }
+        if grown == reach {
+            break;
+        }
+        reach = grown;
+    }
+    let ring = |pool: &PoolNo| -> BTreeSet<PoolNo> {
+        reach[pool].iter().filter(|other| reach[other].contains(pool)).copied().collect()
+    };
+    let rings: BTreeSet<BTreeSet<PoolNo>> = reach.keys().map(ring).collect();
+    let mut rings: Vec<_> = rings.into_iter().collect();
+    // Whoever passes costs on reaches more pools than those it passes them on to.
+    rings.sort_by_key(|ring| ring.first().map(|pool| std::cmp::Reverse(reach[pool].len())));
+    rings
+}
+
+/// From which pool to which costs go: to what arrives, comes back, or becomes of something.
+fn links(entries: &[Entry]) -> BTreeSet<(PoolNo, PoolNo)> {
+    let mut links = BTreeSet::new();
+    for to in entries {
+        for from in entries {
+            let passes_on = match to.statement.kind() {
+                Kind::RepackIn => {
+                    from.group == to.group && from.statement.kind() == Kind::RepackOut
+                }
+                Kind::TransferReceive
+                | Kind::CustomerReturn
+                | Kind::SupplierReturn
+                | Kind::Receipt => to.refers_to() == Some(from.capture),
+                _ => false,
+            };
+            if let (true, Some(from), Some(to)) = (passes_on, pool_no(from), pool_no(to)) {
+                links.insert((from, to));
+            }
+        }
+    }
+    links
+}
+
+/// Invoices by receipt, in the order of their own place, each as far as there is room.
+fn matched(
+    happened: &[&Entry],
+    by_capture: &BTreeMap<Capture, &Entry>,
+) -> BTreeMap<Capture, Vec<Matched>> {
+    let mut matched: BTreeMap<Capture, Vec<Matched>> = BTreeMap::new();
+    let mut invoices: Vec<_> = happened
+        .iter()
+        .filter(|entry| {
+            matches!(entry.statement, Statement::SupplierInvoice(_) | Statement::CustomerInvoice(_))
+        })
+        .collect();
+    invoices.sort_by_key(|entry| by_date(entry));
+    for invoice in invoices {
+        let (Statement::SupplierInvoice(line) | Statement::CustomerInvoice(line)) =
+            &invoice.statement
+        else {
+            continue;
+        };
+        let (Some(receipt), Some(goods)) = (by_capture.get(&line.refers_to), &invoice.goods) else {
+            continue;
+        };
+        let already = matched.entry(receipt.capture).or_default();
+        let taken: Figure = already.iter().map(|each| &each.quantity).sum();
+        let room = &receipt.goods().quantity - taken;
+        let quantity = goods.quantity.clone().min(room);
+        if quantity.is_positive() {
+            let price = goods.unit_price(&line.price);
+            already.push(Matched { invoice: invoice.capture, quantity, price });
+        }
+    }
+    matched
+}
+
+/// Where an invoice stands among the invoices of one receipt: date, recorded-at, log, seq.
+fn by_date(invoice: &Entry) -> (i32, i64, Spot) {
+    let date = match &invoice.statement {
+        Statement::SupplierInvoice(line) | Statement::CustomerInvoice(line) => line.document_date,
+        _ => None,
+    };
+    let own = Timestamp(invoice.time()).day(invoice.company.zone);
+    (date.unwrap_or(own).0, invoice.recorded_at, invoice.spot)
+}
+
+/// One fold over everything.
+struct Pass<'a> {
+    happened: &'a [&'a Entry],
+    by_capture: &'a BTreeMap<Capture, &'a Entry>,
+    before: Option<&'a Folded>,
+    folded: Folded,
+    /// The movement at hand.
+    now: Key,
+}
+
+impl Pass<'_> {
+    fn run(mut self, ring: &BTreeSet<PoolNo>) -> Folded {
+        for entry in self.happened {
+            let (Some(movement), Some(pool)) = (entry.movement(), pool_no(entry)) else { continue };
+            if ring.contains(&pool) {
+                self.now = entry.key;
+                self.movement(entry, movement);
+            }
+        }
+        self.folded
+    }
+
+    fn movement(&mut self, entry: &Entry, movement: &Movement) {
+        let quantity = &entry.goods().quantity;
+        match movement.kind {
+            Kind::Receipt => self.receipt(entry, movement),
+            Kind::SaleIssue | Kind::Issue | Kind::Scrap | Kind::ProductionOut => {
+                self.take(entry, quantity);
+            }
+            Kind::ProductionIn => self.put_at_price(entry, movement, quantity),
+            Kind::Adjustment if quantity.is_positive() => {
+                self.put_at_price(entry, movement, quantity);
+            }
+            Kind::Adjustment => self.take(entry, &-quantity),
+            Kind::CustomerReturn => self.customer_return(entry, movement),
+            Kind::SupplierReturn => self.supplier_return(entry, movement),
+            Kind::TransferShip if one_pool(entry) => {
+                self.pool(entry);
+                self.on_hand(entry, &-quantity);
+            }
+            Kind::TransferReceive if one_pool(entry) => self.receive_in_pool(entry, movement),
+            Kind::TransferShip => {
+                self.take(entry, quantity);
+                let cost = -self.folded.change[&entry.capture].clone();
+                self.folded.left_at.insert(entry.capture, cost);
+            }
+            Kind::RepackOut => {
+                self.take(entry, quantity);
+                let cost = went_into(entry.group, self.happened, &self.folded);
+                self.folded.left_at.insert(entry.group, cost);
+            }
+            Kind::RepackIn => self.become_other(entry),
+            Kind::TransferReceive => self.receive(entry, movement),
+            Kind::Count => self.count(entry, movement),
+            _ => {}
+        }
+    }
+
+    fn pool(&mut self, entry: &Entry) -> &mut Pool {
+        let goods = entry.goods();
+        let number = pool_no(entry).expect("only movements of stock have a pool");
+        self.folded.pools.entry(number).or_insert_with(|| {
+            let fallback = goods.settings.fallback_cost.as_ref();
+            Pool::new(fallback.map_or(Figure::zero(), |price| unit_cost(price, &goods.settings)))
+        })
+    }
+
+    fn on_hand(&mut self, entry: &Entry, quantity: &Figure) {
+        let held = self.folded.on_hand.entry((entry.site, entry.goods().item));
+        *held.or_insert_with(Figure::zero) += quantity;
+    }
+
+    fn change(&mut self, capture: Capture, amount: &Figure) {
+        let change = self.folded.change.entry(capture).or_insert_with(Figure::zero);
+        *change += amount;
+        self.folded.changes.entry(capture).or_default().push((self.now, change.clone()));
+    }
+
+    fn reprice(&mut self, repriced: Vec<Repriced>) {
+        for each in repriced {
+            self.change(each.movement, &-each.difference);
+        }
+    }
+
+    fn put(&mut self, entry: &Entry, quantity: &Figure, value: &Figure) {
+        let repriced = self.pool(entry).put(quantity, value);
+        self.reprice(repriced);
+        self.change(entry.capture, value);
+        self.on_hand(entry, quantity);
+    }
+
+    fn take(&mut self, entry: &Entry, quantity: &Figure) {
+        let pool = self.pool(entry);
+        if pool.quantity < *quantity {
+            self.folded.short.insert(entry.capture);
+        }
+        let cost = self.pool(entry).take(quantity, entry.capture);
+        self.change(entry.capture, &-cost);
+        self.on_hand(entry, &-quantity);
+    }
+
+    /// At the stated price, else at the current cost.
+    fn put_at_price(&mut self, entry: &Entry, movement: &Movement, quantity: &Figure) {
+        let unit = match &movement.price {
+            Some(price) => entry.goods().unit_price(price),
+            None => self.pool(entry).current_cost(),
+        };
+        self.put(entry, quantity, &rounded(&(quantity * unit)));
+    }
+
+    /// At its price, or at what the goods left with that come back, or at the last known cost;
+    /// its invoices add what they differ by.
+    fn receipt(&mut self, entry: &Entry, movement: &Movement) {
+        let goods = entry.goods();
+        let quantity = &goods.quantity;
+        let stated = movement.price.as_ref().map(|price| goods.unit_price(price));
+        let own = match (&stated, self.origin(movement)) {
+            (Some(unit), _) => rounded(&(quantity * unit)),
+            (None, Some(origin)) => self.share_of_origin(origin, quantity),
+            (None, None) => rounded(&(quantity * self.pool(entry).current_cost())),
+        };
+        let mut value = own.clone();
+        for part in self.folded.matched.get(&entry.capture).into_iter().flatten() {
+            value += rounded(&(&part.quantity * &part.price));
+            value -= match &stated {
+                Some(unit) => rounded(&(&part.quantity * unit)),
+                None => share(&own, &part.quantity, quantity),
+            };
+        }
+        self.folded.receipts.insert(entry.capture, value.clone());
+        self.put(entry, quantity, &value);
+    }
+
+    /// What a movement refers to, where that happened.
+    fn origin(&self, movement: &Movement) -> Option<Capture> {
+        movement.refers_to.filter(|origin| self.by_capture.contains_key(origin))
+    }
+
+    /// What the origin cost at this point of the order, for a part of its quantity.
+    fn share_of_origin(&self, origin: Capture, quantity: &Figure) -> Figure {
+        let changes = self.folded.changes[&origin].iter();
+        let known = changes.filter(|(by, _)| *by < self.now).last();
+        let cost = known.map_or_else(Figure::zero, |(_, change)| -change);
+        share(&cost, quantity, &self.by_capture[&origin].goods().quantity)
+    }
+
+    fn customer_return(&mut self, entry: &Entry, movement: &Movement) {
+        let quantity = entry.goods().quantity.clone();
+        let value = match (self.origin(movement), &movement.cost) {
+            (Some(origin), _) => self.share_of_origin(origin, &quantity),
+            (None, Some(cost)) => rounded(&(entry.goods().unit_price(cost) * &quantity)),
+            (None, None) => rounded(&(self.pool(entry).current_cost() * &quantity)),
+        };
+        self.put(entry, &quantity, &value);
+    }
+
+    fn supplier_return(&mut self, entry: &Entry, movement: &Movement) {
+        let quantity = entry.goods().quantity.clone();
+        let there = self.pool(entry).quantity >= quantity;
+        let Some(receipt) = self.origin(movement).filter(|_| there) else {
+            return self.take(entry, &quantity);
+        };
+        let received = &self.by_capture[&receipt].goods().quantity;
+        let cost = share(&self.folded.receipts[&receipt], &quantity, received);
+        let residue = self.pool(entry).take_at(&quantity, &cost);
+        self.change(entry.capture, &-cost);
+        self.folded.residue.insert(entry.capture, residue);
+        self.on_hand(entry, &-quantity);
+    }
+
+    /// What goods cost that are on their way: in the end of the pass before, in the first pass
+    /// when they left. Those of an earlier ring cost what they cost.
+    fn cost_of(&self, left: Capture, in_the_end: impl Fn(&Folded) -> Figure) -> Figure {
+        match (self.before, self.folded.left_at.get(&left)) {
+            (Some(before), _) => in_the_end(before),
+            (None, Some(cost)) => cost.clone(),
+            (None, None) => in_the_end(&self.folded),
+        }
+    }
+
+    fn cost_of_ship(&self, ship: Capture) -> Figure {
+        self.cost_of(ship, |folded| match folded.change.get(&ship) {
+            Some(change) => -change.clone(),
+            None => Figure::zero(),
+        })
+    }
+
+    /// What a receive gets of a ship's units and cost, and how many units more it states: whoever
+    /// received earlier takes first.
+    fn arrive(&self, ship: Capture, receive: Capture) -> (Figure, Figure) {
+        let mut units = self.by_capture[&ship].goods().quantity.clone();
+        let mut value = self.cost_of_ship(ship);
+        let of_ship = self.happened.iter().filter(|each| {
+            each.statement.kind() == Kind::TransferReceive && each.refers_to() == Some(ship)
+        });
+        for each in of_ship {
+            let wanted = &each.goods().quantity;
+            let arrived = wanted.clone().min(units.clone());
+            let worth = if arrived.is_zero() { whole(0) } else { share(&value, &arrived, &units) };
+            if each.capture == receive {
+                return (worth, wanted - arrived);
+            }
+            units -= arrived;
+            value -= worth;
+        }
+        (whole(0), whole(0))
+    }
+
+    /// What arrives takes its share of what is on its way; what was never shipped comes at the
+    /// ship's unit cost, or at the current cost where there was no ship.
+    fn receive(&mut self, entry: &Entry, movement: &Movement) {
+        let quantity = entry.goods().quantity.clone();
+        let (worth, over) = match self.origin(movement) {
+            Some(ship) => {
+                let (worth, excess) = self.arrive(ship, entry.capture);
+                let shipped = &self.by_capture[&ship].goods().quantity;
+                (worth, share(&self.cost_of_ship(ship), &excess, shipped))
+            }
+            None => (whole(0), rounded(&(self.pool(entry).current_cost() * &quantity))),
+        };
+        self.put(entry, &quantity, &(worth + &over));
+        self.folded.over.insert(entry.capture, over);
+    }
+
+    /// Within one pool goods only change their site; what was never shipped comes in at the
+    /// current cost.
+    fn receive_in_pool(&mut self, entry: &Entry, movement: &Movement) {
+        let quantity = entry.goods().quantity.clone();
+        let excess = match self.origin(movement) {
+            Some(ship) => self.arrive(ship, entry.capture).1,
+            None => quantity.clone(),
+        };
+        self.on_hand(entry, &(&quantity - &excess));
+        if excess.is_positive() {
+            let value = rounded(&(self.pool(entry).current_cost() * &excess));
+            self.put(entry, &excess, &value);
+        }
+    }
+
+    /// The balance of the site is what was counted.
+    fn count(&mut self, entry: &Entry, movement: &Movement) {
+        let goods = entry.goods();
+        let held = self.folded.on_hand.get(&(entry.site, goods.item)).cloned();
+        let found = &goods.quantity - held.unwrap_or_else(Figure::zero);
+        if let Some(price) = &movement.price {
+            let unit = goods.unit_price(price);
+            let pool = self.pool(entry);
+            let quantity = &pool.quantity + &found;
+            if !quantity.is_negative() {
+                let change = pool.restate(&quantity, &unit);
+                self.change(entry.capture, &change);
+                return self.on_hand(entry, &found);
+            }
+        }
+        if found.is_positive() {
+            let value = rounded(&(self.pool(entry).current_cost() * &found));
+            self.put(entry, &found, &value);
+        } else if found.is_negative() {
+            self.take(entry, &-found);
+        } else {
+            self.change(entry.capture, &whole(0));
+        }
+    }
+
+    /// Goods that are what others became: what leaves is what arrives, shared by quantity.
+    fn become_other(&mut self, entry: &Entry) {
+        let members = self.happened.iter().filter(|each| each.group == entry.group);
+        let ins: Vec<_> = members.filter(|each| each.statement.kind() == Kind::RepackIn).collect();
+        let mut units: Figure = ins.iter().map(|each| base_units(each)).sum();
+        let mut value =
+            self.cost_of(entry.group, |folded| went_into(entry.group, self.happened, folded));
+        for each in ins {
+            let worth = share(&value, &base_units(each), &units);
+            if each.capture == entry.capture {
+                return self.put(entry, &entry.goods().quantity, &worth);
+            }
+            units -= base_units(each);
+            value -= worth;
+        }
+    }
+}
+
+/// What all the goods cost that a repack took.
+fn went_into(group: Capture, happened: &[&Entry], folded: &Folded) -> Figure {
+    let members = happened.iter().filter(|entry| entry.group == group);
+    let outs = members.filter(|entry| entry.statement.kind() == Kind::RepackOut);
+    outs.filter_map(|entry| folded.change.get(&entry.capture)).map(|change| -change).sum()
+}
+
+/// Whether a kind turns goods into other goods.
+pub const fn is_repack(kind: Kind) -> bool {
+    matches!(kind, Kind::RepackOut | Kind::RepackIn)
+}
+
+/// The quantity in whole base units, comparable between items.
+fn base_units(entry: &Entry) -> Figure {
+    let goods = entry.goods();
+    &goods.quantity / super::figure::power_of_ten(goods.settings.decimals.cast_signed())
+}
+
+/// The pool that a movement moves.
+fn pool_no(entry: &Entry) -> Option<PoolNo> {
+    let movement = entry.movement()?;
+    let moves = !matches!(movement.kind, Kind::ServiceSale | Kind::StatusChange);
+    let site = if one_pool(entry) { SiteNo::HQ } else { entry.site };
+    moves.then_some((entry.company_no, movement.item, site))
+}
+
+fn one_pool(entry: &Entry) -> bool {
+    entry.company.scope == CostScope::Company
+}

@@ -1,0 +1,507 @@
+//! Which accounts each fact moves, on which side, by how much. Knows no pools: the fold has said
+//! what everything costs. Invariant: every fact's lines balance.
+
+use std::collections::BTreeMap;
+
+use num_traits::{Signed, Zero};
+use shared::fact::Kind;
+use shared::fact::statement::{
+    Allocation, CostScope, Direction, InvoiceLine, Measure, Money, Movement, Role, Statement,
+};
+use shared::ids::{AccountNo, Capture, PartnerNo, SiteNo};
+use shared::money::Price;
+use shared::time::{Month, Timestamp};
+
+use super::admit::{Entry, Why};
+use super::figure::{Figure, decimal, integer, power_of_ten, rounded, share};
+use super::fold::Folded;
+use super::settings::{Asked, Settings};
+
+/// Which column of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Side {
+    /// Left.
+    Debit,
+    /// Right.
+    Credit,
+}
+
+/// What a fact puts on an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Posting {
+    /// The fact.
+    pub fact: Capture,
+    /// The account's role.
+    pub role: Role,
+    /// The account.
+    pub account: AccountNo,
+    /// The site; 0 where none.
+    pub site: SiteNo,
+    /// The ledger month.
+    pub month: Month,
+    /// Debit or credit.
+    pub side: Side,
+    /// Signed, minor units.
+    pub amount: i128,
+    /// The open item it belongs to, where the role has open items.
+    pub item: Capture,
+    /// Whose open item.
+    pub partner: Option<PartnerNo>,
+}
+
+/// The roles a fact needs accounts for, whatever the amounts turn out to be.
+fn roles(entry: &Entry, entries: &BTreeMap<Capture, Entry>) -> Vec<Role> {
+    let one_pool = entry.company.scope == CostScope::Company;
+    match &entry.statement {
+        Statement::Movement(movement) => movement_roles(movement, one_pool),
+        Statement::SupplierInvoice(_) => {
+            vec![Role::Payable, Role::ReceivedNotInvoiced, Role::BoughtInTransit]
+        }
+        Statement::CustomerInvoice(_) => {
+            vec![Role::Receivable, Role::UnbilledReceivable, Role::Revenue]
+        }
+        Statement::Payment(payment) => vec![Role::Bank, ahead(payment.direction)],
+        Statement::Allocation(allocation) => {
+            match entries.get(&allocation.payment).map(|payment| &payment.statement) {
+                Some(Statement::Payment(payment)) => {
+                    vec![ahead(payment.direction), owed(payment.direction)]
+                }
+                _ => Vec::new(),
+            }
+        }
+        Statement::Reversal { .. } | Statement::MasterData { .. } => Vec::new(),
+    }
+}
+
+/// Where money waits until it is allocated.
+const fn ahead(direction: Direction) -> Role {
+    match direction {
+        Direction::In => Role::CustomerAdvance,
+        Direction::Out => Role::SupplierPrepayment,
+    }
+}
+
+/// What money settles.
+const fn owed(direction: Direction) -> Role {
+    match direction {
+        Direction::In => Role::Receivable,
+        Direction::Out => Role::Payable,
+    }
+}
+
+fn movement_roles(movement: &Movement, one_pool: bool) -> Vec<Role> {
+    let owed = if movement.invoice_later { Role::UnbilledReceivable } else { Role::Receivable };
+    let priced = |roles: [Role; 2]| if movement.price.is_some() { roles.to_vec() } else { vec![] };
+    let mut needed = match movement.kind {
+        Kind::Receipt => vec![Role::ReceivedNotInvoiced],
+        Kind::SaleIssue => [vec![Role::CostOfSales], priced([owed, Role::Revenue])].concat(),
+        Kind::CustomerReturn => {
+            [vec![Role::CostOfSales], priced([Role::Receivable, Role::SalesReturns])].concat()
+        }
+        Kind::SupplierReturn => {
+            vec![Role::ReceivedNotInvoiced, Role::ReturnDifference, Role::PriceVariance]
+        }
+        Kind::Issue => vec![Role::OwnUse],
+        Kind::Scrap => vec![Role::Scrap],
+        Kind::Count | Kind::Adjustment => vec![Role::StockAdjustment],
+        Kind::ProductionIn | Kind::ProductionOut => vec![Role::WorkInProgress],
+        Kind::TransferShip if one_pool => return Vec::new(),
+        Kind::TransferReceive if one_pool => vec![Role::TransferDifference],
+        Kind::TransferShip => vec![Role::InterSiteTransit],
+        Kind::TransferReceive => vec![Role::InterSiteTransit, Role::TransferDifference],
+        Kind::RepackOut | Kind::RepackIn => vec![Role::PriceVariance],
+        Kind::ServiceSale => return vec![Role::Receivable, Role::Revenue],
+        _ => return Vec::new(),
+    };
+    needed.push(Role::Inventory);
+    needed
+}
+
+/// The accounts of all roles a fact needs.
+pub fn accounts(
+    entry: &Entry,
+    entries: &BTreeMap<Capture, Entry>,
+    settings: &Settings,
+) -> Result<BTreeMap<Role, AccountNo>, Why> {
+    let mut found = BTreeMap::new();
+    for role in roles(entry, entries) {
+        found.insert(role, account(entry, role, settings).ok_or(Why::NoAccount(role))?);
+    }
+    Ok(found)
+}
+
+fn account(entry: &Entry, role: Role, settings: &Settings) -> Option<AccountNo> {
+    if let (Role::Bank, Statement::Payment(payment)) = (role, &entry.statement)
+        && payment.account.is_some()
+    {
+        return payment.account;
+    }
+    let asked = Asked {
+        company: entry.company_no,
+        role,
+        category: entry.category().filter(|_| role != Role::Payable),
+        site: line_site(entry, role),
+        movement: entry.statement.kind(),
+        reason: entry.reason(),
+    };
+    settings.account(&asked, entry.time())
+}
+
+/// Under one pool for all sites the inventory account can't depend on the site. What is owed to
+/// suppliers has none: an invoice may come before anyone knows where the goods go.
+fn line_site(entry: &Entry, role: Role) -> SiteNo {
+    match role {
+        Role::Inventory if entry.company.scope == CostScope::Company => SiteNo::HQ,
+        Role::Payable => SiteNo::HQ,
+        _ => entry.line_site,
+    }
+}
+
+/// Everything that posting one fact reads.
+pub struct Posted<'a> {
+    /// What the fold found.
+    pub folded: &'a Folded,
+    /// Every fact that happened.
+    pub by_capture: &'a BTreeMap<Capture, &'a Entry>,
+    /// Master data.
+    pub settings: &'a Settings,
+}
+
+impl Posted<'_> {
+    /// The lines of one fact that happened.
+    pub fn lines(&self, entry: &Entry) -> Vec<Posting> {
+        let mut lines = Lines { entry, settings: self.settings, written: Vec::new() };
+        match &entry.statement {
+            Statement::Movement(movement) => {
+                if self.folded.change.contains_key(&entry.capture) {
+                    self.stock(entry, movement, &mut lines);
+                }
+                sale(entry, movement, &mut lines);
+            }
+            Statement::SupplierInvoice(line) => {
+                self.supplier_invoice(entry, line, &mut lines);
+            }
+            Statement::CustomerInvoice(line) => {
+                self.customer_invoice(entry, line, &mut lines);
+            }
+            Statement::Payment(payment) => {
+                let amount = minor(payment.amount);
+                let (ahead, item) = (ahead(payment.direction), entry.capture);
+                let partner = Some(payment.partner);
+                match payment.direction {
+                    Direction::In => {
+                        lines.debit(Role::Bank, &amount);
+                        lines.credit_item(ahead, &amount, Item::new(item, partner));
+                    }
+                    Direction::Out => {
+                        lines.debit_item(ahead, &amount, Item::new(item, partner));
+                        lines.credit(Role::Bank, &amount);
+                    }
+                }
+            }
+            Statement::Allocation(allocation) => self.allocation(allocation, &mut lines),
+            Statement::Reversal { .. } | Statement::MasterData { .. } => {}
+        }
+        lines.balanced()
+    }
+
+    /// Inventory against what the kind says.
+    fn stock(&self, entry: &Entry, movement: &Movement, lines: &mut Lines<'_>) {
+        let change = self.folded.change[&entry.capture].clone();
+        let one_pool = entry.company.scope == CostScope::Company;
+        let cost = -change.clone();
+        match movement.kind {
+            Kind::Receipt => {
+                lines.debit(Role::Inventory, &change);
+                let item = Item::new(entry.capture, movement.partner);
+                lines.credit_item(Role::ReceivedNotInvoiced, &change, item);
+            }
+            Kind::CustomerReturn => lines.both(Role::Inventory, Role::CostOfSales, &change),
+            Kind::SupplierReturn => self.supplier_return(entry, movement, &cost, lines),
+            Kind::SaleIssue => lines.both(Role::CostOfSales, Role::Inventory, &cost),
+            Kind::Issue => lines.both(Role::OwnUse, Role::Inventory, &cost),
+            Kind::Scrap => lines.both(Role::Scrap, Role::Inventory, &cost),
+            Kind::Count | Kind::Adjustment if change.is_negative() => {
+                lines.both(Role::StockAdjustment, Role::Inventory, &cost);
+            }
+            Kind::Count | Kind::Adjustment => {
+                lines.both(Role::Inventory, Role::StockAdjustment, &change);
+            }
+            Kind::ProductionIn => lines.both(Role::Inventory, Role::WorkInProgress, &change),
+            Kind::ProductionOut => lines.both(Role::WorkInProgress, Role::Inventory, &cost),
+            Kind::TransferShip => {
+                lines.debit_item(Role::InterSiteTransit, &cost, Item::new(entry.capture, None));
+                lines.credit(Role::Inventory, &cost);
+            }
+            Kind::TransferReceive if one_pool => {
+                lines.both(Role::Inventory, Role::TransferDifference, &change);
+            }
+            Kind::TransferReceive => {
+                let over = &self.folded.over[&entry.capture];
+                lines.debit(Role::Inventory, &change);
+                let ship = movement.refers_to.unwrap_or(entry.capture);
+                let item = Item::new(ship, None).opened_by(self.find(ship));
+                lines.credit_item(Role::InterSiteTransit, &(&change - over), item);
+                lines.debit(Role::TransferDifference, &-over);
+            }
+            Kind::RepackOut => lines.credit(Role::Inventory, &cost),
+            Kind::RepackIn => {
+                lines.debit(Role::Inventory, &change);
+                if self.is_first_in(entry) {
+                    lines.debit(Role::PriceVariance, &self.folded.repack_rest[&entry.group]);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What a repack leaves over goes with the first goods that came of it.
+    fn is_first_in(&self, entry: &Entry) -> bool {
+        let members = self.by_capture.values().filter(|each| each.group == entry.group);
+        let ins = members.filter(|each| each.statement.kind() == Kind::RepackIn);
+        ins.map(|each| each.spot).min() == Some(entry.spot)
+    }
+
+    /// At the price its receipt stands at, without one at the value the goods leave with.
+    fn supplier_return(
+        &self,
+        entry: &Entry,
+        movement: &Movement,
+        cost: &Figure,
+        lines: &mut Lines<'_>,
+    ) {
+        let residue = self.folded.residue.get(&entry.capture).cloned();
+        let residue = residue.unwrap_or_else(Figure::zero);
+        let item = movement.refers_to.unwrap_or(entry.capture);
+        let price = match self.folded.receipts.get(&item) {
+            Some(worth) => {
+                let received = &self.by_capture[&item].goods().quantity;
+                share(worth, &entry.goods().quantity, received)
+            }
+            None => cost.clone(),
+        };
+        let item = Item::new(item, movement.partner).opened_by(self.find(item));
+        lines.debit_item(Role::ReceivedNotInvoiced, &price, item);
+        lines.debit(Role::ReturnDifference, &(cost - &price));
+        lines.debit(Role::PriceVariance, &residue);
+        lines.credit(Role::Inventory, &(cost + &residue));
+    }
+
+    /// What found room settles the receipt at the invoice's price; the rest is on its way.
+    fn supplier_invoice(&self, entry: &Entry, line: &InvoiceLine, lines: &mut Lines<'_>) {
+        let total = invoiced(line);
+        let parts = self.folded.matched.get(&line.refers_to).into_iter().flatten();
+        let part: Figure = parts
+            .filter(|part| part.invoice == entry.capture)
+            .map(|part| rounded(&(&part.quantity * &part.price)))
+            .sum();
+        let partner = Some(line.partner);
+        let receipt = Item::new(line.refers_to, partner).opened_by(self.find(line.refers_to));
+        let own = Item::new(entry.group, partner);
+        lines.debit_item(Role::ReceivedNotInvoiced, &part, receipt);
+        lines.debit_item(Role::BoughtInTransit, &(&total - &part), own);
+        lines.credit_item(Role::Payable, &total, own);
+    }
+
+    /// What found room settles the shipment at its own price, the last takes the rest; what the
+    /// invoice asks beyond that is revenue.
+    fn customer_invoice(&self, entry: &Entry, line: &InvoiceLine, lines: &mut Lines<'_>) {
+        let sale = self.find(line.refers_to);
+        let part = sale.map_or_else(Figure::zero, |sale| self.unbilled_part(entry, sale));
+        let total = invoiced(line);
+        let partner = Some(line.partner);
+        lines.debit_item(Role::Receivable, &total, Item::new(entry.group, partner));
+        let shipment = Item::new(sale.map_or(entry.capture, |sale| sale.group), partner);
+        lines.credit_item(Role::UnbilledReceivable, &part, shipment.opened_by(sale));
+        lines.credit(Role::Revenue, &(&total - &part));
+    }
+
+    /// An invoice's share of a shipment's own price: each takes its part of what is left.
+    fn unbilled_part(&self, invoice: &Entry, sale: &Entry) -> Figure {
+        let mut units = sale.goods().quantity.clone();
+        let mut price = sale.movement().map_or_else(Figure::zero, selling);
+        for each in self.folded.matched.get(&sale.capture).into_iter().flatten() {
+            let worth = share(&price, &each.quantity, &units);
+            if each.invoice == invoice.capture {
+                return worth;
+            }
+            units -= &each.quantity;
+            price -= worth;
+        }
+        Figure::zero()
+    }
+
+    /// Without effect where the payment or what it settles did not happen.
+    fn allocation(&self, allocation: &Allocation, lines: &mut Lines<'_>) {
+        let payment = self.find(allocation.payment);
+        let open_item = self.find(allocation.open_item);
+        let (Some(payment), Some(open_item)) = (payment, open_item) else { return };
+        let Statement::Payment(paid) = &payment.statement else { return };
+        let amount = minor(allocation.amount);
+        let partner = partner(open_item);
+        let (ahead, owed) = (ahead(paid.direction), owed(paid.direction));
+        let money = Item::new(payment.capture, partner).opened_by(Some(payment));
+        let item = Item::new(open_item.group, partner).opened_by(Some(open_item));
+        let item = item.of_site(open_item);
+        match paid.direction {
+            Direction::In => {
+                lines.debit_item(ahead, &amount, money);
+                lines.credit_item(owed, &amount, item);
+            }
+            Direction::Out => {
+                lines.debit_item(owed, &amount, item);
+                lines.credit_item(ahead, &amount, money);
+            }
+        }
+    }
+
+    /// A fact that happened.
+    fn find(&self, capture: Capture) -> Option<&Entry> {
+        self.by_capture.get(&capture).copied()
+    }
+}
+
+/// What a movement is sold or taken back for.
+fn sale(entry: &Entry, movement: &Movement, lines: &mut Lines<'_>) {
+    if movement.price.is_none() {
+        return;
+    }
+    let (amount, partner) = (selling(movement), movement.partner);
+    let owed = if movement.invoice_later { Role::UnbilledReceivable } else { Role::Receivable };
+    match movement.kind {
+        Kind::SaleIssue => {
+            lines.debit_item(owed, &amount, Item::new(entry.group, partner));
+            lines.credit(Role::Revenue, &amount);
+        }
+        Kind::ServiceSale => {
+            lines.debit_item(Role::Receivable, &amount, Item::new(entry.group, partner));
+            lines.credit(Role::Revenue, &amount);
+        }
+        Kind::CustomerReturn => {
+            lines.debit(Role::SalesReturns, &amount);
+            lines.credit_item(Role::Receivable, &amount, Item::new(entry.group, partner));
+        }
+        _ => {}
+    }
+}
+
+/// Quantity x price as stated, in minor units, rounded once.
+pub fn worth(price: &Price, quantity: &Measure) -> Figure {
+    let minor_units = power_of_ten(price.currency.decimals().cast_signed());
+    rounded(&(decimal(price.figure) * decimal(quantity.figure) * minor_units))
+}
+
+fn selling(movement: &Movement) -> Figure {
+    movement.price.map_or_else(Figure::zero, |price| worth(&price, &movement.quantity))
+}
+
+fn invoiced(line: &InvoiceLine) -> Figure {
+    worth(&line.price, &line.quantity)
+}
+
+fn minor(money: Money) -> Figure {
+    decimal(money.figure) * power_of_ten(money.currency.decimals().cast_signed())
+}
+
+fn partner(entry: &Entry) -> Option<PartnerNo> {
+    match &entry.statement {
+        Statement::Movement(movement) => movement.partner,
+        Statement::SupplierInvoice(line) | Statement::CustomerInvoice(line) => Some(line.partner),
+        Statement::Payment(payment) => Some(payment.partner),
+        _ => None,
+    }
+}
+
+/// What a line opens or settles.
+#[derive(Clone, Copy)]
+struct Item<'a> {
+    /// The open item.
+    named: Capture,
+    /// Whose.
+    partner: Option<PartnerNo>,
+    /// The fact that opened it, where that is another: the account is the one it opened.
+    opener: Option<&'a Entry>,
+    /// The fact whose site it is of, where that is another.
+    of_site: Option<&'a Entry>,
+}
+
+impl<'a> Item<'a> {
+    const fn new(named: Capture, partner: Option<PartnerNo>) -> Self {
+        Self { named, partner, opener: None, of_site: None }
+    }
+
+    const fn opened_by(self, opener: Option<&'a Entry>) -> Self {
+        Self { opener, ..self }
+    }
+
+    const fn of_site(self, fact: &'a Entry) -> Self {
+        Self { of_site: Some(fact), ..self }
+    }
+}
+
+/// The lines of one fact as they come together.
+struct Lines<'a> {
+    entry: &'a Entry,
+    settings: &'a Settings,
+    written: Vec<Posting>,
+}
+
+impl Lines<'_> {
+    fn add(&mut self, side: Side, role: Role, amount: &Figure, item: Item<'_>) {
+        if amount.is_zero() {
+            return;
+        }
+        let entry = self.entry;
+        let day = Timestamp(entry.time()).day(entry.company.zone);
+        let opener = item.opener.unwrap_or(entry);
+        self.written.push(Posting {
+            fact: entry.capture,
+            role,
+            account: account(opener, role, self.settings).expect("asked for when it was admitted"),
+            site: line_site(item.of_site.unwrap_or(entry), role),
+            month: day.month(),
+            side,
+            amount: integer(amount),
+            item: item.named,
+            partner: item.partner,
+        });
+    }
+
+    fn debit(&mut self, role: Role, amount: &Figure) {
+        self.add(Side::Debit, role, amount, Item::new(self.entry.capture, None));
+    }
+
+    fn credit(&mut self, role: Role, amount: &Figure) {
+        self.add(Side::Credit, role, amount, Item::new(self.entry.capture, None));
+    }
+
+    fn both(&mut self, debit: Role, credit: Role, amount: &Figure) {
+        self.debit(debit, amount);
+        self.credit(credit, amount);
+    }
+
+    fn debit_item(&mut self, role: Role, amount: &Figure, item: Item<'_>) {
+        self.add(Side::Debit, role, amount, item);
+    }
+
+    fn credit_item(&mut self, role: Role, amount: &Figure, item: Item<'_>) {
+        self.add(Side::Credit, role, amount, item);
+    }
+
+    /// The lines; a repack balances with the other lines of its group only.
+    fn balanced(self) -> Vec<Posting> {
+        let kind = self.entry.statement.kind();
+        let sum: i128 = self.written.iter().map(signed).sum();
+        let repack = matches!(kind, Kind::RepackOut | Kind::RepackIn);
+        assert!(sum == 0 || repack, "a {kind} does not balance: {:?}", self.written);
+        self.written
+    }
+}
+
+/// The amount with debits positive.
+pub fn signed(line: &Posting) -> i128 {
+    match line.side {
+        Side::Debit => line.amount,
+        Side::Credit => -line.amount,
+    }
+}

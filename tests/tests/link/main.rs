@@ -1,0 +1,492 @@
+//! The link over real QUIC on loopback: enrolment, sync, loss, revocation. Stores are fakes, so
+//! that only the link is on trial.
+
+mod fakes;
+mod stranger;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use edge_node::link::{
+    self, EdgeStore, EnrolError, Enrolled, Identity, LinkConfig, LinkState, LinkStatus, Wall,
+};
+use fakes::{EdgeFake, HqFake, PATIENCE, Relay, TestClock, fact, wait_for};
+use hq_server::authority::Authority;
+use hq_server::clock::Clock;
+use hq_server::gateway::link::{BindError, Link, LinkSettings};
+use hq_server::gateway::store::{LinkNews, Peer};
+use shared::ids::{CompanyNo, DeviceNo, Seq, SiteNo};
+use shared::sync::{Code, Versions};
+use shared::time::Timestamp;
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+const SITE: SiteNo = SiteNo(1);
+
+/// A running HQ.
+struct Hq {
+    store: Arc<HqFake>,
+    authority: Authority,
+    clock: TestClock,
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    task: Option<JoinHandle<()>>,
+    /// Gone with the test.
+    #[expect(dead_code, reason = "it lives as long as HQ")]
+    directory: Option<TempDir>,
+}
+
+impl Hq {
+    fn start() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let authority = Authority::create(&directory.path().join("authority")).expect("fresh");
+        let store = HqFake::new(authority.hq_key());
+        let mut hq = Self {
+            store,
+            authority,
+            clock: TestClock::new(),
+            address: "127.0.0.1:0".parse().expect("an address"),
+            stop: watch::Sender::new(false),
+            task: None,
+            directory: Some(directory),
+        };
+        let link = hq.bind().expect("a free port");
+        hq.run(link);
+        hq
+    }
+
+    fn bind(&self) -> Result<Link<HqFake>, BindError> {
+        let clock = self.clock.clone();
+        let clock = Clock::from_fn(move || clock.now());
+        let settings = LinkSettings::at(self.address);
+        let (authority, store) = (self.authority.clone(), Arc::clone(&self.store));
+        Link::bind(settings, authority, store, clock)
+    }
+
+    /// At the same address as before, once the socket there is gone.
+    async fn start_again(&mut self) {
+        let link = loop {
+            match self.bind() {
+                Ok(link) => break link,
+                Err(BindError::InUse(_)) => tokio::task::yield_now().await,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        self.run(link);
+    }
+
+    fn run(&mut self, link: Link<HqFake>) {
+        self.address = link.local_addr().expect("bound");
+        self.stop = watch::Sender::new(false);
+        let mut stop = self.stop.subscribe();
+        self.task = Some(tokio::spawn(async move {
+            link.run(async move { drop(stop.wait_for(|stops| *stops).await) }).await;
+        }));
+    }
+
+    async fn stop(&mut self) {
+        self.stop.send_replace(true);
+        let task = self.task.take().expect("it runs");
+        tokio::time::timeout(PATIENCE, task).await.expect("in time").expect("no panic");
+    }
+
+    fn code(&self) -> String {
+        let now = self.clock.now();
+        self.authority
+            .site_add(SITE, "Shanghai 03", CompanyNo::FIRST, now)
+            .expect("a site")
+            .to_string()
+    }
+}
+
+/// A node's directory and what runs on it.
+struct Node {
+    identity: Identity,
+    clock: TestClock,
+    directory: TempDir,
+}
+
+impl Node {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let identity = Identity::create(&directory.path().join("identity")).expect("fresh");
+        Self { identity, clock: TestClock::new(), directory }
+    }
+
+    fn wall(&self) -> Wall {
+        let clock = self.clock.clone();
+        Wall::from_fn(move || clock.now())
+    }
+
+    async fn enrol(&mut self, code: &str, hq: SocketAddr) -> Result<Enrolled, EnrolError> {
+        let wall = self.wall();
+        link::enrol(&mut self.identity, code, &hq.to_string(), &wall).await
+    }
+
+    fn identity_directory(&self) -> PathBuf {
+        self.directory.path().join("identity")
+    }
+
+    fn store(&self) -> Arc<EdgeFake> {
+        EdgeFake::new(self.identity.genesis().expect("enrolled"), self.identity.log_key())
+    }
+
+    fn config(&self, hq: SocketAddr) -> LinkConfig {
+        let mut config = LinkConfig::to(hq.to_string(), self.wall());
+        config.session.silence_ms = 400;
+        config
+    }
+
+    fn run(&self, store: &Arc<EdgeFake>, config: LinkConfig) -> Running {
+        let stop = watch::Sender::new(false);
+        let (store, identity) = (Arc::clone(store), self.identity.clone());
+        let task = tokio::spawn(link::run(store, identity, config, stop.subscribe()));
+        Running { stop, task }
+    }
+}
+
+struct Running {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<Result<(), link::NotEnrolled>>,
+}
+
+impl Running {
+    async fn stop(self) {
+        self.stop.send_replace(true);
+        let ended = tokio::time::timeout(PATIENCE, self.task).await.expect("in time");
+        ended.expect("no panic").expect("enrolled");
+    }
+}
+
+async fn enrolled(hq: &Hq) -> Node {
+    let mut node = Node::new();
+    node.enrol(&hq.code(), hq.address).await.expect("a good code");
+    node
+}
+
+async fn wait_state(status: &mut watch::Receiver<LinkStatus>, state: LinkState) {
+    wait_for(status, state.word(), |status| status.state == state).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_facts_arrive_through_cuts() {
+    let mut hq = Hq::start();
+    let node = enrolled(&hq).await;
+    let store = node.store();
+    let relay = Relay::to(hq.address).await;
+    store.record(1_000, 3);
+    let running = node.run(&store, node.config(relay.address));
+    store.acknowledged().await;
+
+    // The network goes away without a word, in the middle of it.
+    store.record(3_000, 1);
+    relay.lead(None);
+    store.record(1_000, 2);
+    let mut status = store.status();
+    wait_for(&mut status, "the loss", |status| status.problem.is_some()).await;
+    relay.lead(Some(hq.address));
+    store.acknowledged().await;
+
+    // HQ stops and starts again.
+    hq.stop().await;
+    store.record(2_000, 1);
+    hq.start_again().await;
+    store.acknowledged().await;
+    store.seal();
+    hq.store.add_state((1..=2_500).map(|number| fact(number, 0)).collect());
+    store.record(1, 1);
+    assert_eq!(store.acknowledged().await.received.last, Seq(10_001));
+    hq.store.assert_equals(&store);
+    running.stop().await;
+
+    // The rest goes over on the next connection.
+    let running = node.run(&store, node.config(hq.address));
+    wait_state(&mut store.status(), LinkState::Online).await;
+    wait_for(&mut hq_sealed(&hq, &store), "the seals", |sealed| *sealed == Seq(10_000)).await;
+    wait_for(&mut state_count(&store), "the state", |count| *count == 2_500).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn an_hq_that_was_killed_is_noticed_at_once() {
+    let hq = Hq::start();
+    let node = enrolled(&hq).await;
+    let store = node.store();
+    let relay = Relay::to(hq.address).await;
+    let mut config = node.config(relay.address);
+    config.session.silence_ms = 3_600_000;
+    let running = node.run(&store, config);
+    store.record(1, 1);
+    store.acknowledged().await;
+    // As after a kill: the same HQ answers at the same place, and knows nothing of the connection.
+    let mut again = Hq {
+        store: Arc::clone(&hq.store),
+        authority: hq.authority.clone(),
+        clock: hq.clock.clone(),
+        address: "127.0.0.1:0".parse().expect("an address"),
+        stop: watch::Sender::new(false),
+        task: None,
+        directory: None,
+    };
+    let link = again.bind().expect("a free port");
+    again.run(link);
+    relay.lead(Some(again.address));
+    store.record(1, 1);
+    store.acknowledged().await;
+    hq.store.assert_equals(&store);
+    running.stop().await;
+}
+
+/// Polls what a fake store holds: its own watch would be another thing to test.
+fn polled<T: PartialEq + Send + Sync + 'static>(
+    read: impl Fn() -> T + Send + 'static,
+) -> watch::Receiver<T> {
+    let (sender, receiver) = watch::channel(read());
+    tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(std::time::Duration::from_millis(5));
+        while !sender.is_closed() {
+            ticks.tick().await;
+            sender.send_replace(read());
+        }
+    });
+    receiver
+}
+
+fn hq_sealed(hq: &Hq, store: &Arc<EdgeFake>) -> watch::Receiver<Seq> {
+    let (hq, log) = (Arc::clone(&hq.store), store.genesis().log_id());
+    polled(move || hq.sealed(&log))
+}
+
+fn state_count(store: &Arc<EdgeFake>) -> watch::Receiver<usize> {
+    let store = Arc::clone(store);
+    polled(move || store.state_facts().len())
+}
+
+#[tokio::test]
+async fn codes_that_let_nobody_in() {
+    let hq = Hq::start();
+    let good = hq.code();
+
+    let mut wrong = good.clone();
+    let last = if wrong.ends_with('a') { 'i' } else { 'a' };
+    wrong.replace_range(wrong.len() - 2..wrong.len() - 1, &last.to_string());
+    let refused = Node::new().enrol(&wrong, hq.address).await;
+    assert!(matches!(refused, Err(EnrolError::WrongCode(_))), "{refused:?}");
+
+    let other_site = good.replace(".1.", ".44.");
+    let refused = Node::new().enrol(&other_site, hq.address).await;
+    assert!(matches!(refused, Err(EnrolError::UnknownSite(_))), "{refused:?}");
+
+    let refused = Node::new().enrol("wb1.nothing", hq.address).await;
+    assert!(matches!(refused, Err(EnrolError::NotACode(_))), "{refused:?}");
+
+    let other_hq = Hq::start();
+    let refused = Node::new().enrol(&good, other_hq.address).await;
+    assert!(matches!(refused, Err(EnrolError::OtherHq(_))), "{refused:?}");
+
+    let mut node = Node::new();
+    let enrolled = node.enrol(&good, hq.address).await.expect("a good code");
+    assert_eq!((enrolled.enrolment.site, enrolled.enrolment.device), (SITE, DeviceNo(2)));
+    assert_eq!(enrolled.enrolment.site_name, "Shanghai 03");
+    assert_eq!(enrolled.genesis.device, DeviceNo(2));
+    let refused = node.enrol(&good, hq.address).await;
+    assert!(matches!(refused, Err(EnrolError::AlreadyEnrolled(_))), "{refused:?}");
+    let refused = Node::new().enrol(&good, hq.address).await;
+    assert!(matches!(refused, Err(EnrolError::CodeUsed(_))), "{refused:?}");
+
+    let old = hq.code();
+    hq.clock.move_days(8);
+    let refused = Node::new().enrol(&old, hq.address).await;
+    assert!(matches!(refused, Err(EnrolError::CodeExpired(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn an_interrupted_enrolment_goes_on_with_the_same_code() {
+    let hq = Hq::start();
+    let code = hq.code();
+    let mut node = Node::new();
+    let first = node.enrol(&code, hq.address).await.expect("a good code");
+    // The box lost HQ's answer, but not its keys.
+    let directory = node.identity_directory();
+    std::fs::remove_file(directory.join("enrolment.toml")).expect("was there");
+    node.identity = Identity::open(&directory).expect("keys are there");
+    let second = node.enrol(&code, hq.address).await.expect("the same box");
+    assert_eq!((first.enrolment, first.genesis), (second.enrolment, second.genesis));
+}
+
+#[tokio::test]
+async fn keys_stay_private() {
+    use std::os::unix::fs::PermissionsExt;
+    let hq = Hq::start();
+    let node = enrolled(&hq).await;
+    for entry in std::fs::read_dir(node.identity_directory()).expect("is there") {
+        let entry = entry.expect("is there");
+        let mode = entry.metadata().expect("is there").permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{}", entry.path().display());
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_off_by_years_does_not_matter() {
+    for days in [-365, 365, -20_000] {
+        let hq = Hq::start();
+        let mut node = Node::new();
+        node.clock.move_days(days);
+        let enrolled = node.enrol(&hq.code(), hq.address).await.expect("a good code");
+        assert_eq!(enrolled.clock_ahead_ms, days * 86_400_000);
+        assert!(link::clock_warning(enrolled.clock_ahead_ms).is_some());
+        let store = node.store();
+        store.record(3, 1);
+        let running = node.run(&store, node.config(hq.address));
+        store.acknowledged().await;
+        let ahead_ms = store.status().borrow().clock_ahead_ms;
+        assert_eq!(ahead_ms, Some(days * 86_400_000));
+        running.stop().await;
+        let told = hq.store.news.borrow().iter().any(|(_, news)| {
+            matches!(news, LinkNews::Connected { clock_ahead_ms, .. } if *clock_ahead_ms == days * 86_400_000)
+        });
+        assert!(told, "HQ knows how far the clock is off");
+    }
+}
+
+#[tokio::test]
+async fn revocation_closes_live_connections_and_bars_new_ones() {
+    let hq = Hq::start();
+    let node = enrolled(&hq).await;
+    let stranger = stranger::with_identity(&node.identity_directory());
+    let first = stranger.connect(hq.address).await.expect("not revoked yet");
+    first.close(0u32.into(), b"");
+
+    let store = node.store();
+    let running = node.run(&store, node.config(hq.address));
+    let mut status = store.status();
+    wait_state(&mut status, LinkState::Online).await;
+    hq.authority.site_revoke(SITE, hq.clock.now()).expect("a site");
+    wait_state(&mut status, LinkState::Refused).await;
+    let problem = status.borrow().problem.clone().expect("said");
+    assert!(problem.contains("revoked"), "{problem}");
+    store.record(1, 1);
+    running.stop().await;
+    assert_eq!(hq.store.received(&store.genesis().log_id()), Seq::ZERO);
+
+    // A client that would resume and send early data gets nowhere either.
+    assert!(!stranger.has_early_data(hq.address), "no tickets were given");
+    let refused = stranger.connect(hq.address).await.err();
+    assert_eq!(refused, Some(Code::REVOKED));
+}
+
+#[tokio::test]
+async fn an_expired_certificate_renews_itself() {
+    let hq = Hq::start();
+    let node = enrolled(&hq).await;
+    let store = node.store();
+    store.record(2, 1);
+    hq.clock.move_days(800);
+    let before = std::fs::read(node.identity_directory().join("tls.pem")).expect("is there");
+    let running = node.run(&store, node.config(hq.address));
+    store.acknowledged().await;
+    running.stop().await;
+    let after = std::fs::read(node.identity_directory().join("tls.pem")).expect("is there");
+    assert_ne!(before, after, "another key and certificate");
+    // The new one is read back and works.
+    let identity = Identity::open(&node.identity_directory()).expect("whole");
+    let node = Node { identity, ..node };
+    store.record(1, 1);
+    let running = node.run(&store, node.config(hq.address));
+    store.acknowledged().await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn an_old_certificate_is_renewed_while_syncing() {
+    let hq = Hq::start();
+    let node = enrolled(&hq).await;
+    let store = node.store();
+    hq.clock.move_days(400);
+    let path = node.identity_directory().join("tls.pem");
+    let before = std::fs::read(&path).expect("is there");
+    let running = node.run(&store, node.config(hq.address));
+    let mut file = polled(move || std::fs::read(&path).expect("is there"));
+    wait_for(&mut file, "another certificate", |file| *file != before).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn other_versions_are_refused_in_words() {
+    let hq = Hq::start();
+    let node = enrolled(&hq).await;
+    let store = node.store();
+    let mut config = node.config(hq.address);
+    config.versions = Versions { lowest: 7, highest: 9 };
+    let running = node.run(&store, config);
+    let mut status = store.status();
+    wait_state(&mut status, LinkState::Refused).await;
+    let problem = status.borrow().problem.clone().expect("said");
+    assert!(problem.contains("update hq-server"), "{problem}");
+    running.stop().await;
+
+    let stranger = stranger::with_identity(&node.identity_directory()).speaking(b"warebook/9");
+    assert!(stranger.connect(hq.address).await.is_err(), "no protocol in common");
+}
+
+#[tokio::test]
+async fn whoever_has_no_good_certificate_is_refused() {
+    let hq = Hq::start();
+    let refused = stranger::without_identity().connect(hq.address).await.err();
+    assert_eq!(refused, Some(Code::NO_CERTIFICATE));
+
+    let other_hq = Hq::start();
+    let foreign = enrolled(&other_hq).await;
+    let stranger = stranger::with_identity(&foreign.identity_directory());
+    assert!(stranger.connect(hq.address).await.is_err(), "another authority's certificate");
+
+    // A node whose HQ address leads to another HQ notices, and says nothing.
+    let store = foreign.store();
+    let running = foreign.run(&store, foreign.config(hq.address));
+    let mut status = store.status();
+    wait_state(&mut status, LinkState::Refused).await;
+    let problem = status.borrow().problem.clone().expect("said");
+    assert!(problem.contains("another key"), "{problem}");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn of_two_copies_the_newer_connection_stays() {
+    let hq = Hq::start();
+    let node = enrolled(&hq).await;
+    let store = node.store();
+    let running = node.run(&store, node.config(hq.address));
+    let mut status = store.status();
+    wait_state(&mut status, LinkState::Online).await;
+    let copy = stranger::with_identity(&node.identity_directory());
+    let _newer = copy.connect(hq.address).await.expect("the same certificate");
+    wait_state(&mut status, LinkState::Refused).await;
+    let problem = status.borrow().problem.clone().expect("said");
+    assert!(problem.contains("took over"), "{problem}");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn an_hq_that_is_not_there_is_reported() {
+    let hq = Hq::start();
+    let node = enrolled(&hq).await;
+    let store = node.store();
+    let nobody = Relay::to(hq.address).await;
+    nobody.lead(None);
+    let running = node.run(&store, node.config(nobody.address));
+    let mut status = store.status();
+    wait_for(&mut status, "a problem", |status| status.problem.is_some()).await;
+    let problem = status.borrow().problem.clone().expect("said");
+    assert!(problem.contains("does not answer"), "{problem}");
+    running.stop().await;
+    assert!(
+        hq.store
+            .news
+            .borrow()
+            .iter()
+            .all(|(peer, _)| *peer == Peer { site: SITE, device: DeviceNo(2) })
+    );
+    assert_eq!(store.status().borrow().hq_time, None::<Timestamp>);
+}
