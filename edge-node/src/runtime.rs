@@ -185,7 +185,9 @@ pub async fn run(
             // waited for longer.
             drop(tokio::time::timeout(Duration::from_secs(5), &mut server).await);
         }
-        ended = &mut server => tracing::error!(?ended, "the API ended by itself"),
+        ended = &mut server => if !*stop.borrow() {
+            tracing::error!(?ended, "the API ended by itself");
+        },
     }
     server.abort();
     link.finish().await;

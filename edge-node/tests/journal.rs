@@ -155,12 +155,11 @@ fn a_key_has_one_input_and_one_answer() {
         assert!(again.again, "round {round}");
         assert_eq!((again.first, again.last, again.recorded_at), (first.first, first.last, NOON));
         assert_eq!(answers[1], Err(Refused::Journal(RecordError::KeyReused)));
-        match round {
-            0 => journal.seal_now_blocking().expect("seals"),
-            _ => {
-                journal.close_blocking().expect("closes");
-                journal = Journal::open(&path, options(&clock)).expect("opens");
-            }
+        if round == 0 {
+            journal.seal_now_blocking().expect("seals");
+        } else {
+            journal.close_blocking().expect("closes");
+            journal = Journal::open(&path, options(&clock)).expect("opens");
         }
     }
     assert_eq!(journal.position().last, Seq(1));

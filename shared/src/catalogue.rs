@@ -815,7 +815,8 @@ mod tests {
 
     #[test]
     fn quantities_become_smallest_units_exactly_or_not_at_all() {
-        let cases: &[(&str, &str, u8, i64, Result<i64, &str>)] = &[
+        type Case = (&'static str, &'static str, u8, i64, Result<i64, &'static str>);
+        let cases: &[Case] = &[
             ("3", "EA", 0, 0, Ok(3)),
             ("1.5", "EA", 1, 0, Ok(15)),
             ("2", "box", 0, 999, Ok(24)),

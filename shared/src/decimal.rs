@@ -28,8 +28,7 @@ pub fn parse(text: &str) -> Result<Scaled, DecimalError> {
     let trimmed = text.trim();
     let plain = !trimmed.is_empty()
         && trimmed.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+'));
-    let too_large =
-        |why| DecimalError::OutOfRange { text: trimmed.to_owned(), why };
+    let too_large = |why| DecimalError::OutOfRange { text: trimmed.to_owned(), why };
     if !plain {
         return Err(DecimalError::NotADecimal(trimmed.to_owned()));
     }
@@ -71,9 +70,13 @@ mod tests {
 
     #[test]
     fn reads_exactly_or_not_at_all() {
-        for (text, mantissa, exponent) in
-            [("12.50", 125, -1), ("-0.05", -5, -2), (" 7 ", 7, 0), ("1000", 1000, 0), ("0.00", 0, 0)]
-        {
+        for (text, mantissa, exponent) in [
+            ("12.50", 125, -1),
+            ("-0.05", -5, -2),
+            (" 7 ", 7, 0),
+            ("1000", 1000, 0),
+            ("0.00", 0, 0),
+        ] {
             let figure = parse(text).expect(text);
             assert_eq!((figure.mantissa(), figure.exponent()), (mantissa, exponent), "{text}");
             assert_eq!(from_decimal(to_decimal(figure)), Ok(figure));

@@ -71,7 +71,9 @@ impl Seq {
 }
 
 /// Identifies what was done, for ever, through retries and restores: (device, device counter).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Capture {
     /// The installation that recorded it.
     pub device: DeviceNo,

@@ -191,7 +191,7 @@ mod tests {
         let quantity = |mantissa, exponent| Scaled::new(mantissa, exponent).expect("in range");
         assert_eq!(price(1_005, -3).extend(quantity(1, 0), 2), Ok(Amount(101)));
         assert_eq!(price(-1_005, -3).extend(quantity(1, 0), 2), Ok(Amount(-101)));
-        assert_eq!(price(45_1, -1).extend(quantity(3, 0), 2), Ok(Amount(13_530)));
+        assert_eq!(price(451, -1).extend(quantity(3, 0), 2), Ok(Amount(13_530)));
         assert_eq!(price(2, 12).extend(quantity(3, 12), 2), Err(ExtendError));
         assert_eq!(price(1, -12).extend(quantity(1, -12), 0), Ok(Amount(0)));
     }

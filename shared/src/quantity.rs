@@ -210,7 +210,8 @@ mod tests {
 
     #[test]
     fn texts() {
-        let text = |mantissa, exponent| Scaled::new(mantissa, exponent).expect("in range").to_string();
+        let text =
+            |mantissa, exponent| Scaled::new(mantissa, exponent).expect("in range").to_string();
         assert_eq!(text(-5, -2), "-0.05");
         assert_eq!(text(1250, -2), "12.50");
         assert_eq!(text(5, 2), "500");

@@ -8,22 +8,30 @@ use serde::{Deserialize, Serialize};
 const DAY_MS: i64 = 86_400_000;
 
 /// UTC milliseconds since 1970-01-01.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Timestamp(pub i64);
 
 /// How far local time is ahead of UTC, in minutes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct OffsetMinutes(pub i16);
 
 /// A calendar day, counted from 1970-01-01.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Day(pub i32);
 
 /// A ledger month: year x 12 + (month - 1).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Month(pub i32);
 
@@ -31,7 +39,8 @@ impl Timestamp {
     /// The calendar day in a zone that is `offset` ahead of UTC.
     pub fn day(self, offset: OffsetMinutes) -> Day {
         let local = self.0 + i64::from(offset.0) * 60_000;
-        Day(i32::try_from(local.div_euclid(DAY_MS)).expect("instants are below 2^53 ms, so days fit 32 bits"))
+        Day(i32::try_from(local.div_euclid(DAY_MS))
+            .expect("instants are below 2^53 ms, so days fit 32 bits"))
     }
 
     /// Milliseconds into the local day.
@@ -55,7 +64,8 @@ impl Day {
         let day = day_of_year - (153 * shifted + 2) / 5 + 1;
         let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
         let year = year_of_era + era * 400 + i64::from(month <= 2);
-        (year as i32, month as u32, day as u32)
+        let small = |number: i64| i32::try_from(number).expect("a day of 32 bits has a small year");
+        (small(year), small(month).cast_unsigned(), small(day).cast_unsigned())
     }
 
     /// The day of a civil date; `None` where there is no such date.
@@ -71,14 +81,14 @@ impl Day {
         let shifted_month = (i64::from(month) + 9) % 12;
         let day_of_year = (153 * shifted_month + 2) / 5 + i64::from(day) - 1;
         let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-        let found = Self((era * 146_097 + day_of_era - 719_468) as i32);
+        let found = Self(i32::try_from(era * 146_097 + day_of_era - 719_468).ok()?);
         (found.civil() == (year, month, day)).then_some(found)
     }
 
     /// The month the day lies in.
     pub fn month(self) -> Month {
         let (year, month, _) = self.civil();
-        Month(year * 12 + month as i32 - 1)
+        Month(year * 12 + month.cast_signed() - 1)
     }
 
     /// Midnight at the start of the day in a zone that is `offset` ahead of UTC.
@@ -120,7 +130,8 @@ impl std::str::FromStr for Day {
 
     fn from_str(text: &str) -> Result<Self, NotADate> {
         let mut parts = text.splitn(3, '-').map(str::parse::<u32>);
-        let (Some(Ok(year)), Some(Ok(month)), Some(Ok(day))) = (parts.next(), parts.next(), parts.next())
+        let (Some(Ok(year)), Some(Ok(month)), Some(Ok(day))) =
+            (parts.next(), parts.next(), parts.next())
         else {
             return Err(NotADate(text.to_owned()));
         };

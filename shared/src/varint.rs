@@ -21,10 +21,15 @@ pub enum VarintError {
 /// Appends `value`.
 pub fn write_unsigned(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
-        out.push((value as u8 & 0x7f) | 0x80);
+        out.push(low_byte(value & 0x7f) | 0x80);
         value >>= 7;
     }
-    out.push(value as u8);
+    out.push(low_byte(value));
+}
+
+/// The lowest eight bits.
+const fn low_byte(value: u64) -> u8 {
+    value.to_le_bytes()[0]
 }
 
 /// Appends `value` zigzag-mapped: 0, -1, 1, -2, ... become 0, 1, 2, 3, ...
@@ -41,12 +46,12 @@ pub const fn encoded_len(value: u64) -> usize {
 
 /// Maps small magnitudes of either sign to small numbers.
 pub const fn zigzag(value: i64) -> u64 {
-    ((value << 1) ^ (value >> 63)) as u64
+    ((value << 1) ^ (value >> 63)).cast_unsigned()
 }
 
 /// The inverse of [`zigzag`].
 pub const fn unzigzag(value: u64) -> i64 {
-    (value >> 1) as i64 ^ -((value & 1) as i64)
+    (value >> 1).cast_signed() ^ -((value & 1).cast_signed())
 }
 
 /// Takes an unsigned number below 2^53 off the front of `input`.

@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Write};
 
-use hq_server::books::{Books, Entry, Run};
+use hq_server::books::{Books, Effects, Entry, Run};
 use shared::fact::statement::Role;
 use shared::ids::{AccountNo, Capture, CompanyNo, ItemNo, Seq, SiteNo};
 use shared::time::{Month, Timestamp};
 
-use crate::history::{History, Step};
+use crate::arrival::Arrival;
 use crate::model::{Model, Spot, Why};
 
 /// The roles whose balance is the sum of open items.
@@ -123,30 +123,26 @@ fn differ<K: Ord + Debug, V: PartialEq + Debug>(
     }
 }
 
-/// Feeds books one step of a delivery.
-pub fn take(books: &mut Books, history: &History, step: &Step) {
-    match step {
-        Step::Settle => {
-            books.apply(&Entry::Settle);
-        }
-        Step::Run { log, facts } => {
-            let held = &history.logs[*log];
-            books.apply(&Entry::Run(Run {
-                site: held.site,
-                log: held.rank,
-                first: Seq(facts.start as u64 + 1),
-                received_at: Timestamp(0),
-                facts: &held.facts[facts.clone()],
-            }));
-        }
+/// Feeds books what arrives.
+pub fn take(books: &mut Books, arrival: &Arrival) -> Effects {
+    match arrival {
+        Arrival::Settle => books.apply(&Entry::Settle),
+        Arrival::Run { site, rank, first, facts } => books.apply(&Entry::Run(Run {
+            site: *site,
+            log: *rank,
+            first: *first,
+            received_at: Timestamp(0),
+            facts,
+        })),
     }
 }
 
-/// Feeds books a whole delivery.
-pub fn deliver(history: &History, steps: &[Step]) -> Books {
+/// Feeds new books everything, and a settle at the end.
+pub fn deliver(arrivals: &[Arrival]) -> Books {
     let mut books = Books::new();
-    for step in steps {
-        take(&mut books, history, step);
+    for arrival in arrivals {
+        take(&mut books, arrival);
     }
+    books.apply(&Entry::Settle);
     books
 }

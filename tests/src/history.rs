@@ -21,7 +21,7 @@ use shared::money::{Currency, Price};
 use shared::quantity::{Scaled, Unit};
 use shared::time::{Day, OffsetMinutes, Timestamp};
 
-use crate::model::Written;
+use crate::arrival::Arrival;
 use crate::random::Random;
 
 const MINUTE: i64 = 60_000;
@@ -57,6 +57,14 @@ pub struct Shape {
     pub special_accounts: bool,
     /// Items share one number of decimals.
     pub plain_units: bool,
+    /// The last site is of a second company.
+    pub second_company: bool,
+    /// Facts of one group happened at different times, or in an odd order.
+    pub odd_groups: bool,
+    /// Settings change, also from a time that is past.
+    pub changing_settings: bool,
+    /// Quantities and prices up to the largest that facts can state. The model has no such limits.
+    pub extreme: bool,
 }
 
 impl Shape {
@@ -74,6 +82,10 @@ impl Shape {
             repacks: random.chance(2, 3),
             special_accounts: random.chance(1, 2),
             plain_units: random.chance(1, 4),
+            second_company: random.chance(1, 4),
+            odd_groups: random.chance(1, 4),
+            changing_settings: random.chance(1, 4),
+            extreme: false,
         }
     }
 }
@@ -113,61 +125,35 @@ pub struct History {
     pub logs: Vec<Log>,
 }
 
-/// One thing that the sequencer does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Takes a range of a log.
-    Run {
-        /// Which log.
-        log: usize,
-        /// Which of its facts.
-        facts: Range<usize>,
-    },
-    /// Folds dirty pools again.
-    Settle,
-}
-
 impl History {
-    /// All facts with their places.
-    pub fn written(&self) -> Vec<Written> {
-        self.logs
-            .iter()
-            .enumerate()
-            .flat_map(|(log, held)| self.part(log, 0..held.facts.len()))
-            .collect()
-    }
-
-    /// Some facts of a log with their places.
-    pub fn part(&self, log: usize, facts: Range<usize>) -> Vec<Written> {
+    fn run(&self, log: usize, facts: Range<usize>) -> Arrival {
         let held = &self.logs[log];
-        facts
-            .map(|index| Written {
-                site: held.site,
-                log: held.rank,
-                seq: Seq(index as u64 + 1),
-                fact: held.facts[index].clone(),
-            })
-            .collect()
+        Arrival::Run {
+            site: held.site,
+            rank: held.rank,
+            first: Seq(facts.start as u64 + 1),
+            facts: held.facts[facts].to_vec(),
+        }
     }
 
     /// One order of arrival: each log in its own order, cut into runs at group boundaries, with
     /// settles between, and some runs twice.
-    pub fn delivery(&self, random: &mut Random) -> Vec<Step> {
+    pub fn delivery(&self, random: &mut Random) -> Vec<Arrival> {
         let mut left: Vec<VecDeque<Range<usize>>> =
             self.logs.iter().map(|log| log.groups().into()).collect();
         let (run_max, settle_of, twice_of) =
             (1 + random.index(20), 1 + random.below(6), 4 + random.below(30));
         let mut steps = Vec::new();
-        let mut sent: Vec<Step> = Vec::new();
+        let mut sent: Vec<Arrival> = Vec::new();
         if self.settings > 0 {
             left[0].retain(|group| group.start >= self.settings);
-            sent.push(Step::Run { log: 0, facts: 0..self.settings });
+            sent.push(self.run(0, 0..self.settings));
             steps.push(sent[0].clone());
         }
         loop {
             let open: Vec<usize> = (0..left.len()).filter(|log| !left[*log].is_empty()).collect();
             if open.is_empty() {
-                steps.push(Step::Settle);
+                steps.push(Arrival::Settle);
                 return steps;
             }
             let log = *random.pick(&open);
@@ -178,12 +164,12 @@ impl History {
                 run = Some(run.map_or(group.clone(), |run| run.start..group.end));
             }
             if let Some(facts) = run {
-                let step = Step::Run { log, facts };
+                let step = self.run(log, facts);
                 sent.push(step.clone());
                 steps.push(step);
             }
             if random.chance(1, settle_of) {
-                steps.push(Step::Settle);
+                steps.push(Arrival::Settle);
             }
             if !sent.is_empty() && random.chance(1, twice_of) {
                 steps.push(random.pick(&sent).clone());
@@ -206,6 +192,7 @@ struct Made {
     priced: bool,
     invoice_later: bool,
     direction: Option<Direction>,
+    company: Option<CompanyNo>,
 }
 
 /// An item as the generator knows it.
@@ -226,6 +213,12 @@ const ITEMS: [Kinds; 5] = [
 
 /// Reasons 1 to 3 are known, and this one is not.
 const UNKNOWN_REASON: ReasonNo = ReasonNo(77);
+
+/// The company of the last site, where there are two.
+const SECOND: CompanyNo = CompanyNo(2);
+
+/// An account that no role is mapped to.
+const PETTY_CASH: AccountNo = AccountNo(900);
 
 /// A history from a seed.
 pub fn history(seed: u64, shape: &Shape) -> History {
@@ -289,8 +282,18 @@ impl Writer {
         self.random.chance(part, whole)
     }
 
-    /// Appends a group to a log. All of it happened at one time.
+    /// Appends a group to a log. Most of the time all of it happened at one time.
     fn write(&mut self, log: usize, statements: &[Statement], back: i64) -> Vec<Capture> {
+        self.write_for(None, log, statements, back)
+    }
+
+    fn write_for(
+        &mut self,
+        company: Option<CompanyNo>,
+        log: usize,
+        statements: &[Statement],
+        back: i64,
+    ) -> Vec<Capture> {
         let (last, error, _) = self.clocks[log];
         let recorded = (self.now + error).max(last);
         self.clocks[log].0 = recorded;
@@ -299,6 +302,8 @@ impl Writer {
             let counter = self.clocks[log].2;
             self.clocks[log].2 += 1;
             let capture = Capture { device: DeviceNo(self.logs[log].site.0 + 1), counter };
+            let apart = self.shape.odd_groups && statements.len() > 1 && self.chance(1, 3);
+            let back = if apart { self.back() } else { back };
             let stamp = Stamp {
                 capture,
                 recorded_at: Timestamp(recorded),
@@ -307,7 +312,7 @@ impl Writer {
                 group_left: u16::try_from(statements.len() - 1 - index).expect("small groups"),
                 person: None,
                 time_in_doubt: 0,
-                company: None,
+                company,
             };
             let fact = statement.to_fact(&stamp).expect("short texts only");
             self.logs[log].facts.push(fact);
@@ -330,6 +335,9 @@ impl Writer {
         }
         if self.random.chance(self.shape.bad_per_mille, 1_000) {
             return self.bad();
+        }
+        if self.shape.changing_settings && self.chance(1, 8) {
+            return self.change_a_setting();
         }
         if self.chance(1, 4) { self.hq_step() } else { self.site_step() }
     }
@@ -366,6 +374,17 @@ impl Writer {
             95..96 => self.answer(site, Kind::SupplierReturn, Kind::Receipt),
             _ => self.reversal(Some(site)),
         };
+        let mut group = group;
+        if self.shape.odd_groups && self.chance(1, 6) {
+            self.random.shuffle(&mut group);
+        }
+        if self.shape.odd_groups && self.shape.reversals && self.chance(1, 20) {
+            // Takes a companion back at once.
+            let (device, counter) = (DeviceNo(site.0 + 1), self.clocks[log].2);
+            let counter = counter + self.random.below(group.len() as u64);
+            let refers_to = Capture { device, counter };
+            group.push(Statement::Reversal { refers_to, reason: None });
+        }
         let back = self.back();
         self.write_goods(log, &group, back);
     }
@@ -403,8 +422,8 @@ impl Writer {
             | Kind::TransferReceive
             | Kind::ProductionIn
             | Kind::RepackIn
-            | Kind::Adjustment => *held += units,
-            _ => *held -= units,
+            | Kind::Adjustment => *held = held.saturating_add(units),
+            _ => *held = held.saturating_sub(units),
         }
         self.made.push(Made {
             item: movement.item,
@@ -423,14 +442,14 @@ impl Writer {
         let figure = movement.quantity.figure;
         let shift = u32::from(figure.exponent().unsigned_abs());
         let base = if figure.exponent() >= 0 {
-            figure.mantissa() * 10i64.pow(shift)
+            figure.mantissa().saturating_mul(10i64.pow(shift))
         } else {
             figure.mantissa() / 10i64.pow(shift)
         };
         let kinds = kinds(movement.item);
         match kinds.other_unit {
             Some((unit, up, down)) if movement.quantity.unit.as_str() == unit => {
-                base * up.cast_signed() / down.cast_signed()
+                base.saturating_mul(up.cast_signed()) / down.cast_signed()
             }
             _ => base,
         }
@@ -456,6 +475,9 @@ impl Writer {
         }
         let decimals = if self.shape.plain_units { 0 } else { kinds.decimals };
         let unit = kinds.unit;
+        if self.shape.extreme && self.chance(1, 2) {
+            return measure(self.extreme(), 0, unit);
+        }
         if decimals > 0 && self.chance(2, 3) {
             let digits = self.random.between(1, 20_000);
             return measure(digits, -decimals.cast_signed(), unit);
@@ -463,7 +485,18 @@ impl Writer {
         measure(self.random.between(1, 24), 0, unit)
     }
 
+    /// Near a power of two, up to the largest.
+    fn extreme(&mut self) -> i64 {
+        let magnitude = if self.chance(1, 2) { 52 } else { self.random.between(1, 52) };
+        (1 << magnitude) + self.random.between(0, (1 << magnitude) - 1)
+    }
+
     fn price(&mut self) -> Price {
+        if self.shape.extreme && self.chance(1, 2) {
+            let exponent = if self.chance(1, 2) { 0 } else { self.random.between(-12, 2) };
+            let exponent = i8::try_from(exponent).expect("from a small range");
+            return Price { figure: scaled(self.extreme(), exponent), currency: self.currency };
+        }
         let (digits, exponent) = match self.random.below(5) {
             0 => (self.random.between(0, 99_999), -4),
             1 => (self.random.between(0, 9), 0),
@@ -509,7 +542,12 @@ impl Writer {
                     movement.partner = Some(partner);
                     movement.price = Some(self.price());
                 }
-                Kind::Issue | Kind::Scrap => movement.reason = Some(self.reason()),
+                Kind::Issue | Kind::Scrap => {
+                    movement.reason = Some(self.reason());
+                    if self.chance(1, 10) {
+                        movement.refers_to = self.find(|_| true).map(|made| made.capture);
+                    }
+                }
                 Kind::Adjustment => {
                     movement.reason = Some(self.reason());
                     movement.price = self.maybe_price(1, 4);
@@ -592,7 +630,7 @@ impl Writer {
         let part = match self.random.below(8) {
             0..4 => digits,
             4..7 => self.random.between(1, digits.max(1)),
-            _ => digits + self.random.between(1, 5),
+            _ => (digits + self.random.between(1, 5)).min((1 << 53) - 1),
         };
         scaled(part, quantity.exponent())
     }
@@ -680,6 +718,17 @@ impl Writer {
         self.write_invoice(Statement::SupplierInvoice(line), &receipt, back);
     }
 
+    /// The company whose documents speak of a site's goods; seldom the wrong one.
+    fn company_for(&mut self, site: SiteNo) -> Option<CompanyNo> {
+        let wrong = self.chance(1, 20);
+        (self.company_of(site) == SECOND && !wrong).then_some(SECOND)
+    }
+
+    fn company_of(&self, site: SiteNo) -> CompanyNo {
+        let second = self.shape.second_company && site.0 == self.shape.sites;
+        if second { SECOND } else { CompanyNo::FIRST }
+    }
+
     fn customer_invoice(&mut self, back: i64) {
         let sale = self.find(|made| made.kind == Kind::SaleIssue && made.invoice_later);
         let Some(sale) = sale else { return };
@@ -691,10 +740,16 @@ impl Writer {
     fn invoice_line(&mut self, goods: &Made, refers_to: Capture, figure: Scaled) -> InvoiceLine {
         let dated = self.chance(1, 2);
         let date = Timestamp(self.now - self.random.between(0, 10) * DAY).day(OffsetMinutes(480));
+        let mut quantity = measure(figure.mantissa(), figure.exponent(), goods.unit);
+        if self.chance(1, 10) {
+            // In the item's other unit, or in one that it has not.
+            let other = kinds(goods.item).other_unit.map_or("PALLET", |other| other.0);
+            quantity = measure(self.random.between(1, 3), 0, other);
+        }
         InvoiceLine {
             partner: goods.partner.unwrap_or(PartnerNo(1)),
             refers_to,
-            quantity: measure(figure.mantissa(), figure.exponent(), goods.unit),
+            quantity,
             price: self.price(),
             document: None,
             document_date: dated.then_some(date),
@@ -703,30 +758,47 @@ impl Writer {
         }
     }
 
+    /// Sometimes with a second line for the same goods.
     fn write_invoice(&mut self, statement: Statement, goods: &Made, back: i64) {
         let kind = statement.kind();
-        let captures = self.write(0, &[statement], back);
-        let made = Made { partner: goods.partner, ..Made::bare(captures[0], SiteNo::HQ, kind) };
-        self.made.push(made);
+        let company = self.company_for(goods.site);
+        let lines = if self.chance(1, 6) { 2 } else { 1 };
+        let captures = self.write_for(company, 0, &vec![statement; lines], back);
+        for capture in captures {
+            let made = Made::bare(capture, SiteNo::HQ, kind);
+            self.made.push(Made { partner: goods.partner, company, ..made });
+        }
     }
 
     fn payment(&mut self, back: i64) {
         let direction = if self.chance(1, 2) { Direction::In } else { Direction::Out };
+        let account = match self.random.below(20) {
+            0 => Some(AccountNo(Role::Inventory as u32 * 10)),
+            1 => Some(AccountNo(PETTY_CASH.0 + 1)),
+            2..5 => Some(PETTY_CASH),
+            _ => None,
+        };
         let payment = Payment {
             partner: self.partner(),
             direction,
             amount: self.amount(),
-            account: None,
+            account,
             document: None,
             document_date: None,
         };
-        let captures = self.write(0, &[Statement::Payment(payment)], back);
-        let made = Made::bare(captures[0], SiteNo::HQ, Kind::Payment);
-        self.made.push(Made { direction: Some(direction), ..made });
+        let second = self.shape.second_company && self.chance(1, 4);
+        let company = second.then_some(SECOND);
+        let payments = if self.chance(1, 8) { 2 } else { 1 };
+        let group = vec![Statement::Payment(payment); payments];
+        for capture in self.write_for(company, 0, &group, back) {
+            let made = Made::bare(capture, SiteNo::HQ, Kind::Payment);
+            self.made.push(Made { direction: Some(direction), company, ..made });
+        }
     }
 
     fn amount(&mut self) -> Money {
-        let digits = self.random.between(1, 90_000);
+        let extreme = self.shape.extreme && self.chance(1, 2);
+        let digits = if extreme { self.extreme() } else { self.random.between(1, 90_000) };
         let exponent = -self.currency.decimals().cast_signed();
         Money { figure: scaled(digits, exponent), currency: self.currency }
     }
@@ -743,7 +815,8 @@ impl Writer {
         let Some(open) = open else { return };
         let allocation =
             Allocation { open_item: open.capture, payment: payment.capture, amount: self.amount() };
-        let captures = self.write(0, &[Statement::Allocation(allocation)], back);
+        let company = payment.company;
+        let captures = self.write_for(company, 0, &[Statement::Allocation(allocation)], back);
         self.made.push(Made::bare(captures[0], SiteNo::HQ, Kind::Allocation));
     }
 
@@ -821,8 +894,14 @@ impl Writer {
         let zone = OffsetMinutes(480);
         let (currency, scope) = (self.currency, self.shape.scope);
         let mut all = vec![MasterData::Company { company, code, name, currency, zone, scope }];
+        if self.shape.second_company {
+            let (code, name) = named("second");
+            let (company, zone) = (SECOND, OffsetMinutes(-60));
+            all.push(MasterData::Company { company, code, name, currency, zone, scope });
+        }
         for site in 1..=self.shape.sites {
             let (code, name) = named(&format!("site{site}"));
+            let company = self.company_of(SiteNo(site));
             all.push(MasterData::Site { site: SiteNo(site), company, code, name });
         }
         for number in 1..=self.shape.items {
@@ -837,7 +916,11 @@ impl Writer {
         }
         self.mappings(&mut all);
         for data in all {
-            if self.shape.late_settings && self.chance(1, 25) {
+            // What is posted keeps its account: none may be missing for a category that an item
+            // comes to later.
+            let leads = matches!(data, MasterData::Mapping { .. } | MasterData::Account { .. });
+            let needed = leads && self.shape.changing_settings;
+            if self.shape.late_settings && !needed && self.chance(1, 25) {
                 self.late.push((None, data));
             } else {
                 self.write(0, &[Statement::MasterData { valid_from: None, data }], 0);
@@ -868,40 +951,82 @@ impl Writer {
 
     /// Every role has an account, some have others for a category, site, kind or reason.
     fn mappings(&mut self, all: &mut Vec<MasterData>) {
-        let company = CompanyNo::FIRST;
         for role in Role::ALL.iter().copied() {
             let special = if self.shape.special_accounts { self.random.number(4) } else { 0 };
             for variant in 0..=special.saturating_sub(1) {
-                let account = AccountNo(role as u32 * 10 + variant);
-                let code = account.to_string();
-                let name = role.word().to_owned();
-                let account_type = AccountType::Asset;
-                all.push(MasterData::Account { account, company, code, name, account_type });
-                let mut rule = (None, None, None, None);
-                if variant > 0 {
-                    match self.random.below(4) {
-                        0 => rule.0 = Some(CategoryNo(1 + self.random.number(2))),
-                        1 => rule.1 = Some(SiteNo(1 + self.random.number(3))),
-                        2 => {
-                            let kinds = [Kind::Receipt, Kind::SaleIssue, Kind::Count, Kind::Issue];
-                            rule.2 = Some(*self.random.pick(&kinds));
-                        }
-                        _ => rule.3 = Some(self.reason()),
-                    }
+                self.map(CompanyNo::FIRST, role, variant, all);
+            }
+            if self.shape.second_company {
+                self.map(SECOND, role, 0, all);
+            }
+        }
+        all.push(account(CompanyNo::FIRST, PETTY_CASH, "petty cash"));
+    }
+
+    /// An account and the rule that leads to it; variant 0 is for everything.
+    fn map(&mut self, company: CompanyNo, role: Role, variant: u32, all: &mut Vec<MasterData>) {
+        let number = AccountNo(company.0 * 1_000 - 1_000 + role as u32 * 10 + variant);
+        all.push(account(company, number, role.word()));
+        let (mut category, mut site, mut movement, mut reason) = (None, None, None, None);
+        if variant > 0 {
+            match self.random.below(4) {
+                0 => category = Some(CategoryNo(1 + self.random.number(2))),
+                1 => site = Some(SiteNo(1 + self.random.number(3))),
+                2 => {
+                    let kinds = [Kind::Receipt, Kind::SaleIssue, Kind::Count, Kind::Issue];
+                    movement = Some(*self.random.pick(&kinds));
                 }
-                let (category, site, movement, reason) = rule;
-                all.push(MasterData::Mapping {
-                    company,
-                    role,
-                    account,
-                    category,
-                    site,
-                    movement,
-                    reason,
-                });
+                _ => reason = Some(self.reason()),
+            }
+        }
+        let account = number;
+        all.push(MasterData::Mapping { company, role, account, category, site, movement, reason });
+    }
+
+    /// HQ states something anew, from now on or from a time before.
+    fn change_a_setting(&mut self) {
+        let mut all = Vec::new();
+        match self.random.below(6) {
+            0..3 => {
+                let item = ItemNo(1 + self.random.number(self.shape.items));
+                self.item(item, &mut all);
+                if let MasterData::Item { category, .. } = &mut all[0] {
+                    *category = CategoryNo(1 + self.random.number(2));
+                }
+                all.truncate(1);
+            }
+            3..5 => {
+                let role = *self.random.pick(Role::ALL);
+                let variant = self.random.number(8);
+                self.map(CompanyNo::FIRST, role, variant, &mut all);
+            }
+            _ => {
+                // Somebody tries to give an account a second role.
+                let role = *self.random.pick(Role::ALL);
+                let other = *self.random.pick(Role::ALL);
+                self.map(CompanyNo::FIRST, role, 0, &mut all);
+                if let Some(MasterData::Mapping { role, .. }) = all.get_mut(1) {
+                    *role = other;
+                }
+            }
+        }
+        let back = self.back();
+        let from = (!self.chance(1, 3)).then_some(Timestamp(self.now - back));
+        let stated = |data| Statement::MasterData { valid_from: from, data };
+        let group: Group = all.into_iter().map(stated).collect();
+        if self.chance(1, 2) {
+            self.write(0, &group, 0);
+        } else {
+            for each in group {
+                self.write(0, &[each], 0);
             }
         }
     }
+}
+
+fn account(company: CompanyNo, account: AccountNo, name: &str) -> MasterData {
+    let (code, name, account_type) = (account.to_string(), name.to_owned(), AccountType::Asset);
+    MasterData::Account { account, company, code, name, account_type }
 }
 
 impl Made {
@@ -918,6 +1043,7 @@ impl Made {
             priced: false,
             invoice_later: false,
             direction: None,
+            company: None,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! real processes, real input. Knows the product's crates; none of them knows this one.
 
 pub mod agreement;
+pub mod arrival;
 pub mod bench;
 pub mod decoder;
 pub mod demo;

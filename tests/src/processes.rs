@@ -173,7 +173,8 @@ pub fn wait_for<T>(
 /// GET an address that answers JSON.
 pub fn get(address: &str, path: &str) -> Result<Value, ProcessError> {
     let what = format!("GET {path}");
-    let http = |error: ureq::Error| ProcessError::Http { what: what.clone(), why: error.to_string() };
+    let http =
+        |error: ureq::Error| ProcessError::Http { what: what.clone(), why: error.to_string() };
     let mut response = agent().get(format!("http://{address}{path}")).call().map_err(http)?;
     let text = response.body_mut().read_to_string().map_err(http)?;
     serde_json::from_str(&text).map_err(|error| ProcessError::Answer(format!("{error}: {text}")))
@@ -182,7 +183,8 @@ pub fn get(address: &str, path: &str) -> Result<Value, ProcessError> {
 /// POST JSON; the answer is the body whatever the status, with the status.
 pub fn post(address: &str, path: &str, body: &Value) -> Result<(u16, Value), ProcessError> {
     let what = format!("POST {path}");
-    let http = |error: ureq::Error| ProcessError::Http { what: what.clone(), why: error.to_string() };
+    let http =
+        |error: ureq::Error| ProcessError::Http { what: what.clone(), why: error.to_string() };
     let mut response = agent()
         .post(format!("http://{address}{path}"))
         .content_type("application/json")
@@ -278,7 +280,7 @@ fn pump(
     ended: &AtomicBool,
     mut pass: impl FnMut(&[u8], SocketAddr),
 ) {
-    let mut datagram = [0; 65_536];
+    let mut datagram = vec![0; 65_536];
     while !ended.load(Ordering::Relaxed) {
         let Ok((length, sender)) = from.recv_from(&mut datagram) else { continue };
         if !cut.load(Ordering::Relaxed) {

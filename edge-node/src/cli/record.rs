@@ -62,7 +62,7 @@ pub(super) enum RecordCommand {
 #[derive(Debug, Args)]
 pub(super) struct MovementArgs {
     /// What moved: ITEM=QUANTITY[UNIT][@PRICE], for example PEN-01=12@3.20 or INK=2box@48.
-    #[arg(value_name = "LINE", allow_hyphen_values = true)]
+    #[arg(value_name = "LINE")]
     lines: Vec<String>,
     /// The code of the customer or supplier.
     #[arg(long)]

@@ -1,5 +1,6 @@
 //! `init`, `enrol`, `run`, `restore`: commands about the node itself.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -272,7 +273,10 @@ pub(super) fn run(data: &DataDir, output: Output) -> Result<(), CliError> {
 fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("WAREBOOK_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     drop(subscriber.try_init());
 }
 

@@ -11,7 +11,7 @@ use redb::{Database, Key, ReadTransaction, ReadableTable, TableDefinition, Value
 use shared::ids::{LogId, Seq};
 
 use super::rows::{KEYS, META, META_RESTORED, SEGMENTS, STATE, STATE_PENDING, TAIL};
-use super::store::{OpenError, StoreError};
+use super::store::{OpenError, StoreError, sync_folder};
 use super::{Journal, Options};
 
 const FIRST_LINE: &str = "warebook journal backup 1 blake3 ";
@@ -113,13 +113,6 @@ fn wrap(store: &Path, whole: &Path) -> io::Result<u64> {
     let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
     file.sync_all()?;
     Ok(file.metadata()?.len())
-}
-
-fn sync_folder(of: &Path) -> io::Result<()> {
-    match of.parent() {
-        Some(folder) if folder != Path::new("") => File::open(folder)?.sync_all(),
-        _ => File::open(".")?.sync_all(),
-    }
 }
 
 /// Puts a backup back as the journal at `to`, which must not exist, after proving it; marks it so

@@ -245,9 +245,9 @@ impl Journal {
             Some(journal) => Some(journal.fresh_on_hand_blocking()?.as_opening()),
             None => None,
         };
-        let database = store::create_file(path, options.cache_bytes)?;
-        store::begin(&database, &store::Beginning { genesis, opening: opening.as_ref() })?;
-        Self::start(database, Source::File(path.to_owned()), options)
+        let beginning = store::Beginning { genesis, opening: opening.as_ref() };
+        store::create_file(path, options.cache_bytes, &beginning)?;
+        Self::open(path, options)
     }
 
     /// Opens the journal on any storage, for tests that break it. An empty one begins with
@@ -316,10 +316,10 @@ impl Journal {
         self.inner.view.run_from(first, facts_max.max(1))
     }
 
-    /// Seals whose range ends at or after `first`, in order, at most `count_max`.
+    /// Seals whose range begins at `first` or later, in order, at most `count_max`.
     pub fn seals_from(&self, first: Seq, count_max: usize) -> Result<Vec<SignedSeal>, StoreError> {
         let view = &self.inner.view;
-        let rows = store::seals_from(&view.transaction()?, view.log, first, count_max)?;
+        let rows = store::segments_from(&view.transaction()?, view.log, first, count_max)?;
         Ok(rows.into_iter().map(|row| row.seal).collect())
     }
 

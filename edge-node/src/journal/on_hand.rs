@@ -229,24 +229,24 @@ impl OnHand {
         }
     }
 
-    /// Folds the stale buckets again from `opening` and the whole log, given in order.
-    pub fn fold_again(
+    /// Folds the stale buckets again from `opening` and the whole log, which `feed` gives in order.
+    pub fn fold_again<E>(
         &mut self,
         opening: &Self,
-        facts: impl Iterator<Item = (Seq, Fact)>,
         device: DeviceNo,
         catalogue: &Catalogue,
-    ) {
+        feed: impl FnOnce(&mut dyn FnMut(Seq, &Fact)) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut changes: BTreeMap<Bucket, BTreeMap<Place, Change>> = BTreeMap::new();
-        for (seq, fact) in facts {
-            let effect = Effect::of(seq, &fact, device, catalogue);
+        feed(&mut |seq, fact| {
+            let effect = Effect::of(seq, fact, device, catalogue);
             if let Effect::Stock(place, bucket, change) = effect
                 && self.stale.contains(&bucket)
                 && !self.reversed.contains(&seq)
             {
                 changes.entry(bucket).or_default().insert(place, change);
             }
-        }
+        })?;
         for bucket in std::mem::take(&mut self.stale) {
             let level = opening.levels.get(&bucket).cloned().unwrap_or_default();
             self.levels.insert(bucket.clone(), level);
@@ -258,6 +258,7 @@ impl OnHand {
             self.stale.is_empty(),
             "in order of events no count is older than what came before"
         );
+        Ok(())
     }
 
     /// The bytes of a snapshot; `None` while it would hold less than the log says.

@@ -188,12 +188,35 @@ fn inspect(path: &Path, cache_bytes: usize) -> Result<(), OpenError> {
         .unwrap_or_else(|_| Err(OpenError::Damaged("a page does not read".to_owned())))
 }
 
-/// Makes a file with an empty log. The caller has seen that there is none.
-pub(super) fn create_file(path: &Path, cache_bytes: usize) -> Result<Database, OpenError> {
+/// Makes a file with an empty log, whole or not at all.
+pub(super) fn create_file(
+    path: &Path,
+    cache_bytes: usize,
+    beginning: &Beginning<'_>,
+) -> Result<(), OpenError> {
     if path.exists() {
         return Err(OpenError::Exists(path.to_owned()));
     }
-    builder(cache_bytes).create(path).map_err(|error| OpenError::of(error, path))
+    let part = path.with_extension("part");
+    match std::fs::remove_file(&part) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    let database =
+        builder(cache_bytes).create(&part).map_err(|error| OpenError::of(error, path))?;
+    begin(&database, beginning)?;
+    drop(database);
+    std::fs::rename(&part, path)?;
+    sync_folder(path)?;
+    Ok(())
+}
+
+/// Makes a new name in a folder durable.
+pub(super) fn sync_folder(of: &Path) -> io::Result<()> {
+    match of.parent() {
+        Some(folder) if folder != Path::new("") => std::fs::File::open(folder)?.sync_all(),
+        _ => std::fs::File::open(".")?.sync_all(),
+    }
 }
 
 /// Opens a store on any backend; an empty one has no version yet.
@@ -500,28 +523,19 @@ pub(super) fn read_fact(
     Ok(found)
 }
 
-/// The seals whose range ends at or after `first`, at most `count_max`.
-pub(super) fn seals_from(
+/// The sealed ranges that begin at `first` or later, at most `count_max`.
+pub(super) fn segments_from(
     transaction: &ReadTransaction,
     log: LogId,
     first: Seq,
     count_max: usize,
 ) -> Result<Vec<SegmentRow>, StoreError> {
     let segments = transaction.open_table(SEGMENTS)?;
-    let from = segments.range(..=first.0)?.next_back().transpose()?;
-    let from = from.map_or(0, |(start, _)| start.value());
-    let mut rows = Vec::new();
-    for entry in segments.range(from..)? {
+    let rows = segments.range(first.0..)?.take(count_max).map(|entry| {
         let (start, bytes) = entry?;
-        let row = SegmentRow::decode(log, Seq(start.value()), bytes.value())?;
-        if row.seal.seal.last >= first {
-            rows.push(row);
-        }
-        if rows.len() >= count_max {
-            break;
-        }
-    }
-    Ok(rows)
+        Ok(SegmentRow::decode(log, Seq(start.value()), bytes.value())?)
+    });
+    rows.collect()
 }
 
 /// The newest segment that ends before `seq`.

@@ -580,17 +580,23 @@ impl State {
 
     fn fold_again(&self, view: &View, staged: &Staged) -> Result<(), StoreError> {
         let transaction = super::view::read(&self.database)?;
-        let mut facts = Vec::new();
-        store::for_each_range(&transaction, self.log, Seq(1), |range| {
-            let numbered = range.facts.into_iter().zip(range.first.0..);
-            facts.extend(numbered.map(|(fact, seq)| (Seq(seq), fact)));
-            Ok(std::ops::ControlFlow::Continue(()))
-        })?;
-        let next = facts.len() as u64 + 1;
-        facts.extend(staged.facts.iter().cloned().zip(next..).map(|(fact, seq)| (Seq(seq), fact)));
         let catalogue = view.catalogue();
-        view.on_hand_mut().fold_again(&self.opening, facts.into_iter(), self.device, &catalogue);
-        Ok(())
+        let mut on_hand = view.on_hand_mut();
+        on_hand.fold_again(&self.opening, self.device, &catalogue, |visit| {
+            let mut seq = Seq(1);
+            store::for_each_range(&transaction, self.log, seq, |range| {
+                for fact in &range.facts {
+                    visit(seq, fact);
+                    seq = seq.next();
+                }
+                Ok(std::ops::ControlFlow::Continue(()))
+            })?;
+            for fact in &staged.facts {
+                visit(seq, fact);
+                seq = seq.next();
+            }
+            Ok(())
+        })
     }
 
     /// Takes a batch of keyed state; a checkpoint comes into force as a whole.

@@ -262,7 +262,10 @@ fn quantity(
         (None, Some(transfer)) => transfer.quantity.clone(),
         (None, None) => return Err(Refusal::Missing { kind, field: "quantity" }),
     };
-    context.catalogue.to_smallest(item, &measure, context.now).map_err(|why| Refusal::Unit(Box::new(why)))?;
+    context
+        .catalogue
+        .to_smallest(item, &measure, context.now)
+        .map_err(|why| Refusal::Unit(Box::new(why)))?;
     Ok(measure)
 }
 

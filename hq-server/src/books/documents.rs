@@ -115,9 +115,10 @@ impl Books {
         let mut fills = Vec::new();
         for id in self.invoices_of(receipt, Kind::SupplierInvoice) {
             let record = &self.facts[id];
-            let (amount, asked) = match record.reversed {
-                false => (record.stated.unwrap_or(0), record.quantity.0),
-                true => (0, 0),
+            let (amount, asked) = if record.reversed {
+                (0, 0)
+            } else {
+                (record.stated.unwrap_or(0), record.quantity.0)
             };
             let units = asked.min(room);
             let matched = if units == record.quantity.0 {
@@ -147,9 +148,10 @@ impl Books {
             if named.reversed { (0, 0) } else { (named.quantity.0, named.document_target.0) };
         for id in self.invoices_of(sale, Kind::CustomerInvoice) {
             let record = &self.facts[id];
-            let (amount, asked) = match record.reversed {
-                false => (record.document_target.0, record.quantity.0),
-                true => (0, 0),
+            let (amount, asked) = if record.reversed {
+                (0, 0)
+            } else {
+                (record.document_target.0, record.quantity.0)
             };
             let units = asked.min(room);
             let part = share(unbilled, units, room).unwrap_or(0);
@@ -159,13 +161,14 @@ impl Books {
         }
     }
 
-    /// The invoices that name a fact, by (own date, recorded-at, place).
+    /// The invoices that name a fact, by (own date, recorded-at, log, seq).
     fn invoices_of(&self, named: FactId, kind: Kind) -> Vec<FactId> {
         let mut invoices: Vec<FactId> = self.facts.dependents(named).to_vec();
         invoices.retain(|id| self.facts[*id].kind == kind);
         invoices.sort_unstable_by_key(|id| {
             let record = &self.facts[*id];
-            (record.document_day, record.recorded_at, record.key)
+            let own = record.key.own_place();
+            (record.document_day, own.recorded_at, own.log, own.seq)
         });
         invoices
     }

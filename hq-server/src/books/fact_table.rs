@@ -90,6 +90,7 @@ pub struct TakenOver {
 
 /// A fact in the books.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "marks of a record, set at different times")]
 pub struct FactRecord {
     /// Its name for ever.
     pub capture: Capture,
@@ -217,6 +218,11 @@ pub struct FactTable {
 /// Captures of a device are dense: a page of them shares one entry.
 const PAGE: usize = 256;
 
+/// The place of a capture in its page.
+fn in_page(capture: Capture) -> usize {
+    usize::try_from(capture.counter % PAGE as u64).expect("a remainder of 256 fits")
+}
+
 /// Facts of one chunk.
 const CHUNK: usize = 4_096;
 
@@ -235,7 +241,7 @@ impl FactTable {
         let slot = self.slot(record.capture);
         assert!(slot.is_none(), "a capture has effect once");
         *slot = Some(id);
-        if self.len % CHUNK == 0 {
+        if self.len.is_multiple_of(CHUNK) {
             self.chunks.push(Vec::with_capacity(CHUNK));
         }
         self.chunks[self.len / CHUNK].push(record);
@@ -246,13 +252,13 @@ impl FactTable {
     fn slot(&mut self, capture: Capture) -> &mut Option<FactId> {
         let page = (capture.device.0, capture.counter / PAGE as u64);
         let page = self.by_capture.entry(page).or_insert_with(|| Box::new([None; PAGE]));
-        &mut page[(capture.counter % PAGE as u64) as usize]
+        &mut page[in_page(capture)]
     }
 
     /// The fact with this capture.
     pub fn find(&self, capture: Capture) -> Option<FactId> {
         let page = self.by_capture.get(&(capture.device.0, capture.counter / PAGE as u64))?;
-        page[(capture.counter % PAGE as u64) as usize]
+        page[in_page(capture)]
     }
 
     /// A later fact turned out to refer to this one.
@@ -269,7 +275,7 @@ impl FactTable {
     /// All facts, in the order they were taken.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (FactId, &FactRecord)> {
         (0..self.len).map(|index| {
-            let id = FactId(index as u32);
+            let id = FactId(u32::try_from(index).expect("fewer than 2^32 facts, asserted on push"));
             (id, &self[id])
         })
     }

@@ -7,11 +7,11 @@ use super::fact_table::PoolId;
 
 /// Links from a pool to those that take over its costs.
 #[derive(Clone, Debug, Default)]
-pub struct Flows(BTreeMap<PoolId, BTreeSet<PoolId>>);
+pub(super) struct Flows(BTreeMap<PoolId, BTreeSet<PoolId>>);
 
 impl Flows {
     /// Costs of `from` go on to `to`.
-    pub fn add(&mut self, from: PoolId, to: PoolId) {
+    pub(super) fn add(&mut self, from: PoolId, to: PoolId) {
         if from != to {
             self.0.entry(from).or_default().insert(to);
         }
@@ -19,7 +19,7 @@ impl Flows {
 
     /// Every pool that costs of `from` can reach, in rings: pools that pass costs around to each
     /// other stand together, and a ring stands before the rings it passes costs on to.
-    pub fn rings(&self, from: &[PoolId]) -> Vec<Vec<PoolId>> {
+    pub(super) fn rings(&self, from: &[PoolId]) -> Vec<Vec<PoolId>> {
         let mut search = Search::new(self);
         for pool in from {
             search.visit(*pool);
@@ -53,13 +53,7 @@ const CLOSED: usize = usize::MAX;
 
 impl<'a> Search<'a> {
     const fn new(flows: &'a Flows) -> Self {
-        Self {
-            flows,
-            seen: BTreeMap::new(),
-            open: Vec::new(),
-            path: Vec::new(),
-            rings: Vec::new(),
-        }
+        Self { flows, seen: BTreeMap::new(), open: Vec::new(), path: Vec::new(), rings: Vec::new() }
     }
 
     fn visit(&mut self, start: PoolId) {
@@ -147,7 +141,13 @@ mod tests {
             let reaches = |from: u32, to: u32| {
                 let mut known = BTreeSet::from([from]);
                 for _ in 0..8 {
-                    known.extend(links.iter().filter(|(a, _)| known.contains(a)).map(|(_, b)| *b).collect::<Vec<_>>());
+                    known.extend(
+                        links
+                            .iter()
+                            .filter(|(a, _)| known.contains(a))
+                            .map(|(_, b)| *b)
+                            .collect::<Vec<_>>(),
+                    );
                 }
                 known.contains(&to)
             };

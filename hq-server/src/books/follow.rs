@@ -24,11 +24,13 @@ impl Books {
         let record = &self.facts[id];
         let Some(to) = record.pool else { return };
         let from: Vec<FactId> = match record.kind {
-            Kind::RepackIn => self.effect_group(id),
-            Kind::TransferReceive
-            | Kind::CustomerReturn
-            | Kind::SupplierReturn
-            | Kind::Receipt => record.origin.into_iter().collect(),
+            Kind::RepackIn => {
+                let members = self.effect_group(id).into_iter();
+                members.filter(|id| self.facts[*id].kind == Kind::RepackOut).collect()
+            }
+            Kind::TransferReceive | Kind::CustomerReturn | Kind::SupplierReturn | Kind::Receipt => {
+                record.origin.into_iter().collect()
+            }
             _ => return,
         };
         for pool in from.into_iter().filter_map(|id| self.facts[id].pool) {

@@ -47,10 +47,11 @@ impl Books {
         }
         let items = std::mem::take(&mut self.changed_items);
         self.mapping_changed = false;
-        for (number, item) in self.pools.iter().map(|held| held.item).enumerate().collect::<Vec<_>>() {
-            if items.contains(&item) {
-                self.mark_dirty(PoolId(number as u32), Cause::Settings);
-            }
+        let pools = (0..).map(PoolId).zip(&self.pools);
+        let concerned: Vec<PoolId> =
+            pools.filter(|(_, held)| items.contains(&held.item)).map(|(id, _)| id).collect();
+        for id in concerned {
+            self.mark_dirty(id, Cause::Settings);
         }
     }
 

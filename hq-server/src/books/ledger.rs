@@ -71,11 +71,9 @@ impl Ledger {
 
     /// Every account, month and site with turnover, ascending.
     pub fn rows(&self) -> impl Iterator<Item = (AccountNo, Month, SiteNo, Turnover)> {
-        self.accounts.iter().enumerate().flat_map(|(account, months)| {
+        (0..).map(AccountNo).zip(&self.accounts).flat_map(|(account, months)| {
             months.iter().flat_map(move |(month, sites)| {
-                sites.iter().map(move |(site, turnover)| {
-                    (AccountNo(account as u32), *month, *site, *turnover)
-                })
+                sites.iter().map(move |(site, turnover)| (account, *month, *site, *turnover))
             })
         })
     }

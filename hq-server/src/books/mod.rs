@@ -246,9 +246,8 @@ impl Books {
         effects: &mut Effects,
     ) -> Result<(), Waits> {
         let parsed = parse_group(facts)?;
-        let is_known = |capture| {
-            self.facts.find(capture).is_some() || self.master.contains(&capture)
-        };
+        let is_known =
+            |capture| self.facts.find(capture).is_some() || self.master.contains(&capture);
         let known = parsed.stamps.iter().filter(|stamp| is_known(stamp.capture));
         match known.count() {
             0 => {}

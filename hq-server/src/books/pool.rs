@@ -46,12 +46,11 @@ impl PoolState {
     }
 
     fn set_units(&mut self, site: SiteNo, units: i64) {
-        match self.sites.iter_mut().find(|(held, _)| *held == site) {
-            Some((_, held)) => *held = units,
-            None => {
-                self.sites.push((site, units));
-                self.sites.sort_unstable_by_key(|(site, _)| *site);
-            }
+        if let Some((_, held)) = self.sites.iter_mut().find(|(held, _)| *held == site) {
+            *held = units
+        } else {
+            self.sites.push((site, units));
+            self.sites.sort_unstable_by_key(|(site, _)| *site);
         }
     }
 }
@@ -82,7 +81,7 @@ pub struct Pool {
 
 /// What a fact does to the three stock figures of its target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StockTarget {
+pub(super) struct StockTarget {
     /// On the inventory account.
     pub stock: i64,
     /// Against it.
@@ -98,7 +97,7 @@ impl StockTarget {
 }
 
 /// The value of a part of a whole; all of it when the part is the whole.
-pub fn share(value: i64, part: i64, whole: i64) -> Result<i64, OutOfRange> {
+pub(super) fn share(value: i64, part: i64, whole: i64) -> Result<i64, OutOfRange> {
     if part == whole {
         return Ok(value);
     }
@@ -111,7 +110,7 @@ pub fn share(value: i64, part: i64, whole: i64) -> Result<i64, OutOfRange> {
 
 /// What a fact answers, where that matters for its cost.
 #[derive(Clone, Copy, Debug)]
-pub struct Origin {
+pub(super) struct Origin {
     /// What the origin moved, in money.
     pub cost: i64,
     /// And in units.
@@ -119,7 +118,7 @@ pub struct Origin {
 }
 
 /// Moves a pool by one fact. An error leaves the pool as it was.
-pub fn step(
+pub(super) fn step(
     state: &mut PoolState,
     id: FactId,
     record: &FactRecord,
@@ -254,7 +253,7 @@ fn outgoing(
 }
 
 /// The best guess before the pool is folded again: what is stated or named, else current cost.
-pub fn provisional(
+pub(super) fn provisional(
     state: &PoolState,
     record: &FactRecord,
     origin: Option<Origin>,
@@ -263,16 +262,16 @@ pub fn provisional(
     let current = state.average.current_cost();
     let target = match record.step {
         PoolStep::In => incoming(&state.average, record, origin, fills),
-        PoolStep::Out => current.times(record.quantity.0.abs()).and_then(|cost| {
-            match (record.kind, origin) {
+        PoolStep::Out => {
+            current.times(record.quantity.0.abs()).and_then(|cost| match (record.kind, origin) {
                 (Kind::RepackOut, _) => Ok(StockTarget { stock: -cost, counter: 0, residue: 0 }),
                 (Kind::SupplierReturn, Some(origin)) => {
                     let price = share(origin.cost, record.quantity.0, origin.units)?;
                     Ok(StockTarget::against(-price))
                 }
                 _ => Ok(StockTarget::against(-cost)),
-            }
-        }),
+            })
+        }
         _ => Ok(StockTarget::default()),
     };
     target.unwrap_or_default()

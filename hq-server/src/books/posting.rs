@@ -49,6 +49,7 @@ pub struct Roles {
 
 /// What decides the roles of a fact beside its kind.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent questions about one document")]
 pub struct Situation {
     /// The movement states a selling price.
     pub priced: bool,
@@ -67,20 +68,15 @@ pub fn roles(kind: Kind, situation: Situation) -> Roles {
         counter: Some(counter),
         ..Roles::default()
     };
-    let document = |main, against| Roles {
-        main: Some(main),
-        against: Some(against),
-        ..Roles::default()
-    };
+    let document =
+        |main, against| Roles { main: Some(main), against: Some(against), ..Roles::default() };
     match kind {
         Kind::Receipt => stock(Role::ReceivedNotInvoiced),
         Kind::SaleIssue => {
-            let owed = if situation.invoice_later {
-                Role::UnbilledReceivable
-            } else {
-                Role::Receivable
-            };
-            let sale = if situation.priced { document(owed, Role::Revenue) } else { Roles::default() };
+            let owed =
+                if situation.invoice_later { Role::UnbilledReceivable } else { Role::Receivable };
+            let sale =
+                if situation.priced { document(owed, Role::Revenue) } else { Roles::default() };
             Roles { main: sale.main, against: sale.against, ..stock(Role::CostOfSales) }
         }
         Kind::CustomerReturn => {
@@ -103,10 +99,9 @@ pub fn roles(kind: Kind, situation: Situation) -> Roles {
         Kind::TransferShip if situation.one_pool => Roles::default(),
         Kind::TransferReceive if situation.one_pool => stock(Role::TransferDifference),
         Kind::TransferShip => stock(Role::InterSiteTransit),
-        Kind::TransferReceive => Roles {
-            difference: Some(Role::TransferDifference),
-            ..stock(Role::InterSiteTransit)
-        },
+        Kind::TransferReceive => {
+            Roles { difference: Some(Role::TransferDifference), ..stock(Role::InterSiteTransit) }
+        }
         Kind::RepackOut | Kind::RepackIn => Roles {
             stock: Some(Role::Inventory),
             variance: Some(Role::PriceVariance),
@@ -123,9 +118,7 @@ pub fn roles(kind: Kind, situation: Situation) -> Roles {
         },
         Kind::Payment if situation.inward => document(Role::Bank, Role::CustomerAdvance),
         Kind::Payment => document(Role::Bank, Role::SupplierPrepayment),
-        Kind::Allocation if situation.inward => {
-            document(Role::Receivable, Role::CustomerAdvance)
-        }
+        Kind::Allocation if situation.inward => document(Role::Receivable, Role::CustomerAdvance),
         Kind::Allocation => document(Role::Payable, Role::SupplierPrepayment),
         _ => Roles::default(),
     }
@@ -143,7 +136,7 @@ struct Part {
 }
 
 /// A line and the open item it belongs to, where its account is a control account.
-pub struct Posting {
+pub(super) struct Posting {
     /// The line.
     pub line: Line,
     /// The first fact of what it opens or settles.
@@ -183,9 +176,9 @@ fn parts(id: FactId, record: &FactRecord, target: &Target, out: &mut Vec<Part>) 
     let counter_item = record.counter_item(id);
     let (main_item, against_item) = (record.main_item, record.against_item);
     let site = record.site;
-    let stock_site = if record.one_pool { SiteNo::HQ } else { site };
+    let place = if record.one_pool { SiteNo::HQ } else { site };
     let rows = [
-        (accounts.stock, stock_side, target.stock, stock_site, true, false, id),
+        (accounts.stock, stock_side, target.stock, place, true, false, id),
         (accounts.counter, counter_side, target.counter, site, true, counter_partner, counter_item),
         (accounts.variance, Side::Debit, target.residue, site, true, false, id),
         (accounts.difference, Side::Debit, difference, site, true, false, id),
@@ -201,7 +194,7 @@ fn parts(id: FactId, record: &FactRecord, target: &Target, out: &mut Vec<Part>) 
 }
 
 /// Appends the lines that turn what is posted for a fact into its target.
-pub fn difference_lines(
+pub(super) fn difference_lines(
     id: FactId,
     record: &FactRecord,
     with_fact: bool,
@@ -248,7 +241,7 @@ fn subtract(wanted: &mut Vec<Part>, held: Vec<Part>) {
 
 /// What lines of differences are summed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SumKey {
+pub(super) struct SumKey {
     account: AccountNo,
     side: Side,
     site: SiteNo,
@@ -258,7 +251,7 @@ pub struct SumKey {
 
 impl SumKey {
     /// The key of a line.
-    pub const fn of(line: &Line) -> Self {
+    pub(super) const fn of(line: &Line) -> Self {
         let Line { account, side, site, item, partner, .. } = *line;
         Self { account, side, site, item, partner }
     }

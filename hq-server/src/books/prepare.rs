@@ -18,7 +18,7 @@ use super::settings::{Item, Lookup, MeasureError, Settings, smallest_units};
 use super::valuation::{FactId, UnitCost};
 
 /// Amounts and quantities of one fact stay below this.
-const FACT_LIMIT: i64 = shared::varint::LIMIT as i64;
+const FACT_LIMIT: i64 = shared::varint::LIMIT.cast_signed();
 
 /// Why a group has no effect yet. Ordered: the first that applies is named.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,7 +70,9 @@ pub enum Waits {
     #[error("an amount has more decimals than {0} has")]
     TooManyDecimals(Currency),
     /// No rates yet.
-    #[error("the price is in {0} and the company's books are in another currency: enter it in the books' currency")]
+    #[error(
+        "the price is in {0} and the company's books are in another currency: enter it in the books' currency"
+    )]
     ForeignCurrency(Currency),
     /// HQ has not stated the partner.
     #[error("partner {0} is not known at that time: add it at HQ")]
@@ -111,7 +113,7 @@ pub enum Waits {
 
 /// Where a group comes from.
 #[derive(Clone, Copy, Debug)]
-pub struct Source {
+pub(super) struct Source {
     /// The site whose log it is.
     pub site: SiteNo,
     /// The log's rank.
@@ -121,7 +123,7 @@ pub struct Source {
 }
 
 /// Prepares the facts of one group.
-pub struct Preparation<'a> {
+pub(super) struct Preparation<'a> {
     /// Master data.
     pub settings: &'a Settings,
     /// The facts so far.
@@ -150,7 +152,7 @@ struct Draft<'a> {
 
 impl<'a> Preparation<'a> {
     /// Prepares every fact of the group.
-    pub fn group(mut self, statements: &[Statement]) -> Result<Vec<FactRecord>, Waits> {
+    pub(super) fn group(mut self, statements: &[Statement]) -> Result<Vec<FactRecord>, Waits> {
         for (index, statement) in statements.iter().enumerate() {
             let stamp = &self.stamps[index];
             let record = match statement {
@@ -192,11 +194,9 @@ impl<'a> Preparation<'a> {
 
     /// A fact by capture: in the books, or earlier in this group.
     fn find(&self, capture: Capture) -> Option<FactId> {
-        let earlier = self.stamps[..self.prepared.len()].iter();
-        let base = self.facts.next().0;
-        let in_group = earlier.enumerate().find(|(_, stamp)| stamp.capture == capture);
-        let in_group = in_group.map(|(index, _)| FactId(base + index as u32));
-        in_group.or_else(|| self.facts.find(capture))
+        let mut earlier = (self.facts.next().0..).zip(&self.stamps[..self.prepared.len()]);
+        let in_group = earlier.find(|(_, stamp)| stamp.capture == capture);
+        in_group.map(|(id, _)| FactId(id)).or_else(|| self.facts.find(capture))
     }
 
     fn need(&self, capture: Capture) -> Result<FactId, Waits> {
@@ -250,10 +250,7 @@ impl<'a> Preparation<'a> {
         let origin = movement.refers_to.map(|capture| self.need(capture)).transpose()?;
         let draft = self.draft(stamp, index, movement.kind, self.source.site, origin)?;
         if let (Some(origin), Some(capture)) = (origin, movement.refers_to) {
-            self.check_origin(movement, origin, capture)?;
-            if self.record(origin).company != draft.company_no {
-                return Err(Waits::OtherCompany(capture));
-            }
+            self.check_origin(movement, origin, capture, draft.company_no)?;
         }
         let time = draft.key.effective_at();
         let item = self.settings.item(movement.item, time).ok_or(Waits::NoItem(movement.item))?;
@@ -278,10 +275,8 @@ impl<'a> Preparation<'a> {
             }
         }
         self.check_named(movement.partner, movement.reason, time)?;
-        let sells = matches!(
-            movement.kind,
-            Kind::SaleIssue | Kind::CustomerReturn | Kind::ServiceSale
-        );
+        let sells =
+            matches!(movement.kind, Kind::SaleIssue | Kind::CustomerReturn | Kind::ServiceSale);
         let selling = movement.price.filter(|_| sells).as_ref().map(worth).transpose()?;
         let cost_price = if sells { movement.cost } else { movement.price };
         let stated = cost_price.as_ref().map(worth).transpose()?;
@@ -316,12 +311,14 @@ impl<'a> Preparation<'a> {
         Ok(record)
     }
 
-    /// A return names a movement out, a receive names a ship, of the same item.
+    /// A return names a movement out, a receive names a ship, of the same item and company. What
+    /// takes no cost from there may name anything: it only comes after it.
     fn check_origin(
         &self,
         movement: &Movement,
         origin: FactId,
         capture: Capture,
+        company: CompanyNo,
     ) -> Result<(), Waits> {
         let named = self.record(origin);
         let (kinds, what): (&[Kind], _) = match movement.kind {
@@ -331,10 +328,12 @@ impl<'a> Preparation<'a> {
             Kind::Receipt => (&[Kind::SupplierReturn], "supplier return"),
             _ => return Ok(()),
         };
-        if kinds.contains(&named.kind) && named.item == Some(movement.item) {
-            Ok(())
-        } else {
+        if !kinds.contains(&named.kind) || named.item != Some(movement.item) {
             Err(Waits::WrongReference(capture, what))
+        } else if named.company != company {
+            Err(Waits::OtherCompany(capture))
+        } else {
+            Ok(())
         }
     }
 
@@ -424,6 +423,9 @@ impl<'a> Preparation<'a> {
             return Err(Waits::WrongReference(line.refers_to, "sale to be invoiced later"));
         };
         let mut draft = self.draft(stamp, index, Kind::CustomerInvoice, SiteNo::HQ, None)?;
+        if named.company != draft.company_no {
+            return Err(Waits::OtherCompany(line.refers_to));
+        }
         draft.site = named.site;
         draft.origin = Some(sale);
         let time = draft.key.effective_at();
@@ -469,9 +471,10 @@ impl<'a> Preparation<'a> {
         record.stated = Some(amount);
         record.roles = posting::roles(Kind::Payment, situation);
         if let Some(account) = payment.account {
-            let known = self.settings.accounts().any(|(number, held)| {
-                number == account && held.company == draft.company_no
-            });
+            let known = self
+                .settings
+                .accounts()
+                .any(|(number, held)| number == account && held.company == draft.company_no);
             if !known || self.settings.role_of(account).is_some_and(super::is_control) {
                 return Err(Waits::NotABank(account));
             }
@@ -510,6 +513,11 @@ impl<'a> Preparation<'a> {
             return Err(Waits::WrongReference(allocation.open_item, "open item on that side"));
         }
         let mut draft = self.draft(stamp, index, Kind::Allocation, SiteNo::HQ, Some(payment))?;
+        for (capture, other) in [(allocation.payment, paid), (allocation.open_item, named)] {
+            if other.company != draft.company_no {
+                return Err(Waits::OtherCompany(capture));
+            }
+        }
         draft.key = draft.key.after(named.key);
         let amount = money(&draft, allocation.amount)?;
         let situation = Situation { priced: true, invoice_later: false, one_pool: false, inward };
@@ -539,7 +547,7 @@ impl<'a> Preparation<'a> {
 }
 
 /// Finds the accounts of a fact's roles at its effective time.
-pub fn find_accounts(settings: &Settings, record: &mut FactRecord) -> Result<(), Waits> {
+pub(super) fn find_accounts(settings: &Settings, record: &mut FactRecord) -> Result<(), Waits> {
     let roles = record.roles;
     let time = record.key.effective_at();
     let find_for = |role: Option<Role>, site, category| {
@@ -578,10 +586,12 @@ pub fn find_accounts(settings: &Settings, record: &mut FactRecord) -> Result<(),
 }
 
 /// An open item is settled on the account where it was opened.
-pub fn inherit_accounts<'f>(record: &mut FactRecord, of: impl Fn(FactId) -> &'f Accounts) {
+pub(super) fn inherit_accounts<'f>(record: &mut FactRecord, of: impl Fn(FactId) -> &'f Accounts) {
     let Some(origin) = record.origin.map(&of) else { return };
     match record.kind {
-        Kind::TransferReceive | Kind::SupplierReturn if !record.one_pool || origin.counter.0 != 0 => {
+        Kind::TransferReceive | Kind::SupplierReturn
+            if !record.one_pool || origin.counter.0 != 0 =>
+        {
             record.accounts.counter = origin.counter;
         }
         Kind::SupplierInvoice => record.accounts.against = origin.counter,
@@ -597,7 +607,7 @@ pub fn inherit_accounts<'f>(record: &mut FactRecord, of: impl Fn(FactId) -> &'f 
 }
 
 /// Lets an invoice price the receipt it names, where that is one and has the invoice's unit.
-pub fn link_invoice(
+pub(super) fn link_invoice(
     settings: &Settings,
     record: &mut FactRecord,
     line: &InvoiceLine,
@@ -624,7 +634,7 @@ pub fn link_invoice(
 }
 
 /// What an invoice line says about its item.
-pub struct Invoiced {
+pub(super) struct Invoiced {
     /// Smallest units.
     pub units: i64,
     /// Quantity x price, minor units.
@@ -634,7 +644,7 @@ pub struct Invoiced {
 }
 
 /// Quantity and price of an invoice line against an item.
-pub fn invoiced(
+pub(super) fn invoiced(
     settings: &Settings,
     time: Timestamp,
     currency: Currency,
@@ -643,8 +653,8 @@ pub fn invoiced(
     item: &Item,
 ) -> Result<Invoiced, Waits> {
     let factor = settings.unit_factor(item_no, &line.quantity.unit, time);
-    let factor = factor
-        .ok_or_else(|| Waits::NoUnit { item: item_no, unit: line.quantity.unit.clone() })?;
+    let factor =
+        factor.ok_or_else(|| Waits::NoUnit { item: item_no, unit: line.quantity.unit.clone() })?;
     let units = smallest_units(line.quantity.figure, factor, item.decimals)
         .map_err(|why| Waits::Quantity { item: item_no, why })?;
     if line.price.currency != currency {
@@ -689,14 +699,14 @@ fn blank(draft: &Draft<'_>, group: FactId, group_len: usize) -> FactRecord {
         step: PoolStep::None,
         origin: draft.origin,
         group,
-        group_len: group_len as u16,
+        group_len: u16::try_from(group_len).expect("a run's group is at most 65,536 facts"),
         taken_over: TakenOver::default(),
         one_pool: false,
         invoice_later: false,
         document_target: (0, 0),
         accounts: Accounts::default(),
         main_item: group,
-        against_item: FactId(group.0 + draft.index as u32),
+        against_item: FactId(group.0 + u32::try_from(draft.index).expect("as above")),
         reversed: false,
         out_of_range: false,
         target: Target::default(),
@@ -706,9 +716,12 @@ fn blank(draft: &Draft<'_>, group: FactId, group_len: usize) -> FactRecord {
 
 fn pool_step(kind: Kind, units: i64, one_pool: bool) -> PoolStep {
     match kind {
-        Kind::Receipt | Kind::CustomerReturn | Kind::ProductionIn | Kind::RepackIn => PoolStep::In,
         Kind::TransferReceive if one_pool => PoolStep::MoveIn,
-        Kind::TransferReceive => PoolStep::In,
+        Kind::Receipt
+        | Kind::CustomerReturn
+        | Kind::ProductionIn
+        | Kind::RepackIn
+        | Kind::TransferReceive => PoolStep::In,
         Kind::TransferShip if one_pool => PoolStep::MoveOut,
         Kind::Adjustment if units > 0 => PoolStep::In,
         Kind::Count => PoolStep::Count,
@@ -721,10 +734,7 @@ fn in_limit(amount: i64) -> Result<i64, Waits> {
     if amount.abs() < FACT_LIMIT { Ok(amount) } else { Err(Waits::TooMuchMoney) }
 }
 
-fn money(
-    draft: &Draft<'_>,
-    money: shared::fact::statement::Money,
-) -> Result<i64, Waits> {
+fn money(draft: &Draft<'_>, money: shared::fact::statement::Money) -> Result<i64, Waits> {
     let currency = draft.company.currency;
     if money.currency != currency {
         return Err(Waits::ForeignCurrency(money.currency));

@@ -68,7 +68,9 @@ impl<T> Table<T> {
 
     fn newest(&self) -> impl Iterator<Item = (u32, &T)> {
         let numbered = self.0.iter().enumerate();
-        numbered.filter_map(|(number, versions)| Some((number as u32, versions.newest()?)))
+        numbered.filter_map(|(number, versions)| {
+            Some((u32::try_from(number).ok()?, versions.newest()?))
+        })
     }
 }
 
@@ -282,13 +284,14 @@ impl Settings {
                 service,
                 fallback_cost,
             } => {
-                if self.items.0.get(item.0 as usize).and_then(Versions::newest).is_some_and(|held| {
-                    (&held.unit, held.decimals, held.service) != (&unit, decimals, service)
-                }) {
-                    return Err(Refused::Fixed("the base unit, decimals and service mark of an item"));
+                if self.items.0.get(item.0 as usize).and_then(Versions::newest).is_some_and(
+                    |held| (&held.unit, held.decimals, held.service) != (&unit, decimals, service),
+                ) {
+                    return Err(Refused::Fixed(
+                        "the base unit, decimals and service mark of an item",
+                    ));
                 }
-                let item_of =
-                    Item { category, code, name, unit, decimals, service, fallback_cost };
+                let item_of = Item { category, code, name, unit, decimals, service, fallback_cost };
                 self.items.add(item.0, from, item_of)
             }
             MasterData::UnitConversion { item, unit, numerator, denominator } => {
@@ -434,7 +437,7 @@ pub enum MeasureError {
 }
 
 /// A figure in a unit of numerator / denominator base units, in smallest units.
-pub fn smallest_units(
+pub(super) fn smallest_units(
     figure: Scaled,
     (numerator, denominator): (u64, u64),
     decimals: u8,
@@ -469,7 +472,8 @@ mod tests {
         versions.add(Timestamp(10), "b");
         versions.add(Timestamp(0), "a");
         versions.add(Timestamp(10), "c");
-        let found: Vec<_> = [-1, 0, 9, 10, 99].map(|time| versions.at(Timestamp(time)).copied()).into();
+        let found: Vec<_> =
+            [-1, 0, 9, 10, 99].map(|time| versions.at(Timestamp(time)).copied()).into();
         assert_eq!(found, [None, Some("a"), Some("a"), Some("c"), Some("c")]);
     }
 

@@ -135,8 +135,8 @@ impl Books {
         for Covered { fact, change } in covered.iter() {
             let record = &self.facts[*fact];
             let named = record.origin.is_some_and(|origin| self.facts[origin].is_active());
-            let fixed = record.kind == Kind::RepackOut
-                || (record.kind == Kind::SupplierReturn && named);
+            let fixed =
+                record.kind == Kind::RepackOut || (record.kind == Kind::SupplierReturn && named);
             let target = &mut self.facts[*fact].target;
             target.stock -= change;
             if !fixed {
@@ -338,7 +338,8 @@ impl Books {
             self.add_to_sums(group, at, postings, &mut sums);
         }
         for ((company, month, cause), (at, sums)) in sums {
-            let lines: Vec<Line> = sums.into_values().flat_map(|(line, sum)| lines(line, sum)).collect();
+            let lines: Vec<Line> =
+                sums.into_values().flat_map(|(line, sum)| lines(line, sum)).collect();
             if lines.is_empty() {
                 continue;
             }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a table says the same as the page of the same report.
 
-use comfy_table::{Cell, CellAlignment, Table, presets};
+use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -51,7 +51,8 @@ enum Text {
 impl Rows {
     fn new(header: &[&str]) -> Self {
         let mut table = Table::new();
-        table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
+        let rule = LineStyle::none().fill('─').junction('─');
+        table.load_style(TableStyle::new().header_separator(rule)).set_header(header);
         Self(table)
     }
 

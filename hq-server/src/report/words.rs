@@ -178,6 +178,8 @@ mod tests {
             let key = format!("{family}-{}", word.replace('_', "-"));
             assert!(words.messages.contains_key(key.as_str()), "no message for {key}");
         };
-        Kind::ALL.iter().for_each(|kind| has("kind", kind.word()));
+        for kind in Kind::ALL {
+            has("kind", kind.word());
+        }
     }
 }

@@ -56,6 +56,11 @@ impl EffectiveKey {
         self.max(moved)
     }
 
+    /// The fact's own place, wherever it was moved to.
+    pub const fn own_place(&self) -> OwnPlace {
+        self.own
+    }
+
     /// When the fact takes effect; its day in the company's zone decides the ledger month.
     pub const fn effective_at(&self) -> Timestamp {
         self.anchor.occurred_at

@@ -124,7 +124,8 @@ impl Value {
             WireType::Unsigned => Self::Unsigned(varint::read_unsigned(input)?),
             WireType::Signed => Self::Signed(varint::read_signed(input)?),
             WireType::Bytes => {
-                let length = varint::read_unsigned(input)? as usize;
+                let length = varint::read_unsigned(input)?;
+                let length = usize::try_from(length).map_err(|_| Malformed::TooLarge)?;
                 if length == 0 {
                     return Err(Malformed::EmptyField);
                 }

@@ -529,7 +529,7 @@ struct Reader<'a> {
     kind: Kind,
 }
 
-impl<'a> Reader<'a> {
+impl Reader<'_> {
     fn bad(&self, field: &'static str, why: &'static str) -> Unreadable {
         Unreadable::BadValue { kind: self.kind, field, why }
     }
@@ -663,17 +663,19 @@ impl Stamp {
         let offset = i16::try_from(offset)
             .map_err(|_| reader.bad(field::UTC_OFFSET.name, "is over a day"))?;
         let group_left = field::GROUP_LEFT.of(fact).unwrap_or(0);
-        if group_left >= GROUP_MAX as u64 {
-            return Err(reader.bad(field::GROUP_LEFT.name, "is over the largest group"));
-        }
+        let group_left = u16::try_from(group_left)
+            .ok()
+            .filter(|left| usize::from(*left) < GROUP_MAX)
+            .ok_or_else(|| reader.bad(field::GROUP_LEFT.name, "is over the largest group"))?;
         Ok(Self {
             capture: reader.need(field::CAPTURE_DEVICE.name, capture)?,
             recorded_at: Timestamp(recorded_at),
             occurred_at: Timestamp(occurred_at),
             utc_offset: OffsetMinutes(offset),
-            group_left: group_left as u16,
+            group_left,
             person: reader.number(field::PERSON, PersonNo)?,
-            time_in_doubt: field::TIME_IN_DOUBT.of(fact).unwrap_or(0).min(255) as u8,
+            time_in_doubt: u8::try_from(field::TIME_IN_DOUBT.of(fact).unwrap_or(0))
+                .unwrap_or(u8::MAX),
             company: reader.number(field::COMPANY, CompanyNo)?,
         })
     }
@@ -933,17 +935,22 @@ impl MasterData {
         let name = || reader.text(field::NAME);
         let movement = || {
             let kind = |number| {
-                u16::try_from(number).ok().and_then(|number| Kind::from_number(super::KindNo(number)))
+                u16::try_from(number)
+                    .ok()
+                    .and_then(|number| Kind::from_number(super::KindNo(number)))
             };
             field::MOVEMENT
                 .of(fact)
-                .map(|number| kind(number).ok_or_else(|| reader.bad("MOVEMENT", "is no known kind")))
+                .map(|number| {
+                    kind(number).ok_or_else(|| reader.bad("MOVEMENT", "is no known kind"))
+                })
                 .transpose()
         };
         Ok(match reader.kind {
             Kind::Company => {
                 let zone = field::ZONE_OFFSET.of(fact).unwrap_or(0);
-                let zone = i16::try_from(zone).map_err(|_| reader.bad("ZONE_OFFSET", "is over a day"))?;
+                let zone =
+                    i16::try_from(zone).map_err(|_| reader.bad("ZONE_OFFSET", "is over a day"))?;
                 Self::Company {
                     company: reader.needed_number(field::COMPANY, CompanyNo)?,
                     code: code()?,
@@ -969,24 +976,24 @@ impl MasterData {
                 name: name()?,
             },
             Kind::Item => {
-                let decimals = field::DECIMALS.of(fact).unwrap_or(0);
-                if decimals > 6 {
-                    return Err(reader.bad("DECIMALS", "is over 6"));
-                }
+                let decimals = u8::try_from(field::DECIMALS.of(fact).unwrap_or(0))
+                    .ok()
+                    .filter(|decimals| *decimals <= 6)
+                    .ok_or_else(|| reader.bad("DECIMALS", "is over 6"))?;
                 Self::Item {
                     item: reader.needed_number(field::ITEM, ItemNo)?,
                     category: reader.needed_number(field::CATEGORY, CategoryNo)?,
                     code: code()?,
                     name: name()?,
                     unit: reader.unit()?,
-                    decimals: decimals as u8,
+                    decimals,
                     service: field::SERVICE.of(fact) == Some(1),
                     fallback_cost: reader.price(field::COST, field::COST_EXPONENT)?,
                 }
             }
             Kind::UnitConversion => {
                 let factor = |field: Field<Unsigned>| match field.of(fact) {
-                    Some(value) if value > 0 && value <= u64::from(u32::MAX) => Ok(value),
+                    Some(value) if value > 0 && u32::try_from(value).is_ok() => Ok(value),
                     _ => Err(reader.bad(field.name, "is not between 1 and 4,294,967,295")),
                 };
                 Self::UnitConversion {
@@ -1027,7 +1034,8 @@ impl MasterData {
                 let role = reader.need("ROLE", field::ROLE.of(fact))?;
                 Self::Mapping {
                     company: reader.needed_number(field::COMPANY, CompanyNo)?,
-                    role: Role::from_number(role).ok_or_else(|| reader.bad("ROLE", "is no known role"))?,
+                    role: Role::from_number(role)
+                        .ok_or_else(|| reader.bad("ROLE", "is no known role"))?,
                     account: reader.needed_number(field::ACCOUNT, AccountNo)?,
                     category: reader.number(field::CATEGORY, CategoryNo)?,
                     site: reader.number(field::SITE, SiteNo)?,
@@ -1050,9 +1058,7 @@ impl MasterData {
                 log: LogId(reader.hash(field::LOG)?),
                 public_key: reader.hash(field::PUBLIC_KEY)?,
             },
-            Kind::Rules => {
-                Self::Rules { number: reader.need("SETTING", field::SETTING.of(fact))? }
-            }
+            Kind::Rules => Self::Rules { number: reader.need("SETTING", field::SETTING.of(fact))? },
             other => return Err(Unreadable::UnknownKind(other.number().0)),
         })
     }
@@ -1097,7 +1103,8 @@ impl MasterData {
             Self::Partner { partner, code, name, customer, supplier } => {
                 field::PARTNER.put(fact, Some(*partner))?;
                 put_named(fact, code, name)?;
-                field::PARTNER_ROLE.put(fact, Some(u64::from(*customer) | u64::from(*supplier) << 1))
+                field::PARTNER_ROLE
+                    .put(fact, Some(u64::from(*customer) | u64::from(*supplier) << 1))
             }
             Self::Reason { reason, code, name, movement } => {
                 field::REASON.put(fact, Some(*reason))?;

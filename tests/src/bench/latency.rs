@@ -148,7 +148,7 @@ impl Stage {
         let counter = capture.rsplit('-').next().and_then(|text| text.parse::<u64>().ok());
         let counter = counter.ok_or_else(|| ProcessError::Answer(capture.to_owned()))?;
         let (posted, position) = positions.wait("posted", |event| event.has_posted(counter))?;
-        let (shown, _) = page.wait("on the page", |event| (event.id >= position).then_some(()))?;
+        let (shown, ()) = page.wait("on the page", |event| (event.id >= position).then_some(()))?;
         Ok(Seen { asked, answered, posted, shown })
     }
 }

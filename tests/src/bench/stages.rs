@@ -134,7 +134,8 @@ fn chain(taken: &[Taken]) -> Duration {
 fn pack(taken: &[Taken], run: usize, commit: usize) -> Duration {
     let mut elapsed = Duration::ZERO;
     for commit in taken.chunks((commit / run).max(1)) {
-        let mut pieces: std::collections::BTreeMap<LogId, Vec<Fact>> = Default::default();
+        let mut pieces: std::collections::BTreeMap<LogId, Vec<Fact>> =
+            std::collections::BTreeMap::default();
         for Taken { log, run, .. } in commit {
             pieces.entry(*log).or_default().extend_from_slice(&run.facts);
         }
@@ -170,7 +171,7 @@ fn fold(
         let released = !effects.released.is_empty();
         std::hint::black_box(feed.after_entry(&books, *site, &run.facts, released));
         tally.note(&books, number as u64, received_at, &effects.vouchers);
-        notes += started.elapsed() - folded;
+        notes += started.elapsed().saturating_sub(folded);
         fold += folded;
         records.push(Record {
             entry: SequenceEntry::Run(RunEntry {

@@ -42,7 +42,9 @@ enum Name {
     All,
 }
 
-const EACH: [(Name, &str, fn(&Settings) -> Outcome); 4] = [
+type Bench = fn(&Settings) -> Outcome;
+
+const EACH: [(Name, &str, Bench); 4] = [
     (Name::EdgeRecord, "edge-record", edge_record::run),
     (Name::HqPost, "hq-post", hq_post::run),
     (Name::Wire, "wire", wire::run),
@@ -63,7 +65,9 @@ fn main() -> ExitCode {
     for (_, name, run) in EACH.into_iter().filter(|(name, ..)| wanted(*name)) {
         match run(&settings) {
             Ok(figures) if settings.json => {
-                figures.iter().for_each(|figure| println!("{}", figure.json(name, &machine)));
+                for figure in &figures {
+                    println!("{}", figure.json(name, &machine));
+                }
             }
             Ok(figures) => println!("\n{}", table(name, &figures)),
             Err(error) => {

@@ -74,7 +74,11 @@ fn play(arguments: &Arguments) -> Result<bool, ProcessError> {
         stage.hq.server.stop()?;
         return Ok(closing.wrong.is_empty());
     }
-    println!("\ndashboard: http://{}/   (Ctrl-C ends the demo; data in {})", stage.hq.api, root.display());
+    println!(
+        "\ndashboard: http://{}/   (Ctrl-C ends the demo; data in {})",
+        stage.hq.api,
+        root.display()
+    );
     loop {
         std::thread::park();
     }

@@ -28,7 +28,9 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(wrong) => {
-            wrong.iter().for_each(|wrong| println!("WRONG: {wrong}"));
+            for wrong in wrong {
+                println!("WRONG: {wrong}");
+            }
             ExitCode::FAILURE
         }
         Err(error) => {

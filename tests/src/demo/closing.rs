@@ -54,9 +54,8 @@ fn sites(stage: &Stage, dashboard: &Value, closing: &mut Closing) -> Result<(), 
             Vec::len,
         );
         let sites = dashboard["sites"].as_array();
-        let site = sites.and_then(|sites| {
-            sites.iter().find(|site| site["site"]["code"] == warehouse.code)
-        });
+        let site = sites
+            .and_then(|sites| sites.iter().find(|site| site["site"]["code"] == warehouse.code));
         let value = site.map_or("?", |site| shown(&site["value"]));
         let number = |key: &str| status[key].to_string();
         let cells = [

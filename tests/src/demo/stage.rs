@@ -94,7 +94,9 @@ impl Headquarters {
             text.parse::<SocketAddr>().map_err(|_| ProcessError::Answer(found.to_string()))
         };
         let (api, link) = (address("api")?.to_string(), address("link")?);
-        wait_for("HQ to answer", PATIENCE, || Ok(processes::get(&api, "/api/reports/dashboard").ok()))?;
+        wait_for("HQ to answer", PATIENCE, || {
+            Ok(processes::get(&api, "/api/reports/dashboard").ok())
+        })?;
         Ok(Self { data: data.to_owned(), server, api, link })
     }
 
@@ -108,7 +110,10 @@ impl Headquarters {
     /// Adds a site and returns its one-time code.
     pub fn add_site(&self, code: &str, title: &str) -> Result<String, ProcessError> {
         let added = self.command(&["site", "add", code, "--title", title])?;
-        added["enrol"].as_str().map(str::to_owned).ok_or_else(|| ProcessError::Answer(added.to_string()))
+        added["enrol"]
+            .as_str()
+            .map(str::to_owned)
+            .ok_or_else(|| ProcessError::Answer(added.to_string()))
     }
 }
 
@@ -174,9 +179,9 @@ impl EdgeNode {
     pub fn record(&self, body: &Value) -> Result<Vec<String>, ProcessError> {
         let (code, answer) = processes::post(&self.api, "/v1/movements", body)?;
         let captures = answer["captures"].as_array();
-        let captures = captures.filter(|_| code < 300).ok_or_else(|| {
-            ProcessError::Answer(format!("{code} for {body}: {answer}"))
-        })?;
+        let captures = captures
+            .filter(|_| code < 300)
+            .ok_or_else(|| ProcessError::Answer(format!("{code} for {body}: {answer}")))?;
         Ok(captures.iter().filter_map(Value::as_str).map(str::to_owned).collect())
     }
 }
@@ -185,7 +190,14 @@ impl Stage {
     /// Starts HQ and the nodes under `root`, with master data.
     pub fn set(root: &Path, mut say: impl FnMut(&str)) -> Result<Self, ProcessError> {
         let init = [
-            "--company", "HDSM", "--name", "华东商贸", "--currency", "CNY", "--utc-offset", "+08:00",
+            "--company",
+            "HDSM",
+            "--name",
+            "华东商贸",
+            "--currency",
+            "CNY",
+            "--utc-offset",
+            "+08:00",
         ];
         let hq = Headquarters::start(&root.join("hq"), &init)?;
         say(&format!("HQ runs; dashboard: http://{}/", hq.api));
@@ -294,12 +306,7 @@ impl Stage {
         }
     }
 
-    fn receive(
-        &self,
-        ship: &Recording,
-        captures: &[String],
-        day: i32,
-    ) -> Result<(), ProcessError> {
+    fn receive(&self, ship: &Recording, captures: &[String], day: i32) -> Result<(), ProcessError> {
         let site = &self.nodes[1];
         let lines: Vec<Value> = ship.body["lines"]
             .as_array()

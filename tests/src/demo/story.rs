@@ -132,7 +132,7 @@ impl Writer {
         format!("{date}T{:02}:{:02}:00+08:00", minute / 60, minute % 60)
     }
 
-    fn push(&mut self, site: usize, day: i32, lines: Vec<Value>, mark: Option<Mark>) {
+    fn push(&mut self, site: usize, day: i32, lines: &[Value], mark: Option<Mark>) {
         self.serial += 1;
         let minute = u64::from(self.serial) * 7;
         let body = json!({
@@ -146,14 +146,14 @@ impl Writer {
     fn opening(&mut self, site: usize) {
         let mut lines = Vec::new();
         for (item, row) in ITEMS.iter().enumerate() {
-            let units = 40 + self.random.below(60) as i64;
+            let units = self.random.between(40, 99);
             self.on_hand[site][item] += units;
             lines.push(json!({
                 "kind": "adjustment", "item": row.0, "quantity": units.to_string(),
                 "price": fen(row.4), "reason": "opening",
             }));
         }
-        self.push(site, 0, lines, None);
+        self.push(site, 0, &lines, None);
     }
 
     fn receipt(&mut self, site: usize, day: i32) {
@@ -161,10 +161,9 @@ impl Writer {
         let supplier = if office { "S-HENGDA" } else { "S-LIYUAN" };
         let start = if office { 0 } else { 4 };
         let mut lines = Vec::new();
-        for item in start..start + 3 {
-            let row = ITEMS[item];
-            let units = 30 + self.random.below(50) as i64;
-            let cost = row.4 * (95 + self.random.below(11) as i64) / 100;
+        for (item, row) in ITEMS.iter().enumerate().skip(start).take(3) {
+            let units = self.random.between(30, 79);
+            let cost = row.4 * self.random.between(95, 105) / 100;
             self.on_hand[site][item] += units;
             lines.push(json!({
                 "kind": "receipt", "item": row.0, "quantity": units.to_string(),
@@ -173,17 +172,17 @@ impl Writer {
             }));
         }
         let first = day == 1 && site == 0;
-        self.push(site, day, lines, first.then_some(Mark::InvoicedReceipt));
+        self.push(site, day, &lines, first.then_some(Mark::InvoicedReceipt));
     }
 
     fn sale(&mut self, site: usize, day: i32) {
-        let customer = PARTNERS[2 + self.random.below(4) as usize].0;
+        let customer = PARTNERS[2 + self.random.index(4)].0;
         let mut lines = Vec::new();
         for _ in 0..=self.random.below(2) {
-            let item = self.random.below(ITEMS.len() as u64) as usize;
+            let item = self.random.index(ITEMS.len());
             let row = ITEMS[item];
             let on_hand = self.on_hand[site][item];
-            let units = (1 + self.random.below(12) as i64).min(on_hand);
+            let units = self.random.between(1, 12).min(on_hand);
             if units == 0 || lines.iter().any(|line: &Value| line["item"] == row.0) {
                 continue;
             }
@@ -202,7 +201,7 @@ impl Writer {
             (1, 3) if !marked(Mark::ReturnedSale) => Some(Mark::ReturnedSale),
             _ => None,
         };
-        self.push(site, day, lines, mark);
+        self.push(site, day, &lines, mark);
     }
 
     fn ship(&mut self, day: i32) {
@@ -215,13 +214,13 @@ impl Writer {
                 "site": WAREHOUSES[1].code, "document": "TR-0001",
             }));
         }
-        self.push(0, day, lines, Some(Mark::Ship));
+        self.push(0, day, &lines, Some(Mark::Ship));
     }
 
     fn stocktake(&mut self, site: usize, day: i32) {
         let mut lines = Vec::new();
         for (item, row) in ITEMS.iter().enumerate() {
-            let off = self.random.below(8) as i64;
+            let off = self.random.between(0, 7);
             let change = if off < 6 { 0 } else { 2 * off - 13 };
             let counted = (self.on_hand[site][item] + change).max(0);
             self.on_hand[site][item] = counted;
@@ -229,7 +228,7 @@ impl Writer {
                 "kind": "count", "item": row.0, "quantity": counted.to_string(),
             }));
         }
-        self.push(site, day, lines, None);
+        self.push(site, day, &lines, None);
     }
 
     fn scrap(&mut self, site: usize, day: i32) {
@@ -237,13 +236,13 @@ impl Writer {
         let line = json!({
             "kind": "scrap", "item": ITEMS[9].0, "quantity": "2", "reason": "damaged",
         });
-        self.push(site, day, vec![line], None);
+        self.push(site, day, &[line], None);
     }
 
     fn own_use(&mut self, site: usize, day: i32) {
         self.on_hand[site][0] -= 3;
         let line = json!({ "kind": "issue", "item": ITEMS[0].0, "quantity": "3" });
-        self.push(site, day, vec![line], None);
+        self.push(site, day, &[line], None);
     }
 }
 

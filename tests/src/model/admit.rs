@@ -197,10 +197,12 @@ pub fn admit(written: &[Written], settings: &mut Settings) -> Admitted {
     for group in &groups {
         let members: Vec<&Written> = group.iter().map(|spot| by_spot[spot]).collect();
         for each in read_group(&members, settings, &mut left_out) {
-            if readable.contains_key(&each.stamp.capture) {
-                left_out.insert(each.written.spot(), Why::Repeated);
+            if let std::collections::btree_map::Entry::Vacant(e) =
+                readable.entry(each.stamp.capture)
+            {
+                e.insert(each);
             } else {
-                readable.insert(each.stamp.capture, each);
+                left_out.insert(each.written.spot(), Why::Repeated);
             }
         }
     }
@@ -436,9 +438,8 @@ fn goods(item: ItemNo, measure: &Measure, time: i64, settings: &Settings) -> Res
     Ok(Goods { item, settings: held, quantity, unit: smallest })
 }
 
-/// Takes facts in the order in which they can refer to each other: movements, then invoices and
-/// payments, then allocations, then reversals. Leaves out what refers to something that is not
-/// taken, what has no account, and the companions of both.
+/// Takes facts in the order in which they can refer to each other. Leaves out what refers to
+/// something that is not taken, what has no account, and the companions of both.
 fn settle(
     looked_up: &BTreeMap<Capture, Entry>,
     left_out: &mut BTreeMap<Spot, Why>,
@@ -450,8 +451,8 @@ fn settle(
     loop {
         let mut entries = BTreeMap::new();
         let mut why_not = left_out.clone();
-        for stage in 0..=3 {
-            take_stage(stage, looked_up, &gone, settings, &mut entries, &mut why_not);
+        for movements in [true, false] {
+            take(movements, looked_up, &gone, settings, &mut entries, &mut why_not);
         }
         let mut more: Vec<Spot> = Vec::new();
         for group in groups {
@@ -468,51 +469,47 @@ fn settle(
     }
 }
 
-/// When a fact's turn comes.
-const fn stage(statement: &Statement) -> u8 {
-    match statement {
-        Statement::Movement(_) => 0,
-        Statement::SupplierInvoice(_)
-        | Statement::CustomerInvoice(_)
-        | Statement::Payment(_)
-        | Statement::MasterData { .. } => 1,
-        Statement::Allocation(_) => 2,
-        Statement::Reversal { .. } => 3,
-    }
-}
-
-/// Within one stage a fact comes after what it refers to: so until nothing more can be taken.
-fn take_stage(
-    number: u8,
+/// Takes what can be taken, again and again until nothing more can: first movements alone, since a
+/// supplier's invoice takes what it can get and never waits, then everything.
+fn take(
+    movements: bool,
     looked_up: &BTreeMap<Capture, Entry>,
     gone: &BTreeSet<Spot>,
     settings: &Settings,
     entries: &mut BTreeMap<Capture, Entry>,
     why_not: &mut BTreeMap<Spot, Why>,
 ) {
-    let mut open: Vec<&Entry> =
-        looked_up.values().filter(|entry| stage(&entry.statement) == number).collect();
+    let mut open: Vec<&Entry> = looked_up.values().collect();
+    open.retain(|entry| !movements || entry.movement().is_some());
     open.sort_by_key(|entry| entry.key);
-    if number == 0 {
+    if movements {
         leave_out_one_sided(&open, why_not);
     }
-    for entry in open {
-        if gone.contains(&entry.spot) {
-            why_not.insert(entry.spot, Why::Companion);
-        }
-        if why_not.contains_key(&entry.spot) {
-            continue;
-        }
-        let complete = check_reference(entry, entries)
-            .and_then(|()| complete(entry, entries, settings))
-            .and_then(|entry| posting::accounts(&entry, entries, settings).map(|_| entry));
-        match complete {
-            Ok(entry) => {
-                entries.insert(entry.capture, entry);
+    for entry in open.iter().filter(|entry| gone.contains(&entry.spot)) {
+        why_not.insert(entry.spot, Why::Companion);
+    }
+    loop {
+        let before = entries.len();
+        for entry in &open {
+            let waits = why_not.get(&entry.spot).is_none_or(|why| *why == Why::Waits);
+            if entries.contains_key(&entry.capture) || !waits {
+                continue;
             }
-            Err(why) => {
-                why_not.insert(entry.spot, why);
+            let complete = check_reference(entry, entries)
+                .and_then(|()| complete(entry, entries, settings))
+                .and_then(|entry| posting::accounts(&entry, entries, settings).map(|_| entry));
+            match complete {
+                Ok(complete) => {
+                    why_not.remove(&entry.spot);
+                    entries.insert(entry.capture, complete);
+                }
+                Err(why) => {
+                    why_not.insert(entry.spot, why);
+                }
             }
+        }
+        if entries.len() == before {
+            return;
         }
     }
 }
@@ -611,7 +608,7 @@ fn check_reference(entry: &Entry, entries: &BTreeMap<Capture, Entry>) -> Result<
         }
         Statement::Allocation(allocation) => {
             let payment = entries.get(&allocation.payment);
-            check_allocation(known.ok_or(Why::Waits)?, payment.ok_or(Why::Waits)?)
+            check_allocation(entry, known.ok_or(Why::Waits)?, payment.ok_or(Why::Waits)?)
         }
         // An invoice that fits no receipt is goods on their way: it never waits.
         Statement::SupplierInvoice(_) | Statement::Payment(_) | Statement::MasterData { .. } => {
@@ -637,7 +634,10 @@ fn check_movement_reference(movement: &Movement, entry: &Entry, there: &Entry) -
 }
 
 /// Money in settles what customers owe, money out what is owed to suppliers.
-fn check_allocation(open_item: &Entry, payment: &Entry) -> Result<(), Why> {
+fn check_allocation(entry: &Entry, open_item: &Entry, payment: &Entry) -> Result<(), Why> {
+    if [open_item, payment].iter().any(|named| named.company_no != entry.company_no) {
+        return Err(Why::WrongReference);
+    }
     let Statement::Payment(payment) = &payment.statement else { return Err(Why::WrongReference) };
     let fits = match payment.direction {
         Direction::In => matches!(

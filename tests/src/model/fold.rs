@@ -349,7 +349,7 @@ impl Pass<'_> {
     /// What the origin cost at this point of the order, for a part of its quantity.
     fn share_of_origin(&self, origin: Capture, quantity: &Figure) -> Figure {
         let changes = self.folded.changes[&origin].iter();
-        let known = changes.filter(|(by, _)| *by < self.now).last();
+        let known = { changes }.rfind(|(by, _)| *by < self.now);
         let cost = known.map_or_else(Figure::zero, |(_, change)| -change);
         share(&cost, quantity, &self.by_capture[&origin].goods().quantity)
     }

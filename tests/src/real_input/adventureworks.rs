@@ -1,4 +1,4 @@
-//! AdventureWorks: 202,696 transactions over three sites by product number modulo 3. P is a
+//! `AdventureWorks`: 202,696 transactions over three sites by product number modulo 3. P is a
 //! receipt from the order's vendor, S a sale to the order's customer, W a production in at standard
 //! cost. 48 products are sold without any inflow and stay negative.
 
@@ -28,7 +28,8 @@ const OWED: i128 = 6_162_766_702;
 const REVENUE: i128 = 12_839_141_201;
 const FILES: [&str; 2] =
     ["Production.TransactionHistoryArchive.csv.gz", "Production.TransactionHistory.csv.gz"];
-const MAP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/maps/adventureworks-transactions.toml");
+const MAP: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/maps/adventureworks-transactions.toml");
 
 /// Plays the set, prints what came of it and returns what is wrong.
 pub fn run(folder: &Path) -> Result<Vec<String>, ProcessError> {
@@ -56,12 +57,14 @@ pub fn run(folder: &Path) -> Result<Vec<String>, ProcessError> {
     let took = from_file.elapsed();
     say("every movement is posted");
     let rows: u64 = SITE_ROWS.iter().sum();
-    let sent: u64 = nodes.iter().zip(before).map(|(node, before)| node.relay.bytes_up() - before).sum();
+    let sent: u64 =
+        nodes.iter().zip(before).map(|(node, before)| node.relay.bytes_up() - before).sum();
     print_measures(&hq, &nodes, rows, took, sent);
     let mut wrong = Vec::new();
     for (node, expected) in nodes.iter_mut().zip(SITE_ROWS) {
         if node.status()?["last"].as_u64() != Some(expected) {
-            wrong.push(format!("a site holds {} movements, not {expected}", node.status()?["last"]));
+            wrong
+                .push(format!("a site holds {} movements, not {expected}", node.status()?["last"]));
         }
         node.node.stop()?;
     }
@@ -76,9 +79,8 @@ fn stop(mut hq: Headquarters) -> Result<PathBuf, ProcessError> {
 }
 
 fn headquarters(root: &Path, folder: &Path) -> Result<Headquarters, ProcessError> {
-    let init = [
-        "--company", "AW", "--name", "AdventureWorks", "--currency", "USD", "--utc-offset=-07:00",
-    ];
+    let init =
+        ["--company", "AW", "--name", "AdventureWorks", "--currency", "USD", "--utc-offset=-07:00"];
     let hq = Headquarters::start(&root.join("hq"), &init)?;
     let items = root.join("items.csv");
     let partners = root.join("partners.csv");
@@ -146,7 +148,10 @@ fn import(site: usize, node: &EdgeNode, folder: &Path) -> Result<(), ProcessErro
     for file in FILES {
         let file = folder.join(file);
         let file = file.to_str().expect("data paths are UTF-8");
-        run_json("edge-node", &["--data", data, "import", "--map", MAP, "--set", &remainder, file])?;
+        run_json(
+            "edge-node",
+            &["--data", data, "import", "--map", MAP, "--set", &remainder, file],
+        )?;
     }
     Ok(())
 }
@@ -154,8 +159,15 @@ fn import(site: usize, node: &EdgeNode, folder: &Path) -> Result<(), ProcessErro
 fn print_measures(hq: &Headquarters, nodes: &[EdgeNode], rows: u64, took: Duration, sent: u64) {
     let per_second = u128::from(rows) * 1_000 / took.as_millis().max(1);
     let memory = |bytes: Option<u64>| bytes.map_or(0, |bytes| bytes >> 20);
-    println!("\n{rows} movements from file to posted in {:.1} s: {per_second}/s", took.as_secs_f32());
-    println!("{sent} bytes of datagrams sent up: {}.{} a movement", sent / rows, sent * 10 / rows % 10);
+    println!(
+        "\n{rows} movements from file to posted in {:.1} s: {per_second}/s",
+        took.as_secs_f32()
+    );
+    println!(
+        "{sent} bytes of datagrams sent up: {}.{} a movement",
+        sent / rows,
+        sent * 10 / rows % 10
+    );
     println!("peak memory of HQ: {} MiB", memory(hq.server.peak_memory()));
     for (site, node) in nodes.iter().enumerate() {
         println!("peak memory of site {site}: {} MiB", memory(node.node.peak_memory()));
@@ -166,12 +178,16 @@ fn print_measures(hq: &Headquarters, nodes: &[EdgeNode], rows: u64, took: Durati
 fn check(data: &Path, folder: &Path, wrong: &mut Vec<String>) -> Result<(), ProcessError> {
     let runtime = tokio::runtime::Runtime::new()?;
     let _entered = runtime.enter();
-    let hq = OpenHq::open(data, Clock::system()).map_err(|error| ProcessError::Answer(error.to_string()))?;
+    let hq = OpenHq::open(data, Clock::system())
+        .map_err(|error| ProcessError::Answer(error.to_string()))?;
     let written = written(&hq)?;
     let ledgers = hq.published().ledgers();
     let books = &ledgers.books;
     let mut must = |name: &str, found: i128, expected: i128| {
-        println!("{name:<38}{:>18}", shared::money::Amount(found as i64).display(2));
+        println!(
+            "{name:<38}{:>18}",
+            shared::money::Amount(i64::try_from(found).unwrap_or(i64::MAX)).display(2)
+        );
         if found != expected {
             wrong.push(format!("{name} is {found}, not {expected}"));
         }
@@ -180,14 +196,19 @@ fn check(data: &Path, folder: &Path, wrong: &mut Vec<String>) -> Result<(), Proc
     let owed = books.role_balance(Role::Payable) + books.role_balance(Role::ReceivedNotInvoiced);
     must("payable + received not invoiced", -owed, OWED);
     must("revenue", -books.role_balance(Role::Revenue), REVENUE);
-    must("inventory accounts = stock value", books.role_balance(Role::Inventory), books.stock_value());
+    must(
+        "inventory accounts = stock value",
+        books.role_balance(Role::Inventory),
+        books.stock_value(),
+    );
     let totals = books.ledger().totals();
     must("trial balance, debit = credit", totals.debit, totals.credit);
     if let Err(broken) = books.check() {
         wrong.push(broken.to_string());
     }
     compare_counts(books, folder, wrong)?;
-    let differences = Standing::of_books(books).differences(&Standing::of_model(&Model::of(&written)));
+    let differences =
+        Standing::of_books(books).differences(&Standing::of_model(&Model::of(&written)));
     if differences.is_empty() {
         println!("every balance, pool and open item equals the naive model's");
     } else {
@@ -223,8 +244,7 @@ fn compare_counts(
     let facts: Value =
         serde_json::from_str(&text).map_err(|error| ProcessError::Answer(error.to_string()))?;
     let stated = &facts["TransactionHistory+Archive"];
-    let kinds =
-        [("P", Kind::Receipt), ("S", Kind::SaleIssue), ("W", Kind::ProductionIn)];
+    let kinds = [("P", Kind::Receipt), ("S", Kind::SaleIssue), ("W", Kind::ProductionIn)];
     for (letter, kind) in kinds {
         let of_kind = || books.facts().iter().filter(|(_, record)| record.kind == kind);
         let rows = of_kind().count() as u64;

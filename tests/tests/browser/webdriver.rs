@@ -1,4 +1,4 @@
-//! The little of WebDriver that the test needs, over plain HTTP. Knows no page.
+//! The little of `WebDriver` that the test needs, over plain HTTP. Knows no page.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ pub(crate) struct Browser {
     driver: Child,
     address: String,
     session: String,
-    _profile: tempfile::TempDir,
+    profile: tempfile::TempDir,
 }
 
 impl Browser {
@@ -35,13 +35,9 @@ impl Browser {
             .spawn()?;
         let port = announced_port(&mut driver)?;
         let profile = tempfile::tempdir()?;
-        let mut browser = Self {
-            driver,
-            address: format!("127.0.0.1:{port}"),
-            session: String::new(),
-            _profile: profile,
-        };
-        let profile = browser._profile.path().display().to_string();
+        let mut browser =
+            Self { driver, address: format!("127.0.0.1:{port}"), session: String::new(), profile };
+        let profile = browser.profile.path().display().to_string();
         let options = json!({
             "binary": chromium,
             "args": [
@@ -56,7 +52,7 @@ impl Browser {
             "goog:loggingPrefs": { "browser": "ALL" },
         } } });
         let started = browser.call("/session", &wanted)?;
-        browser.session = started["sessionId"].as_str().unwrap_or_default().to_owned();
+        started["sessionId"].as_str().unwrap_or_default().clone_into(&mut browser.session);
         Ok(browser)
     }
 

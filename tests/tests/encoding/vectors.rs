@@ -18,7 +18,7 @@ const DEVICE: DeviceNo = DeviceNo(3);
 const RECORDED_AT: i64 = 1_795_519_885_491;
 
 /// Names, facts.
-pub struct Facts {
+pub(crate) struct Facts {
     pub named: Vec<(String, Fact)>,
 }
 
@@ -102,7 +102,7 @@ fn text(value: &str) -> Value {
 }
 
 /// Every fact of the golden file, in order.
-pub fn facts() -> Facts {
+pub(crate) fn facts() -> Facts {
     let mut facts = Facts { named: Vec::new() };
     example(&mut facts);
     movements(&mut facts);
@@ -464,7 +464,7 @@ fn strangers(facts: &mut Facts) {
 }
 
 /// Runs of facts whose columns use every form: names, facts.
-pub fn runs(facts: &[Fact]) -> Vec<(String, Vec<Fact>)> {
+pub(crate) fn runs(facts: &[Fact]) -> Vec<(String, Vec<Fact>)> {
     let mut runs = vec![("no facts".to_owned(), Vec::new())];
     for (index, fact) in facts.iter().enumerate().take(20) {
         runs.push((format!("fact {} alone", index + 1), vec![fact.clone()]));
@@ -478,7 +478,7 @@ pub fn runs(facts: &[Fact]) -> Vec<(String, Vec<Fact>)> {
 }
 
 /// A day at a warehouse, without chance: kinds, items, texts and absences that vary.
-pub fn day(count: u64) -> Vec<Fact> {
+pub(crate) fn day(count: u64) -> Vec<Fact> {
     let mut time = RECORDED_AT;
     let one = |index: u64| {
         // A multiplicative hash: the same spread in any language.
@@ -519,7 +519,7 @@ pub fn day(count: u64) -> Vec<Fact> {
 }
 
 /// Bytes that are no fact: names, bytes.
-pub fn malformed_facts() -> Vec<(&'static str, Vec<u8>)> {
+pub(crate) fn malformed_facts() -> Vec<(&'static str, Vec<u8>)> {
     let text =
         |count: usize, declared: &[u8]| [&[1, 1, 6][..], declared, &vec![65; count]].concat();
     let mut too_large = vec![1, 2];
@@ -557,7 +557,7 @@ pub fn malformed_facts() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 /// Bytes that are no columns: names, bytes.
-pub fn malformed_columns() -> Vec<(&'static str, Vec<u8>)> {
+pub(crate) fn malformed_columns() -> Vec<(&'static str, Vec<u8>)> {
     // Version 1, two facts of kind 1; then the field columns.
     let two = |fields: &[u8]| [&[1, 2, 1, 1][..], fields].concat();
     let twenty = |fields: &[u8]| [&[1, 20, 1, 1][..], fields].concat();

@@ -6,7 +6,7 @@
 //! ```text
 //! columns = version (1 byte), count of facts, kind column, field columns by rising tag
 //! column  = head, presence, values
-//! head    = ((number - number before) x 3 + wire type) x 4 + presence form) x 3 + value form
+//! head    = (((number - number before) x 3 + wire type) x 4 + presence form) x 3 + value form
 //! ```
 //!
 //! Of the forms that say the same, the shortest is the legal one, and of equally short ones that
