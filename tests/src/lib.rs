@@ -8,6 +8,7 @@ pub mod decoder;
 pub mod demo;
 pub mod history;
 pub mod model;
+pub mod power_cut;
 pub mod processes;
 pub mod random;
 pub mod real_input;

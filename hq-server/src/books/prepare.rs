@@ -170,26 +170,29 @@ impl<'a> Preparation<'a> {
             };
             self.prepared.push(record);
         }
-        self.check_repack()?;
+        self.order_repack()?;
         Ok(self.prepared)
     }
 
-    /// Goods become other goods at one time.
-    fn check_repack(&self) -> Result<(), Waits> {
-        let mut sides = [None, None];
-        for record in &self.prepared {
-            let side = match record.kind {
-                Kind::RepackOut => 0,
-                Kind::RepackIn => 1,
-                _ => continue,
-            };
-            let at = record.key.effective_at();
-            if sides.iter().flatten().any(|other| *other != at) {
-                return Err(Waits::OneSidedRepack);
-            }
-            sides[side] = Some(at);
+    /// Goods become other goods at one time, and what they become comes after what they were.
+    fn order_repack(&mut self) -> Result<(), Waits> {
+        let of_kind = |kind| self.prepared.iter().filter(move |record| record.kind == kind);
+        let outs = of_kind(Kind::RepackOut).map(|record| record.key);
+        let ins = of_kind(Kind::RepackIn).map(|record| record.key);
+        let (Some(last), Some(_)) = (outs.clone().max(), ins.clone().max()) else {
+            let none = outs.chain(ins).next().is_none();
+            return if none { Ok(()) } else { Err(Waits::OneSidedRepack) };
+        };
+        let times = |key: EffectiveKey| (key.effective_at(), key.own_place().occurred_at);
+        if outs.chain(ins).any(|key| times(key) != times(last)) {
+            return Err(Waits::OneSidedRepack);
         }
-        if sides[0].is_some() == sides[1].is_some() { Ok(()) } else { Err(Waits::OneSidedRepack) }
+        for record in &mut self.prepared {
+            if record.kind == Kind::RepackIn {
+                record.key = record.key.after(last);
+            }
+        }
+        Ok(())
     }
 
     /// A fact by capture: in the books, or earlier in this group.

@@ -2,8 +2,9 @@
 //!
 //! A movement carries about 35 bits: item 8.1 (Zipf over 2,000, numbered in no order), lot 2,
 //! quantity 4.2, kind 2, person 3, time 15.7 (exponential, mean 20 s, in milliseconds). Goods leave
-//! only where there are some, so that nothing is re-priced later. With prices a receipt and a sale
-//! also name price and partner, as most real ones do.
+//! only where there are some, so that nothing is re-priced later. Goods come from production, and leave
+//! as issues, scrap and adjustments: none of these names a price or a partner. With prices they come
+//! from suppliers and go to customers, and name both.
 
 use shared::fact::statement::{MasterData, Measure, Movement, Stamp, Statement};
 use shared::fact::{Fact, Kind};
@@ -20,13 +21,17 @@ use crate::random::Random;
 pub const ITEMS: u32 = 2_000;
 /// Partners of the company: suppliers, then customers.
 pub const PARTNERS: u32 = SUPPLIERS + CUSTOMERS;
-/// The reason of adjustments: "found" in the generic chart.
-pub const REASON: ReasonNo = ReasonNo(3);
 /// When every log begins: 2026-11-02T00:00Z.
 pub const START: Timestamp = Timestamp(1_793_577_600_000);
 /// The sites' zone.
 pub const ZONE: OffsetMinutes = OffsetMinutes(480);
 
+/// "Found" and "damaged" in the generic chart.
+const FOUND: ReasonNo = ReasonNo(3);
+const DAMAGED: ReasonNo = ReasonNo(5);
+/// The first of each brings goods in, the last goes either way.
+const KINDS: [Kind; 4] = [Kind::ProductionIn, Kind::Issue, Kind::Scrap, Kind::Adjustment];
+const PRICED_KINDS: [Kind; 4] = [Kind::Receipt, Kind::SaleIssue, Kind::Issue, Kind::Adjustment];
 const SUPPLIERS: u32 = 20;
 const CUSTOMERS: u32 = 50;
 const LOTS: [&[u8]; 4] = [b"A", b"B", b"C", b"D"];
@@ -96,15 +101,15 @@ impl Mix {
         let rank = self.weights.partition_point(|sum| *sum <= at);
         let item = ItemNo(self.numbers[rank]);
         let figure = self.random.between(1, QUANTITY_MAX);
-        let wanted =
-            *self.random.pick(&[Kind::Receipt, Kind::SaleIssue, Kind::Issue, Kind::Adjustment]);
-        let (kind, change) = match wanted {
-            Kind::Adjustment if self.random.chance(1, 2) => (wanted, -figure),
-            Kind::SaleIssue | Kind::Issue => (wanted, -figure),
-            _ => (wanted, figure),
+        let kinds = if self.shape.priced { PRICED_KINDS } else { KINDS };
+        let wanted = *self.random.pick(&kinds);
+        let leaves = match wanted {
+            Kind::Adjustment => self.random.chance(1, 2),
+            wanted => wanted != kinds[0],
         };
-        let short = self.held[rank] + change < 0;
-        let (kind, change) = if short { (Kind::Receipt, figure) } else { (kind, change) };
+        let short = leaves && self.held[rank] < figure;
+        let kind = if short { kinds[0] } else { wanted };
+        let change = if leaves && !short { -figure } else { figure };
         self.held[rank] += change;
         let stated = if kind == Kind::Adjustment { change } else { figure };
         let quantity = Measure {
@@ -113,7 +118,11 @@ impl Mix {
         };
         let mut movement = Movement::new(kind, item, quantity);
         movement.lot = Some(ShortText::from_slice(LOTS[self.random.index(LOTS.len())]));
-        movement.reason = (kind == Kind::Adjustment).then_some(REASON);
+        movement.reason = match kind {
+            Kind::Adjustment => Some(FOUND),
+            Kind::Scrap => Some(DAMAGED),
+            _ => None,
+        };
         if self.shape.priced {
             self.price(&mut movement);
         }
@@ -246,7 +255,7 @@ mod tests {
             let held = held.entry(movement.item.0).or_default();
             let quantity = movement.quantity.figure.mantissa();
             *held += match movement.kind {
-                Kind::Receipt | Kind::Adjustment => quantity,
+                Kind::ProductionIn | Kind::Adjustment => quantity,
                 _ => -quantity,
             };
             assert!(*held >= 0, "goods leave only where there are some");

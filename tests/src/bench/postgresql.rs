@@ -245,9 +245,8 @@ impl PostingWriter {
         let drawn = self.mix.draw();
         let quantity = drawn.movement.quantity.figure.mantissa();
         let (debit, credit) = match drawn.movement.kind {
-            Kind::Receipt => (1410, 2210),
-            Kind::SaleIssue => (5111, 1410),
-            Kind::Issue => (5121, 1410),
+            Kind::ProductionIn => (1410, 1430),
+            Kind::Issue | Kind::Scrap => (5121, 1410),
             _ if quantity > 0 => (1410, 5119),
             _ => (5119, 1410),
         };

@@ -206,13 +206,22 @@ pub fn admit(written: &[Written], settings: &mut Settings) -> Admitted {
             }
         }
     }
+    let firsts = firsts(&groups, &by_spot);
     let places = readable.iter().map(|(capture, each)| {
         let (stamp, spot) = (&each.stamp, each.written.spot());
         let own = (stamp.occurred_at.0, stamp.recorded_at.0, spot.0.0, spot.1.0);
-        (*capture, (own, references(&each.statement)))
+        let mut references = references(&each.statement);
+        if each.statement.kind() == Kind::RepackIn {
+            // What goods become comes after what they were.
+            let outs = readable.values().filter(|out| {
+                out.statement.kind() == Kind::RepackOut
+                    && firsts[&out.written.spot()] == firsts[&spot]
+            });
+            references.extend(outs.map(|out| out.stamp.capture));
+        }
+        (*capture, (own, references))
     });
     let keys = order::keys(&places.collect());
-    let firsts = firsts(&groups, &by_spot);
     let mut entries = BTreeMap::new();
     for (capture, each) in &readable {
         let spot = each.written.spot();
@@ -521,7 +530,8 @@ fn leave_out_one_sided(movements: &[&Entry], why_not: &mut BTreeMap<Spot, Why>) 
         let members: Vec<_> = members.filter(|each| is_repack(each.statement.kind())).collect();
         let has = |kind| members.iter().any(|each| each.statement.kind() == kind);
         let both = has(Kind::RepackOut) && has(Kind::RepackIn);
-        if !both || members.iter().any(|each| each.time() != entry.time()) {
+        let times = |each: &Entry| (each.time(), each.key.2.0);
+        if !both || members.iter().any(|each| times(each) != times(entry)) {
             why_not.entry(entry.spot).or_insert(Why::OneSidedRepack);
         }
     }

@@ -231,6 +231,7 @@ impl Pass<'_> {
     }
 
     fn movement(&mut self, entry: &Entry, movement: &Movement) {
+        self.pool(entry);
         let quantity = &entry.goods().quantity;
         match movement.kind {
             Kind::Receipt => self.receipt(entry, movement),
@@ -244,10 +245,7 @@ impl Pass<'_> {
             Kind::Adjustment => self.take(entry, &-quantity),
             Kind::CustomerReturn => self.customer_return(entry, movement),
             Kind::SupplierReturn => self.supplier_return(entry, movement),
-            Kind::TransferShip if one_pool(entry) => {
-                self.pool(entry);
-                self.on_hand(entry, &-quantity);
-            }
+            Kind::TransferShip if one_pool(entry) => self.on_hand(entry, &-quantity),
             Kind::TransferReceive if one_pool(entry) => self.receive_in_pool(entry, movement),
             Kind::TransferShip => {
                 self.take(entry, quantity);

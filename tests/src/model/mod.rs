@@ -75,7 +75,9 @@ impl Model {
         let folded = fold::fold(&admitted);
         let happened = happened(&admitted);
         let by_capture = happened.iter().map(|entry| (entry.capture, *entry)).collect();
-        let posted = Posted { folded: &folded, by_capture: &by_capture, settings: &settings };
+        let all = admitted.entries.iter().map(|entry| (entry.capture, entry)).collect();
+        let posted =
+            Posted { folded: &folded, by_capture: &by_capture, all: &all, settings: &settings };
         let lines = happened.iter().flat_map(|entry| posted.lines(entry)).collect();
         let model = Self { settings, admitted, folded, lines };
         model.check();

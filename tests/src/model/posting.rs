@@ -163,6 +163,8 @@ pub struct Posted<'a> {
     pub folded: &'a Folded,
     /// Every fact that happened.
     pub by_capture: &'a BTreeMap<Capture, &'a Entry>,
+    /// Also those that were reversed: an account stays the one where an item was opened.
+    pub all: &'a BTreeMap<Capture, &'a Entry>,
     /// Master data.
     pub settings: &'a Settings,
 }
@@ -280,7 +282,7 @@ impl Posted<'_> {
             }
             None => cost.clone(),
         };
-        let item = Item::new(item, movement.partner).opened_by(self.find(item));
+        let item = Item::new(item, movement.partner).opened_by(self.all.get(&item).copied());
         lines.debit_item(Role::ReceivedNotInvoiced, &price, item);
         lines.debit(Role::ReturnDifference, &(cost - &price));
         lines.debit(Role::PriceVariance, &residue);
