@@ -214,7 +214,7 @@ mod tests {
             Figure::new("share", 0.7, "of it"),
         ];
         let expected = "a name\n  many   1,234,567 facts/s  >= 300,000 reached\n  \
-                        few         12.3 B             <= 7 missed\n  \
+                        few         12.3 B              <= 7 missed\n  \
                         share        0.7 of it\n";
         assert_eq!(table("a name", &figures), expected);
     }
