@@ -134,6 +134,12 @@ impl Disk {
         Self { power: power.clone(), sync: self.sync, content: Arc::new(Mutex::new(content)) }
     }
 
+    /// An empty disk as honest as this one.
+    #[must_use]
+    pub fn emptied(&self, power: &Power) -> Self {
+        Self::new(power, self.sync)
+    }
+
     fn content(&self) -> MutexGuard<'_, Content> {
         self.content.lock().expect("no holder panics")
     }

@@ -8,7 +8,7 @@ use shared::fact::effective::EffectiveKey;
 
 use super::Books;
 use super::fact_table::{PoolId, TakenOver};
-use super::pool::share;
+use super::pool::{share, share_by_weight};
 use super::valuation::{FactId, in_range};
 use super::voucher::Cause;
 
@@ -152,8 +152,7 @@ impl Books {
         let mut changed = false;
         for id in ins {
             let part = self.base_weight(id);
-            let cost =
-                if part == units { value } else { shared::money::round_div(value * part, units) };
+            let cost = share_by_weight(value, part, units);
             value -= cost;
             units -= part;
             let cost = Some(i64::try_from(cost).expect("a part of a value in range is in range"));

@@ -59,8 +59,7 @@ impl Books {
     fn accounts_as_of_now(&self) -> BTreeMap<FactId, FactRecord> {
         let mut found = BTreeMap::new();
         for (id, record) in self.facts.iter() {
-            let item_changed = record.item.is_some_and(|item| self.changed_items.contains(&item));
-            if !self.mapping_changed && !item_changed {
+            if !self.mapping_changed && !self.reads_changed_item(record) {
                 continue;
             }
             let mut record = record.clone();
@@ -73,6 +72,13 @@ impl Books {
             }
         }
         found
+    }
+
+    /// Whether a fact, or one whose account it takes over, is about an item that changed.
+    fn reads_changed_item(&self, record: &FactRecord) -> bool {
+        let named = [record.origin, record.second].into_iter().flatten();
+        let items = named.filter_map(|id| self.facts[id].item).chain(record.item);
+        items.into_iter().any(|item| self.changed_items.contains(&item))
     }
 
     fn move_accounts(&mut self, id: FactId, found: &FactRecord, sums: &mut Sums) {

@@ -47,7 +47,7 @@ impl PoolState {
 
     fn set_units(&mut self, site: SiteNo, units: i64) {
         if let Some((_, held)) = self.sites.iter_mut().find(|(held, _)| *held == site) {
-            *held = units
+            *held = units;
         } else {
             self.sites.push((site, units));
             self.sites.sort_unstable_by_key(|(site, _)| *site);
@@ -106,6 +106,21 @@ pub(super) fn share(value: i64, part: i64, whole: i64) -> Result<i64, OutOfRange
     }
     let product = i128::from(value) * i128::from(part);
     i64::try_from(shared::money::round_div(product, whole.into())).map_err(|_| OutOfRange)
+}
+
+/// As [`share`], for weights up to 2^81 that a value below 2^60 is shared by: the product passes
+/// 127 bits, so it is taken in two halves.
+pub(super) fn share_by_weight(value: i128, part: i128, whole: i128) -> i128 {
+    const HALF: u32 = 30;
+    if part == whole {
+        return value;
+    }
+    let size = value.unsigned_abs().cast_signed();
+    let (high, low) = (size >> HALF, size & ((1 << HALF) - 1));
+    let quotient = high * part / whole;
+    let rest = ((high * part % whole) << HALF) + low * part;
+    let share = (quotient << HALF) + shared::money::round_div(rest, whole);
+    if value < 0 { -share } else { share }
 }
 
 /// What a fact answers, where that matters for its cost.
@@ -275,4 +290,22 @@ pub(super) fn provisional(
         _ => Ok(StockTarget::default()),
     };
     target.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_by_weight_are_shares() {
+        let cases =
+            [(100, 1, 3), (-100, 2, 3), (5, 1, 2), (-5, 1, 2), (7, 3, 3), ((1 << 59) + 11, 6, 7)];
+        for (value, part, whole) in cases {
+            let plain = i128::from(share(value, part, whole).expect("in range"));
+            assert_eq!(share_by_weight(value.into(), part.into(), whole.into()), plain);
+        }
+        let (value, weight) = ((1i128 << 60) - 1, 1i128 << 73);
+        assert_eq!(share_by_weight(value, weight, 4 * weight), (1 << 58));
+        assert_eq!(share_by_weight(-value, weight * 3, 4 * weight), -(3 * (1i128 << 58) - 1));
+    }
 }

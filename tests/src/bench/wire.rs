@@ -53,7 +53,11 @@ pub fn run(settings: &Settings) -> Outcome {
         figures.push(Figure::new(of("HQ, books file"), books, "B"));
     }
     figures.push(Figure::new("edge's file", each(plain.edge_bytes, MOVEMENTS), "B").at_most(12.0));
-    figures.push(Figure::new("of it fact rows", each(plain.edge_stored, MOVEMENTS), "B"));
+    figures.push(Figure::new(
+        "edge's file, its rows alone",
+        each(plain.edge_stored, MOVEMENTS),
+        "B",
+    ));
     figures.extend(variants(settings, &runtime)?);
     Ok(figures)
 }

@@ -319,7 +319,17 @@ fn read_group<'a>(
 
 /// All of a group or nothing.
 fn take_master_data(group: &[Readable<'_>], settings: &mut Settings) -> Result<(), Why> {
-    let mut taken = settings.clone();
+    // One statement alone can't leave a group half taken; a mapping's claim stays even if refused.
+    let alone = matches!(group, [each] if each.statement.kind() != Kind::Mapping);
+    let mut taken = if alone { std::mem::take(settings) } else { settings.clone() };
+    let outcome = take_each(group, &mut taken);
+    if alone || outcome.is_ok() {
+        *settings = taken;
+    }
+    outcome
+}
+
+fn take_each(group: &[Readable<'_>], taken: &mut Settings) -> Result<(), Why> {
     for each in group {
         let Statement::MasterData { valid_from, data } = &each.statement else { continue };
         if each.written.site != SiteNo::HQ {
@@ -329,7 +339,6 @@ fn take_master_data(group: &[Readable<'_>], settings: &mut Settings) -> Result<(
             return Err(Why::Refused);
         }
     }
-    *settings = taken;
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use shared::fact::statement::CostScope;
 use shared::ids::{DeviceNo, HistoryId, LogId, Seq};
 use shared::segment::chain::{Chain, FORMAT, Genesis};
 use shared::segment::columns;
-use shared::segment::seal::{Seal, last_sealable};
+use shared::segment::seal::{Seal, SignedSeal, last_sealable};
 use shared::time::Timestamp;
 use tests::agreement::{Standing, deliver};
 use tests::arrival::Arrival;
@@ -38,11 +38,15 @@ struct Sent {
     acknowledged: Seq,
     sealed: Seq,
     tip: JournalTip,
+    /// Made and not acknowledged yet: a range has one seal.
+    seal: Option<(SignedSeal, JournalTip)>,
 }
 
 struct Headquarters {
     intake: Disk,
     books: Disk,
+    /// Both files were made to the end once. A setup that was cut is begun anew.
+    is_made: bool,
     logs: Vec<Sent>,
     /// How many entries of the sequence were said to be durable.
     entries: u64,
@@ -69,11 +73,13 @@ fn headquarters(seed: u64, sync: Sync) -> Headquarters {
             predecessor: None,
         };
         let (acknowledged, sealed) = (Seq::ZERO, Seq::ZERO);
-        Sent { key, genesis, held, acknowledged, sealed, tip: JournalTip::start(0) }
+        let (tip, seal) = (JournalTip::start(0), None);
+        Sent { key, genesis, held, acknowledged, sealed, tip, seal }
     };
     Headquarters {
         intake: Disk::new(&Power::steady(), sync),
         books: Disk::new(&Power::steady(), sync),
+        is_made: false,
         logs: history(seed, &shape).logs.into_iter().map(sent).collect(),
         entries: 0,
     }
@@ -112,20 +118,26 @@ impl Sent {
         Ok(())
     }
 
-    /// Seals what was acknowledged.
+    /// Seals what was acknowledged, or sends the seal again that was not.
     async fn seal(&mut self, intake: &Intake) -> Result<(), IntakeError> {
-        let (log, first) = (self.log(), self.sealed.next());
-        if first > self.acknowledged {
+        if self.sealed >= self.acknowledged {
             return Ok(());
         }
+        let (seal, tip) = self.seal.take().unwrap_or_else(|| self.next_seal());
+        self.seal = Some((seal, tip));
+        intake.accept_seal(seal).await?;
+        (self.sealed, self.tip, self.seal) = (seal.seal.last, tip, None);
+        Ok(())
+    }
+
+    fn next_seal(&self) -> (SignedSeal, JournalTip) {
+        let (log, first) = (self.log(), self.sealed.next());
         let last = last_sealable(first, self.acknowledged);
         let facts = &self.upto(last)[usize::try_from(first.0 - 1).expect("small")..];
         let (tip, _) = journal::append(&log, &self.tip, first, &columns::encode(facts));
         let document_head = tip.head.expect("a change was appended");
         let seal = Seal { log, first, last, head: self.chain(last).head(), document_head };
-        intake.accept_seal(seal.sign(&self.key)).await?;
-        (self.sealed, self.tip) = (last, tip);
-        Ok(())
+        (seal.sign(&self.key), tip)
     }
 }
 
@@ -172,7 +184,10 @@ impl Headquarters {
             let received = status.received;
             if received.last < sent.acknowledged || status.sealed < sent.sealed {
                 let site = sent.held.site;
-                return Err(format!("site {site}: {} acknowledged, {received:?}", sent.acknowledged));
+                return Err(format!(
+                    "site {site}: {} acknowledged, {received:?}",
+                    sent.acknowledged
+                ));
             }
             let facts = running.intake.facts(status.record.no, Seq(1), received.last);
             let facts = facts.map_err(|error| error.to_string())?;
@@ -193,8 +208,10 @@ impl Headquarters {
         ledgers.books.check().map_err(|broken| broken.to_string())?;
         for sequenced in published.store().sequenced().map_err(|error| error.to_string())? {
             let last = sequenced.position.last;
-            let fits = |sent: &&Sent| sent.chain(last.min(Seq(sent.held.facts.len() as u64))).head()
-                == sequenced.position.head;
+            let fits = |sent: &&Sent| {
+                sent.chain(last.min(Seq(sent.held.facts.len() as u64))).head()
+                    == sequenced.position.head
+            };
             if !self.logs.iter().any(|sent| fits(&sent)) {
                 return Err(format!("the sequence has a log up to {last} with another head"));
             }
@@ -240,11 +257,18 @@ async fn wait(running: &Running, logs: &[Sent]) {
 
 impl Machine for Headquarters {
     fn live(&mut self, power: &Power, random: &mut Random) -> Result<(), String> {
-        check_store(&self.intake)?;
-        check_store(&self.books)?;
-        (self.intake, self.books) = (self.intake.moved_to(power), self.books.moved_to(power));
+        if self.is_made {
+            check_store(&self.intake)?;
+            check_store(&self.books)?;
+            (self.intake, self.books) = (self.intake.moved_to(power), self.books.moved_to(power));
+        } else {
+            (self.intake, self.books) = (self.intake.emptied(power), self.books.emptied(power));
+        }
         let running = match self.start() {
-            Ok(running) => running,
+            Ok(running) => {
+                self.is_made = true;
+                running
+            }
             Err(_) if !power.is_on() => return Ok(()),
             Err(why) => return Err(why),
         };

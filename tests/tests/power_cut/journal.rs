@@ -23,6 +23,9 @@ const CUTS_EACH: u64 = 20;
 /// A keeper who asks again until he gets an answer.
 struct Keeper {
     disk: Disk,
+    /// The file was made to the end once. One whose making was cut is made anew: the node makes it
+    /// under another name first.
+    is_made: bool,
     genesis: Genesis,
     clock: Arc<FixedClock>,
     /// What was answered, group by group.
@@ -46,6 +49,7 @@ fn keeper(seed: u64, sync: Sync) -> Keeper {
     };
     Keeper {
         disk: Disk::new(&Power::steady(), sync),
+        is_made: false,
         genesis,
         clock: FixedClock::at(Timestamp(1_795_521_600_000)),
         acknowledged: Vec::new(),
@@ -171,9 +175,14 @@ impl Keeper {
 
 impl Machine for Keeper {
     fn live(&mut self, power: &Power, random: &mut Random) -> Result<(), String> {
-        check_store(&self.disk)?;
-        self.disk = self.disk.moved_to(power);
+        if self.is_made {
+            check_store(&self.disk)?;
+            self.disk = self.disk.moved_to(power);
+        } else {
+            self.disk = self.disk.emptied(power);
+        }
         let Some(journal) = self.open(power)? else { return Ok(()) };
+        self.is_made = true;
         let proved = self.prove(&journal);
         if power.is_on() {
             proved?;
