@@ -355,7 +355,10 @@ impl Writer {
         let log = 1 + self.random.number(self.shape.sites) as usize;
         let site = self.logs[log].site;
         let lines = if self.chance(1, 4) { 1 + self.random.index(3) } else { 1 };
-        let group = match self.random.below(100) {
+        // Goods that are not there and go around: circles of cost.
+        let around = self.shape.short_ships && self.chance(1, 4);
+        let what = if around { 66 + self.random.below(22) } else { self.random.below(100) };
+        let group = match what {
             0..22 => self.goods(Kind::Receipt, lines),
             22..44 => self.goods(Kind::SaleIssue, lines),
             44..48 => self.goods(Kind::Issue, lines),
@@ -637,10 +640,12 @@ impl Writer {
 
     /// A movement that refers to an earlier one of another kind.
     fn answer(&mut self, site: SiteNo, of: Kind, kind: Kind) -> Group {
+        // Goods of one site may go back from another.
+        let anywhere = of == Kind::Receipt && self.chance(1, 4);
         let found = self.find(|made| {
             let here = match of {
                 Kind::TransferShip => made.other_site == Some(site),
-                _ => made.site == site,
+                _ => made.site == site || anywhere,
             };
             made.kind == of && here && made.quantity.mantissa() > 0
         });
@@ -680,6 +685,9 @@ impl Writer {
     }
 
     fn reversal(&mut self, site: Option<SiteNo>) -> Group {
+        // HQ takes back what it stated itself rather than what a site did.
+        let own = site.is_some() || self.chance(2, 3);
+        let site = if own { Some(site.unwrap_or(SiteNo::HQ)) } else { None };
         let found = self.find(|made| site.is_none_or(|site| made.site == site));
         match found {
             Some(found) if self.shape.reversals => {
@@ -695,7 +703,7 @@ impl Writer {
             0..9 => self.supplier_invoice(back),
             9..12 => self.customer_invoice(back),
             12..15 => self.payment(back),
-            15..19 => self.allocation(back),
+            15..18 => self.allocation(back),
             _ => {
                 let group = self.reversal(None);
                 if matches!(group[0], Statement::Reversal { .. }) {
@@ -920,7 +928,10 @@ impl Writer {
             // comes to later.
             let leads = matches!(data, MasterData::Mapping { .. } | MasterData::Account { .. });
             let needed = leads && self.shape.changing_settings;
-            if self.shape.late_settings && !needed && self.chance(1, 25) {
+            // Goods move in base units before anyone states the others.
+            let often = matches!(data, MasterData::UnitConversion { .. });
+            let of = if often { 3 } else { 25 };
+            if self.shape.late_settings && !needed && self.chance(1, of) {
                 self.late.push((None, data));
             } else {
                 self.write(0, &[Statement::MasterData { valid_from: None, data }], 0);

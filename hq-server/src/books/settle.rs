@@ -71,6 +71,10 @@ impl Books {
             self.touched.entry(fact).or_insert(Cause::NegativeStock);
             self.hand_over(fact, key, before);
             self.share_out(fact, before);
+            if matches!(self.facts[fact].kind, Kind::TransferShip | Kind::RepackOut) {
+                // Goods may have gone around on this cost: a circle starts from nothing.
+                self.mark_dirty(pool_id, Cause::NegativeStock);
+            }
         }
         self.hand_over(id, key, before);
         self.share_out(id, before);
@@ -134,7 +138,7 @@ impl Books {
         }
         for Covered { fact, change } in covered.iter() {
             let record = &self.facts[*fact];
-            let named = record.origin.is_some_and(|origin| self.facts[origin].is_active());
+            let named = record.origin.is_some_and(|origin| !self.facts[origin].reversed);
             let fixed =
                 record.kind == Kind::RepackOut || (record.kind == Kind::SupplierReturn && named);
             let target = &mut self.facts[*fact].target;
@@ -374,11 +378,12 @@ fn set_target(record: &mut FactRecord, target: StockTarget) {
     record.target.residue = target.residue;
 }
 
-/// Cost and units of what a fact answers, where its kind takes the cost from there.
+/// Cost and units of what a fact answers, where its kind takes the cost from there. What was out
+/// of range cost nothing.
 fn origin(facts: &super::FactTable, id: FactId) -> Option<Origin> {
     let record = &facts[id];
     let answered = &facts[record.origin?];
-    if !answered.is_active() {
+    if answered.reversed {
         return None;
     }
     let units = answered.quantity.0;

@@ -228,7 +228,7 @@ pub fn admit(written: &[Written], settings: &mut Settings) -> Admitted {
         let looked_up = keys
             .get(capture)
             .ok_or(Why::Circle)
-            .and_then(|key| look_up(each, *key, firsts[&spot], settings));
+            .and_then(|key| look_up(each, &readable, *key, firsts[&spot], settings));
         match looked_up {
             Ok(entry) => {
                 entries.insert(*capture, entry);
@@ -350,18 +350,30 @@ fn check_authority(each: &Readable<'_>) -> Result<(), Why> {
     if of_both || of_site != by_hq { Ok(()) } else { Err(Why::NoAuthority) }
 }
 
+/// The site whose company a fact concerns: a reversal concerns that of what it takes back.
+fn stated_at(each: &Readable<'_>, readable: &BTreeMap<Capture, Readable<'_>>) -> SiteNo {
+    let mut concerned = each;
+    while let Statement::Reversal { refers_to, .. } = &concerned.statement {
+        match readable.get(refers_to) {
+            Some(named) => concerned = named,
+            None => break,
+        }
+    }
+    concerned.written.site
+}
+
 /// Looks up what a fact names. The first failed rule wins.
 fn look_up(
     each: &Readable<'_>,
+    readable: &BTreeMap<Capture, Readable<'_>>,
     key: Key,
     group: Option<Capture>,
     settings: &Settings,
 ) -> Result<Entry, Why> {
     let (site, time) = (each.written.site, key.0.0);
-    let company_no = if site == SiteNo::HQ {
-        each.stamp.company.unwrap_or(CompanyNo::FIRST)
-    } else {
-        settings.company_of(site, time).ok_or(Why::UnknownSite)?
+    let company_no = match stated_at(each, readable) {
+        SiteNo::HQ => each.stamp.company.unwrap_or(CompanyNo::FIRST),
+        concerned => settings.company_of(concerned, time).ok_or(Why::UnknownSite)?,
     };
     let company = settings.company(company_no, time).ok_or(Why::UnknownSite)?;
     let mut entry = Entry {

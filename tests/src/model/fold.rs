@@ -27,6 +27,9 @@ pub type PoolNo = (CompanyNo, ItemNo, SiteNo);
 /// How often a fold is repeated before a circle of transfers is taken for endless.
 const PASSES_MAX: usize = 64;
 
+/// Beyond this the books set facts aside; a circle whose costs grow this far is endless.
+pub const RANGE: i64 = 1 << 60;
+
 /// An invoice's part of what it invoices.
 #[derive(Clone, Debug)]
 pub struct Matched {
@@ -68,6 +71,13 @@ pub struct Folded {
     left_at: BTreeMap<Capture, Figure>,
 }
 
+impl Folded {
+    /// Whether a pool's value is more than the books hold.
+    pub fn is_beyond_range(&self) -> bool {
+        self.pools.values().any(|pool| pool.value.abs() >= whole(RANGE))
+    }
+}
+
 /// Folds all facts that happened.
 pub fn fold(admitted: &Admitted) -> Folded {
     let happened: Vec<&Entry> = admitted
@@ -104,7 +114,11 @@ fn fold_ring(
         if before.as_ref().is_some_and(|before| before.change == folded.change) {
             return folded;
         }
+        let grows = before.is_some() && folded.is_beyond_range();
         before = Some(folded);
+        if grows {
+            break;
+        }
     }
     let mut folded = before.expect("there is at least one pass");
     folded.endless = true;
@@ -143,21 +157,24 @@ fn rings(entries: &[Entry]) -> Vec<BTreeSet<PoolNo>> {
 
 /// From which pool to which costs go: to what arrives, comes back, or becomes of something.
 fn links(entries: &[Entry]) -> BTreeSet<(PoolNo, PoolNo)> {
+    let pools: BTreeMap<Capture, Option<PoolNo>> =
+        entries.iter().map(|entry| (entry.capture, pool_no(entry))).collect();
+    let mut taken_apart: BTreeMap<Capture, Vec<Capture>> = BTreeMap::new();
+    for out in entries.iter().filter(|entry| entry.statement.kind() == Kind::RepackOut) {
+        taken_apart.entry(out.group).or_default().push(out.capture);
+    }
     let mut links = BTreeSet::new();
     for to in entries {
-        for from in entries {
-            let passes_on = match to.statement.kind() {
-                Kind::RepackIn => {
-                    from.group == to.group && from.statement.kind() == Kind::RepackOut
-                }
-                Kind::TransferReceive
-                | Kind::CustomerReturn
-                | Kind::SupplierReturn
-                | Kind::Receipt => to.refers_to() == Some(from.capture),
-                _ => false,
-            };
-            if let (true, Some(from), Some(to)) = (passes_on, pool_no(from), pool_no(to)) {
-                links.insert((from, to));
+        let from = match to.statement.kind() {
+            Kind::RepackIn => taken_apart.get(&to.group).cloned().unwrap_or_default(),
+            Kind::TransferReceive | Kind::CustomerReturn | Kind::SupplierReturn | Kind::Receipt => {
+                to.refers_to().into_iter().collect()
+            }
+            _ => continue,
+        };
+        for from in from {
+            if let (Some(Some(from)), Some(to)) = (pools.get(&from), pool_no(to)) {
+                links.insert((*from, to));
             }
         }
     }

@@ -154,6 +154,11 @@ impl Model {
         self.folded.endless
     }
 
+    /// A pool is worth more than the books hold.
+    pub fn is_beyond_range(&self) -> bool {
+        self.folded.is_beyond_range()
+    }
+
     /// All lines.
     pub fn lines(&self) -> &[Posting] {
         &self.lines
