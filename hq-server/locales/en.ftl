@@ -240,6 +240,7 @@ kind-tax-code = Tax code
 kind-rules = Rules
 kind-site-log = Site log
 kind-barcode = Barcode
+kind-costing = Costing
 kind-open-transfer = Open transfer
 kind-open-order = Open order
 kind-settle = Cost differences settled

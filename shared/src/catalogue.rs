@@ -501,7 +501,10 @@ impl Catalogue {
             MasterData::Policy { site, policy, setting } => {
                 self.policies.entry((policy, site)).or_default().set(from, setting);
             }
-            MasterData::Mapping { .. } | MasterData::SiteLog { .. } | MasterData::Rules { .. } => {}
+            MasterData::Mapping { .. }
+            | MasterData::Costing { .. }
+            | MasterData::SiteLog { .. }
+            | MasterData::Rules { .. } => {}
         }
     }
 
@@ -764,6 +767,7 @@ fn identifying_fields(kind: Kind) -> Option<&'static [u16]> {
             VALID_FROM,
         ],
         Kind::Policy => &[field::SITE.number, field::POLICY.number, VALID_FROM],
+        Kind::Costing => &[field::COMPANY.number, field::CATEGORY.number, VALID_FROM],
         Kind::SiteLog => &[field::LOG.number],
         Kind::Rules => &[VALID_FROM],
         Kind::OpenTransfer | Kind::OpenOrder => {

@@ -69,7 +69,7 @@ impl Standing {
         let mut pools = BTreeMap::new();
         let mut on_hand = BTreeMap::new();
         for pool in books.pools() {
-            let average = &pool.state.average;
+            let average = &pool.state.stock;
             let stands = (i128::from(average.quantity()), i128::from(average.value()));
             if stands != (0, 0) {
                 pools.insert((pool.company, pool.item, pool.site.unwrap_or(SiteNo::HQ)), stands);

@@ -4,6 +4,7 @@
 pub mod agreement;
 pub mod arrival;
 pub mod bench;
+pub mod costing_cases;
 pub mod decoder;
 pub mod demo;
 pub mod history;

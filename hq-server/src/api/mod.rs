@@ -20,8 +20,8 @@ pub use access::Access;
 pub use finance::{AllocationBody, InvoiceBody, InvoiceLineBody, PaymentBody};
 pub use installation::{BackupBody, BackupReport, LogLine, Status};
 pub use master::{
-    AccountBody, AccountLine, CategoryBody, ItemBody, ItemLine, MappingBody, MappingGaps,
-    NamedLine, PartnerBody, PartnerLine, PolicyBody, ReasonBody, Recorded, UnitBody,
+    AccountBody, AccountLine, CategoryBody, CostingBody, ItemBody, ItemLine, MappingBody,
+    MappingGaps, NamedLine, PartnerBody, PartnerLine, PolicyBody, ReasonBody, Recorded, UnitBody,
 };
 pub use problem::ApiError;
 pub use sites::{SiteBody, SiteCode, SiteLine};

@@ -5,7 +5,6 @@ use shared::fact::statement::Role;
 
 use super::Books;
 use super::settings::is_control;
-use super::valuation::AveragePool;
 
 /// An invariant that does not hold: the books must not go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -101,14 +100,14 @@ impl Books {
             return Err(Broken::Balance { debit: totals.debit, credit: totals.credit });
         }
         let total = self.stock_value();
-        let sum = self.pools().iter().map(|pool| i128::from(pool.state.average.value())).sum();
+        let sum = self.pools().iter().map(|pool| i128::from(pool.state.stock.value())).sum();
         if sum != total {
             return Err(Broken::PoolTotal { sum, total });
         }
         for pool in self.pools() {
             let sites: i128 = pool.state.sites.iter().map(|(_, units)| i128::from(*units)).sum();
             let sites = sites + i128::from(pool.state.on_the_way);
-            let average: &AveragePool = &pool.state.average;
+            let average = &pool.state.stock;
             if sites != i128::from(average.quantity()) {
                 return Err(Broken::OnHand { item: pool.item, sites, pool: average.quantity() });
             }
@@ -157,7 +156,7 @@ impl Books {
         }
         for pool in self.pools() {
             let site = pool.site.map_or(-1, |site| i128::from(site.0));
-            let average = &pool.state.average;
+            let average = &pool.state.stock;
             let figures = [i128::from(average.quantity()), i128::from(average.value())];
             row(3, &[i128::from(pool.company.0), site, i128::from(pool.item.0)]);
             row(3, &figures);

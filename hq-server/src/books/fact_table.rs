@@ -86,6 +86,8 @@ pub struct TakenOver {
     pub units: i64,
     /// What more arrived of a transfer than was on its way, at the ship's unit cost.
     pub excess: i64,
+    /// Tells the layers that arrive from any others of the same sum; 0 where there are none.
+    pub layers: u64,
 }
 
 /// A fact in the books.
@@ -164,6 +166,8 @@ pub struct FactRecord {
     pub roles: Roles,
     /// Active reversals name it.
     pub reversed: bool,
+    /// It took more than there was at its time.
+    pub short: bool,
     /// Its figures are beyond what its pool can hold: it has no effect there.
     pub out_of_range: bool,
     /// What should stand in the ledger.

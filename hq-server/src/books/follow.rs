@@ -1,7 +1,7 @@
 //! Costs that go on from one fact to another: from a ship to what arrived, from what was repacked
 //! to what it became, from a sale to its return. Changes what facts take over, and no pool.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use shared::fact::Kind;
 use shared::fact::effective::EffectiveKey;
@@ -9,7 +9,7 @@ use shared::fact::effective::EffectiveKey;
 use super::Books;
 use super::fact_table::{PoolId, TakenOver};
 use super::pool::{share, share_by_weight};
-use super::valuation::{FactId, in_range};
+use super::valuation::{FactId, Layer, in_range, take_from_front};
 use super::voucher::Cause;
 
 /// What facts took over before it changed.
@@ -117,6 +117,9 @@ impl Books {
         let (mut units, mut value) =
             if named.is_active() { (named.quantity.0, named.cost()) } else { (0, 0) };
         let (whole_units, whole_value) = (units, value);
+        let layers = self.layers_out.get(&ship).filter(|_| named.is_active());
+        let mut on_the_way: Option<VecDeque<Layer>> =
+            layers.map(|layers| layers.iter().copied().collect());
         let mut receives: Vec<FactId> = self.facts.dependents(ship).to_vec();
         receives.retain(|id| self.facts[*id].kind == Kind::TransferReceive);
         receives.sort_unstable_by_key(|id| self.facts[*id].key);
@@ -125,14 +128,30 @@ impl Books {
             let record = &self.facts[id];
             let wanted = if record.reversed { 0 } else { record.quantity.0 };
             let arrived = wanted.min(units);
-            let cost = share(value, arrived, units).unwrap_or(0);
+            let mut layers = on_the_way
+                .as_mut()
+                .map_or_else(Vec::new, |on_the_way| take_from_front(on_the_way, arrived));
+            let cost = if layers.is_empty() {
+                share(value, arrived, units).unwrap_or(0)
+            } else {
+                layers.iter().map(|layer| layer.value).sum()
+            };
             let excess = match wanted - arrived {
                 0 => 0,
                 excess => share(whole_value, excess, whole_units).unwrap_or(BEYOND),
             };
             units -= arrived;
             value -= cost;
-            let taken = TakenOver { cost: Some(cost), units: arrived, excess };
+            if !layers.is_empty() && wanted > arrived {
+                layers.push(Layer { inflow: id, units: wanted - arrived, value: excess });
+            }
+            let print = fingerprint(&layers);
+            if layers.is_empty() {
+                self.layers_in.remove(&id);
+            } else {
+                self.layers_in.insert(id, layers);
+            }
+            let taken = TakenOver { cost: Some(cost), units: arrived, excess, layers: print };
             changed |= self.set_taken_over(id, taken, before);
         }
         changed
@@ -156,7 +175,7 @@ impl Books {
             value -= cost;
             units -= part;
             let cost = Some(i64::try_from(cost).expect("a part of a value in range is in range"));
-            changed |= self.set_taken_over(id, TakenOver { cost, units: 0, excess: 0 }, before);
+            changed |= self.set_taken_over(id, TakenOver { cost, ..TakenOver::default() }, before);
         }
         changed
     }
@@ -207,6 +226,21 @@ impl Books {
             self.facts[id].target.residue = residue;
         }
     }
+}
+
+/// Tells lists of layers apart; 0 for none.
+///
+/// Source: FNV-1a, Fowler, Noll and Vo, 64 bits.
+fn fingerprint(layers: &[Layer]) -> u64 {
+    if layers.is_empty() {
+        return 0;
+    }
+    let figures = layers.iter().flat_map(|layer| {
+        [u64::from(layer.inflow.0), layer.units.cast_unsigned(), layer.value.cast_unsigned()]
+    });
+    figures.fold(0xcbf2_9ce4_8422_2325, |hash, figure| {
+        (hash ^ figure).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29)
+    }) | 1
 }
 
 /// Whether facts of this kind turn goods into other goods.

@@ -24,7 +24,17 @@ impl Books {
                 self.changed_items.insert(*item);
             }
             MasterData::Mapping { .. } | MasterData::Account { .. } => self.mapping_changed = true,
+            MasterData::Costing { .. } => self.methods_changed = true,
             _ => {}
+        }
+    }
+
+    /// Pools may be costed otherwise from their first fact on.
+    pub(super) fn fold_by_new_methods(&mut self) {
+        if std::mem::take(&mut self.methods_changed) {
+            for (id, _) in (0..).map(PoolId).zip(0..self.pools.len()) {
+                self.mark_dirty(id, Cause::Settings);
+            }
         }
     }
 

@@ -60,7 +60,7 @@ use fact_table::Accounts;
 use flows::Flows;
 use posting::{Posting, difference_lines};
 use prepare::{Preparation, Source};
-use valuation::FactId;
+use valuation::{AveragePool, FactId, Layer, Stock};
 
 /// Facts of one log in the order it states them, never cutting a group.
 #[derive(Clone, Copy, Debug)]
@@ -139,6 +139,9 @@ pub struct Books {
     pool_index: BTreeMap<(CompanyNo, SiteNo), Vec<Option<PoolId>>>,
     /// The sum of all pools' values.
     pool_value: i128,
+    /// The layers that ships took and receives bring, where the method has layers.
+    layers_out: BTreeMap<FactId, Vec<Layer>>,
+    layers_in: BTreeMap<FactId, Vec<Layer>>,
     /// Invoiced units of receipts.
     fills: BTreeMap<FactId, Vec<Fill>>,
     awaited: Awaited,
@@ -147,6 +150,8 @@ pub struct Books {
     /// Items whose settings changed, and whether a mapping did, since accounts were last found.
     changed_items: BTreeSet<ItemNo>,
     mapping_changed: bool,
+    /// How goods are costed changed since pools were last folded.
+    methods_changed: bool,
     /// Which pools pass costs on to which.
     flows: Flows,
     dirty: BTreeSet<PoolId>,
@@ -192,7 +197,8 @@ impl Books {
 
     /// Whether a settle entry would change anything.
     pub fn is_dirty(&self) -> bool {
-        let settings = self.mapping_changed || !self.changed_items.is_empty();
+        let settings =
+            self.mapping_changed || self.methods_changed || !self.changed_items.is_empty();
         settings || !self.dirty.is_empty() || !self.touched.is_empty()
     }
 
@@ -392,7 +398,7 @@ impl Books {
                 company: record.company,
                 site,
                 item,
-                state: PoolState::new(valuation::UnitCost::ZERO),
+                state: PoolState::new(Stock::Average(AveragePool::new(valuation::UnitCost::ZERO))),
                 history: Vec::new(),
                 last: EffectiveKey::default(),
                 dirty: false,

@@ -6,7 +6,7 @@ use shared::fact::effective::EffectiveKey;
 use shared::ids::{CompanyNo, ItemNo, SiteNo};
 
 use super::fact_table::{FactRecord, PoolStep};
-use super::valuation::{AveragePool, Covered, FactId, OutOfRange, UnitCost, in_range};
+use super::valuation::{Covered, FactId, Layer, OutOfRange, Stock, in_range};
 use super::voucher::Cause;
 
 /// Units of a receipt that an invoice priced, and what they cost by it.
@@ -22,7 +22,7 @@ pub struct Fill {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolState {
     /// Quantity and value.
-    pub average: AveragePool,
+    pub stock: Stock,
     /// Units per site.
     pub sites: Vec<(SiteNo, i64)>,
     /// Units between two sites of the pool.
@@ -30,9 +30,9 @@ pub struct PoolState {
 }
 
 impl PoolState {
-    /// Nothing on hand; `initial` is the cost assumed before any inflow.
-    pub const fn new(initial: UnitCost) -> Self {
-        Self { average: AveragePool::new(initial), sites: Vec::new(), on_the_way: 0 }
+    /// Nothing on hand.
+    pub const fn new(stock: Stock) -> Self {
+        Self { stock, sites: Vec::new(), on_the_way: 0 }
     }
 
     /// Units on hand at a site.
@@ -132,40 +132,60 @@ pub(super) struct Origin {
     pub units: i64,
 }
 
-/// Moves a pool by one fact. An error leaves the pool as it was.
+/// What a step does beside its target.
+#[derive(Debug, Default)]
+pub(super) struct Traces {
+    /// Earlier movements that got another cost.
+    pub covered: Vec<Covered>,
+    /// The layers that left, where the method has layers.
+    pub taken: Vec<Layer>,
+    /// More was taken than there was.
+    pub short: bool,
+}
+
+/// Moves a pool by one fact. An error leaves the pool as it was. `arriving` are the layers that a
+/// transfer brings, where the method has layers.
 pub(super) fn step(
     state: &mut PoolState,
     id: FactId,
     record: &FactRecord,
     origin: Option<Origin>,
     fills: &[Fill],
-    covered: &mut Vec<Covered>,
+    arriving: &[Layer],
+    traces: &mut Traces,
 ) -> Result<StockTarget, OutOfRange> {
     let units = record.quantity.0;
+    let covered = &mut traces.covered;
     match record.step {
         PoolStep::None => Ok(StockTarget::default()),
         PoolStep::In => {
             let held = state.with_units(record.site, units)?;
-            let pool = &mut state.average;
+            let pool = &mut state.stock;
             let target = incoming(pool, record, origin, fills)?;
-            pool.bring_in(units, target.stock, covered)?;
+            if arriving.is_empty() {
+                pool.bring_in(id, units, target.stock, covered)?;
+            } else {
+                pool.bring_in_layers(arriving, target.stock, covered)?;
+            }
             state.set_units(record.site, held);
             Ok(target)
         }
         PoolStep::Out => {
             let units = units.abs();
             let held = state.with_units(record.site, -units)?;
-            let target = outgoing(&mut state.average, id, record, units, origin)?;
+            traces.short = units > state.stock.quantity();
+            let target = outgoing(&mut state.stock, id, record, units, origin, &mut traces.taken)?;
             state.set_units(record.site, held);
             Ok(target)
         }
         PoolStep::Count => {
             let change = i128::from(units) - i128::from(state.on_hand(record.site));
-            let counted = in_range(i128::from(state.average.quantity()) + change)?;
+            let counted = in_range(i128::from(state.stock.quantity()) + change)?;
+            traces.short = counted < 0 && change < 0;
             let stock = match record.unit_cost {
                 // With one pool for all sites the count restates the whole pool's cost.
-                Some(cost) if counted >= 0 => state.average.count_at(counted, cost)?,
-                _ => state.average.count(id, counted, covered)?,
+                Some(cost) if counted >= 0 => state.stock.count_at(id, counted, cost)?,
+                _ => state.stock.count(id, counted, covered)?,
             };
             state.set_units(record.site, units);
             Ok(StockTarget::against(stock))
@@ -180,8 +200,8 @@ pub(super) fn step(
             let held = state.with_units(record.site, units)?;
             let excess = units - record.taken_over.units;
             let stock = if excess > 0 {
-                let value = state.average.current_cost().times(excess)?;
-                state.average.bring_in(excess, value, covered)?;
+                let value = state.stock.current_cost().times(excess)?;
+                state.stock.bring_in(id, excess, value, covered)?;
                 value
             } else {
                 0
@@ -194,7 +214,7 @@ pub(super) fn step(
 }
 
 fn incoming(
-    pool: &AveragePool,
+    pool: &Stock,
     record: &FactRecord,
     origin: Option<Origin>,
     fills: &[Fill],
@@ -245,22 +265,26 @@ fn invoiced_value(record: &FactRecord, base: i64, fills: &[Fill]) -> Result<i64,
 }
 
 fn outgoing(
-    pool: &mut AveragePool,
+    pool: &mut Stock,
     id: FactId,
     record: &FactRecord,
     units: i64,
     origin: Option<Origin>,
+    taken: &mut Vec<Layer>,
 ) -> Result<StockTarget, OutOfRange> {
     if let (Kind::SupplierReturn, Some(origin)) = (record.kind, origin) {
         let price = share(origin.cost, units, origin.units)?;
-        if units <= pool.quantity() {
-            let residue = pool.take_out_at(units, price)?;
-            return Ok(StockTarget { stock: -price - residue, counter: price, residue });
-        }
-        let cost = pool.take_out(id, units)?;
+        let cost = match (pool, record.origin) {
+            (Stock::Average(pool), _) if units <= pool.quantity() => {
+                let residue = pool.take_out_at(units, price)?;
+                return Ok(StockTarget { stock: -price - residue, counter: price, residue });
+            }
+            (Stock::Layers(pool), Some(receipt)) => pool.take_out_of(id, units, receipt, taken)?,
+            (pool, _) => pool.take_out(id, units, taken)?,
+        };
         return Ok(StockTarget { stock: -cost, counter: price, residue: 0 });
     }
-    let cost = pool.take_out(id, units)?;
+    let cost = pool.take_out(id, units, taken)?;
     if record.kind == Kind::RepackOut {
         return Ok(StockTarget { stock: -cost, counter: 0, residue: 0 });
     }
@@ -274,9 +298,9 @@ pub(super) fn provisional(
     origin: Option<Origin>,
     fills: &[Fill],
 ) -> StockTarget {
-    let current = state.average.current_cost();
+    let current = state.stock.current_cost();
     let target = match record.step {
-        PoolStep::In => incoming(&state.average, record, origin, fills),
+        PoolStep::In => incoming(&state.stock, record, origin, fills),
         PoolStep::Out => {
             current.times(record.quantity.0.abs()).and_then(|cost| match (record.kind, origin) {
                 (Kind::RepackOut, _) => Ok(StockTarget { stock: -cost, counter: 0, residue: 0 }),

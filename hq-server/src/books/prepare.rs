@@ -711,6 +711,7 @@ fn blank(draft: &Draft<'_>, group: FactId, group_len: usize) -> FactRecord {
         main_item: group,
         against_item: FactId(group.0 + u32::try_from(draft.index).expect("as above")),
         reversed: false,
+        short: false,
         out_of_range: false,
         target: Target::default(),
         posted: Target::default(),

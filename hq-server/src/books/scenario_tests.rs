@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use shared::fact::Kind;
 use shared::fact::effective::LogRank;
 use shared::fact::statement::{
-    AccountType, Allocation, CostScope, Direction, InvoiceLine, MasterData, Measure, Money,
-    Movement, Payment, Role, Stamp, Statement,
+    AccountType, Allocation, CostMethod, CostScope, Direction, InvoiceLine, MasterData, Measure,
+    Money, Movement, Payment, Role, Stamp, Statement,
 };
 use shared::ids::{
     AccountNo, Capture, CategoryNo, CompanyNo, DeviceNo, ItemNo, PartnerNo, ReasonNo, Seq, SiteNo,
@@ -388,4 +388,53 @@ fn one_pool_for_all_sites_moves_no_value_between_them() {
     );
     let on_hand = |site| story.books.on_hand(CompanyNo(1), SiteNo(site), ITEM).0;
     assert_eq!([on_hand(1), on_hand(2)], [4, 1]);
+}
+
+fn costing(method: CostMethod) -> Statement {
+    let data = MasterData::Costing { company: CompanyNo(1), category: None, method };
+    Statement::MasterData { valid_from: None, data }
+}
+
+#[test]
+fn under_fifo_goods_keep_their_layers_on_their_way() {
+    let mut story = Story::new(CostScope::Site);
+    story.tell(0, 0, &costing(CostMethod::Fifo));
+    story.movement(1, 1, receipt("2", "10"));
+    story.movement(1, 2, receipt("3", "20"));
+    let mut ship = movement(Kind::TransferShip, "4");
+    ship.other_site = Some(SiteNo(2));
+    let ship = story.movement(1, 3, ship);
+    let mut receive = movement(Kind::TransferReceive, "4");
+    receive.refers_to = Some(ship);
+    receive.other_site = Some(SiteNo(1));
+    story.movement(2, 4, receive);
+    story.movement(2, 5, sale("1", "30"));
+    let layers = |books: &Books, site| {
+        let pool = books.pool(CompanyNo(1), SiteNo(site), ITEM).expect("goods moved there");
+        pool.state.stock.layers().map(|layer| (layer.units, layer.value)).collect::<Vec<_>>()
+    };
+    assert_eq!(layers(&story.books, 1), [(1, 2_000)]);
+    assert_eq!(layers(&story.books, 2), [(1, 1_000), (2, 4_000)]);
+    // An invoice for the first receipt follows its goods into the other site.
+    let first = Capture { device: DeviceNo(2), counter: 1 };
+    story.tell(0, 6, &invoice(first, "2", "13"));
+    assert_eq!(layers(&story.books, 2), [(1, 1_300), (2, 4_000)]);
+    assert_eq!(story.books.check(), Ok(()));
+}
+
+#[test]
+fn another_method_from_the_beginning_costs_everything_again() {
+    let mut story = Story::new(CostScope::Site);
+    story.movement(1, 1, receipt("1", "10"));
+    story.movement(1, 2, receipt("1", "20"));
+    story.movement(1, 3, movement(Kind::Issue, "1"));
+    let value = |story: &Story| story.books.stock_value();
+    assert_eq!(value(&story), 1_500);
+    for (method, expected) in
+        [(CostMethod::Fifo, 2_000), (CostMethod::Lifo, 1_000), (CostMethod::MovingAverage, 1_500)]
+    {
+        story.tell(0, 4, &costing(method));
+        assert_eq!(value(&story), expected, "{method:?}");
+        assert_eq!(story.books.check(), Ok(()));
+    }
 }

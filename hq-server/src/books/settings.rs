@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use shared::fact::Kind;
-use shared::fact::statement::{AccountType, CostScope, MasterData, Role};
+use shared::fact::statement::{AccountType, CostMethod, CostScope, MasterData, Role};
 use shared::ids::{AccountNo, CategoryNo, CompanyNo, ItemNo, PartnerNo, ReasonNo, SiteNo};
 use shared::money::{Currency, Price};
 use shared::quantity::{Scaled, Unit};
@@ -243,6 +243,7 @@ pub struct Settings {
     reasons: Table<Named>,
     accounts: Table<Account>,
     mapping: BTreeMap<(CompanyNo, Role), Vec<MappingRule>>,
+    methods: BTreeMap<(CompanyNo, Option<CategoryNo>), Versions<CostMethod>>,
     /// The role an account was first mapped to.
     roles: BTreeMap<AccountNo, Role>,
     rules: i64,
@@ -314,12 +315,23 @@ impl Settings {
                 self.mapping.entry((company, role)).or_default().push(rule);
                 Ok(())
             }
+            MasterData::Costing { company, category, method } => {
+                self.methods.entry((company, category)).or_default().add(from, method);
+                Ok(())
+            }
             MasterData::Policy { .. } | MasterData::SiteLog { .. } => Ok(()),
             MasterData::Rules { number } => {
                 self.rules = number;
                 Ok(())
             }
         }
+    }
+
+    /// How a category's goods are costed at a time: by its own method, else by the company's, else
+    /// by moving average.
+    pub fn method(&self, company: CompanyNo, category: CategoryNo, at: Timestamp) -> CostMethod {
+        let of = |category| self.methods.get(&(company, category))?.at(at);
+        of(Some(category)).or_else(|| of(None)).copied().unwrap_or(CostMethod::MovingAverage)
     }
 
     /// A payment goes through an account: from now on it is no control account.

@@ -12,16 +12,17 @@
 use std::collections::BTreeMap;
 
 use shared::fact::Kind;
+use shared::fact::statement::CostMethod;
 use shared::ids::CompanyNo;
 use shared::time::{Month, Timestamp};
 
 use super::fact_table::{FactRecord, PoolId};
 use super::follow::{Before, is_repack};
 use super::ledger::OpenItems;
-use super::pool::{self, Origin, PoolState, StockTarget};
+use super::pool::{self, Origin, PoolState, StockTarget, Traces};
 use super::posting::{Posting, SumKey, difference_lines};
 use super::settings::is_control;
-use super::valuation::{Covered, FactId, UnitCost};
+use super::valuation::{Covered, FactId, Layer, Stock, UnitCost};
 use super::voucher::{Cause, Line};
 use super::{Books, Effects, Head};
 
@@ -61,7 +62,7 @@ impl Books {
         self.pools[pool_id.index()].history.push(id);
         self.pools[pool_id.index()].last = key;
         if self.first_active(pool_id) == Some(id) {
-            self.pools[pool_id.index()].state = PoolState::new(self.initial_cost(pool_id));
+            self.pools[pool_id.index()].state = self.empty(pool_id);
         }
         let value = self.value_of(pool_id);
         let mut covered = Vec::new();
@@ -100,13 +101,24 @@ impl Books {
     }
 
     fn value_of(&self, pool_id: PoolId) -> i128 {
-        self.pools[pool_id.index()].state.average.value().into()
+        self.pools[pool_id.index()].state.stock.value().into()
     }
 
     /// The first fact of a pool that happened.
     fn first_active(&self, pool_id: PoolId) -> Option<FactId> {
         let history = self.pools[pool_id.index()].history.iter().copied();
         history.into_iter().find(|id| !self.facts[*id].reversed)
+    }
+
+    /// A pool before its first fact: the method is that of the category at that fact.
+    fn empty(&self, pool_id: PoolId) -> PoolState {
+        let first = self.first_active(pool_id).map(|id| &self.facts[id]);
+        let method = first.and_then(|first| {
+            let (category, at) = (first.category?, first.key.effective_at());
+            Some(self.settings.method(first.company, category, at))
+        });
+        let method = method.unwrap_or(CostMethod::MovingAverage);
+        PoolState::new(Stock::from((method, self.initial_cost(pool_id))))
     }
 
     /// The cost assumed before any inflow: the item's fallback cost at the pool's first fact.
@@ -127,9 +139,14 @@ impl Books {
     fn step(&mut self, pool_id: PoolId, id: FactId, covered: &mut Vec<Covered>) {
         let origin = origin(&self.facts, id);
         let fills = self.fills.get(&id).map_or(&[][..], Vec::as_slice);
+        let arriving = self.layers_in.get(&id).map_or(&[][..], Vec::as_slice);
         let state = &mut self.pools[pool_id.index()].state;
-        let stepped = pool::step(state, id, &self.facts[id], origin, fills, covered);
+        let mut traces = Traces { covered: std::mem::take(covered), ..Traces::default() };
+        let stepped = pool::step(state, id, &self.facts[id], origin, fills, arriving, &mut traces);
+        *covered = traces.covered;
+        self.note_layers_out(id, if stepped.is_ok() { traces.taken } else { Vec::new() });
         let record = &mut self.facts[id];
+        record.short = traces.short && stepped.is_ok();
         // A fact beyond what the pool can hold has no effect in it.
         record.out_of_range = stepped.is_err();
         set_target(record, stepped.unwrap_or_default());
@@ -137,15 +154,29 @@ impl Books {
             covered.clear();
         }
         for Covered { fact, change } in covered.iter() {
-            let record = &self.facts[*fact];
-            let named = record.origin.is_some_and(|origin| !self.facts[origin].reversed);
-            let fixed =
-                record.kind == Kind::RepackOut || (record.kind == Kind::SupplierReturn && named);
-            let target = &mut self.facts[*fact].target;
-            target.stock -= change;
-            if !fixed {
-                target.counter += change;
+            let record = &mut self.facts[*fact];
+            record.target.stock -= change;
+            if record.kind != Kind::RepackOut {
+                record.target.counter += change;
             }
+            // What was missing stands at the end.
+            if let Some(missing) =
+                self.layers_out.get_mut(fact).and_then(|layers| layers.last_mut())
+            {
+                missing.value += change;
+            }
+        }
+    }
+
+    /// Remembers the layers that a ship took: they arrive as they left.
+    fn note_layers_out(&mut self, id: FactId, taken: Vec<Layer>) {
+        if self.facts[id].kind != Kind::TransferShip {
+            return;
+        }
+        if taken.is_empty() {
+            self.layers_out.remove(&id);
+        } else {
+            self.layers_out.insert(id, taken);
         }
     }
 
@@ -167,6 +198,7 @@ impl Books {
     pub(super) fn settle(&mut self, effects: &mut Effects) {
         let mut sums = Sums::new();
         self.find_accounts_again(&mut sums);
+        self.fold_by_new_methods();
         let dirty: Vec<PoolId> = self.dirty.iter().copied().collect();
         for ring in self.flows.rings(&dirty) {
             if ring.iter().any(|pool| self.pools[pool.index()].dirty) {
@@ -184,11 +216,11 @@ impl Books {
         let stock: Vec<i64> = order.iter().map(|id| self.facts[*id].target.stock).collect();
         let mut before = Before::new();
         self.start_over(ring, &order, &mut before);
-        let initial: Vec<UnitCost> = ring.iter().map(|pool| self.initial_cost(*pool)).collect();
+        let empty: Vec<PoolState> = ring.iter().map(|pool| self.empty(*pool)).collect();
         let mut restless = true;
         for round in 0..ROUNDS_MAX {
-            for (pool, initial) in ring.iter().zip(&initial) {
-                self.pools[pool.index()].state = PoolState::new(*initial);
+            for (pool, empty) in ring.iter().zip(&empty) {
+                self.pools[pool.index()].state = empty.clone();
             }
             self.fold_once(&order, round == 0, &mut before);
             restless = self.share_all(&order, &mut before);
@@ -231,6 +263,7 @@ impl Books {
             let record = &mut self.facts[*id];
             record.out_of_range = false;
             set_target(record, StockTarget::default());
+            self.layers_out.remove(id);
         }
         self.share_all(order, before);
     }
@@ -250,7 +283,10 @@ impl Books {
             covered.clear();
             match pool {
                 Some(pool) if !record.reversed => self.step(pool, *id, &mut covered),
-                _ => set_target(&mut self.facts[*id], StockTarget::default()),
+                _ => {
+                    set_target(&mut self.facts[*id], StockTarget::default());
+                    self.layers_out.remove(id);
+                }
             }
             for Covered { fact, .. } in &covered {
                 self.hand_over(*fact, key, before);

@@ -57,6 +57,9 @@ pub(super) enum Command {
     /// What sites may do.
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// What goods cost that leave.
+    #[command(subcommand)]
+    Costing(CostingCommand),
     /// Invoices from suppliers and to customers.
     #[command(subcommand)]
     Invoice(InvoiceCommand),
@@ -343,6 +346,22 @@ pub(super) enum PolicyCommand {
         /// Only at this warehouse.
         #[arg(long)]
         site: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum CostingCommand {
+    /// Set the method of goods that move for the first time from now on: `moving_average` (the
+    /// default), `fifo`, or `lifo` for comparison: IFRS and Chinese standards bar it.
+    Set {
+        /// The method.
+        method: String,
+        /// Only for items of this category.
+        #[arg(long)]
+        category: Option<String>,
+        /// For all goods that ever moved: computes their cost again and posts the differences.
+        #[arg(long)]
+        from_the_beginning: bool,
     },
 }
 

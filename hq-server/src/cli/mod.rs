@@ -18,8 +18,9 @@ use crate::headquarters::{
 };
 use crate::runtime::{RunError, RunOptions, Server, asked_to_end};
 use arguments::{
-    AccountCommand, Arguments, CategoryCommand, Command, Init, InvoiceCommand, ItemCommand,
-    MappingCommand, PartnerCommand, PaymentCommand, PolicyCommand, ReasonCommand, SiteCommand,
+    AccountCommand, Arguments, CategoryCommand, Command, CostingCommand, Init, InvoiceCommand,
+    ItemCommand, MappingCommand, PartnerCommand, PaymentCommand, PolicyCommand, ReasonCommand,
+    SiteCommand,
 };
 use call::Client;
 
@@ -234,6 +235,12 @@ fn master(client: &Client<'_>, command: Command) -> Result<Value, CliError> {
         Command::Policy(PolicyCommand::Set { policy, setting, site }) => {
             let body = json!({ "policy": policy, "setting": setting, "site": site });
             client.post("/api/policies", &body)
+        }
+        Command::Costing(CostingCommand::Set { method, category, from_the_beginning }) => {
+            let body = json!({
+                "method": method, "category": category, "from_the_beginning": from_the_beginning
+            });
+            client.post("/api/costing", &body)
         }
         _ => unreachable!("every other command is answered elsewhere"),
     }

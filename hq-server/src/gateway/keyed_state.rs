@@ -31,6 +31,7 @@ impl Audience {
             MasterData::Policy { site: Some(site), .. } => Self::Only(*site),
             MasterData::Account { .. }
             | MasterData::Mapping { .. }
+            | MasterData::Costing { .. }
             | MasterData::SiteLog { .. }
             | MasterData::Rules { .. } => Self::Nobody,
             _ => Self::Everybody,

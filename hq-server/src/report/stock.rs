@@ -157,7 +157,7 @@ pub(super) struct Share {
 
 /// A pool by site. Values follow units; the last part takes the rest, so that they sum to the pool.
 pub(super) fn shares(pool: &Pool) -> Vec<Share> {
-    let whole = (pool.state.average.quantity(), pool.state.average.value());
+    let whole = (pool.state.stock.quantity(), pool.state.stock.value());
     let sites = pool.state.sites.iter().map(|(site, units)| (Some(*site), *units));
     let on_the_way = Some((None, pool.state.on_the_way)).filter(|(_, units)| *units != 0);
     let parts: Vec<_> = sites.chain(on_the_way).collect();

@@ -147,6 +147,8 @@ kinds! {
     143 SiteLog "site_log";
     /// A barcode of an item.
     144 Barcode "barcode";
+    /// How the goods of a company, or of one category in it, are costed.
+    145 Costing "costing";
 
     /// Keyed state only, never in a log: a transfer on its way to a site.
     192 OpenTransfer "open_transfer";

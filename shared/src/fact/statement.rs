@@ -308,6 +308,19 @@ coded! {
 }
 
 coded! {
+    /// What goods cost that leave. The numbers are those of the field `METHOD`; those not listed
+    /// belong to later versions.
+    CostMethod {
+        /// 移动加权平均: at the average of what is there.
+        1 MovingAverage "moving_average";
+        /// 先进先出: what came first leaves first.
+        2 Fifo "fifo";
+        /// 后进先出: what came last leaves first. For comparison: IFRS and Chinese standards bar it.
+        6 Lifo "lifo";
+    }
+}
+
+coded! {
     /// What a policy fact sets.
     PolicyKind {
         /// How many days back a keeper may date a movement.
@@ -440,6 +453,15 @@ pub enum MasterData {
         movement: Option<Kind>,
         /// Only for this reason.
         reason: Option<ReasonNo>,
+    },
+    /// How goods are costed.
+    Costing {
+        /// The company.
+        company: CompanyNo,
+        /// Only for this category.
+        category: Option<CategoryNo>,
+        /// The method of pools that begin from then on.
+        method: CostMethod,
     },
     /// A policy.
     Policy {
@@ -922,6 +944,7 @@ impl MasterData {
             Self::Reason { .. } => Kind::Reason,
             Self::Account { .. } => Kind::Account,
             Self::Mapping { .. } => Kind::Mapping,
+            Self::Costing { .. } => Kind::Costing,
             Self::Policy { .. } => Kind::Policy,
             Self::SiteLog { .. } => Kind::SiteLog,
             Self::Rules { .. } => Kind::Rules,
@@ -1043,6 +1066,15 @@ impl MasterData {
                     reason: reader.number(field::REASON, ReasonNo)?,
                 }
             }
+            Kind::Costing => {
+                let method = reader.need("METHOD", field::METHOD.of(fact))?;
+                Self::Costing {
+                    company: reader.needed_number(field::COMPANY, CompanyNo)?,
+                    category: reader.number(field::CATEGORY, CategoryNo)?,
+                    method: CostMethod::from_number(method)
+                        .ok_or_else(|| reader.bad("METHOD", "is no known costing method"))?,
+                }
+            }
             Kind::Policy => {
                 let policy = reader.need("POLICY", field::POLICY.of(fact))?;
                 Self::Policy {
@@ -1125,6 +1157,11 @@ impl MasterData {
                 field::SITE.put(fact, *site)?;
                 field::MOVEMENT.put(fact, movement.map(|kind| u64::from(kind.number().0)))?;
                 field::REASON.put(fact, *reason)
+            }
+            Self::Costing { company, category, method } => {
+                field::COMPANY.put(fact, Some(*company))?;
+                field::CATEGORY.put(fact, *category)?;
+                field::METHOD.put(fact, Some(*method as u8))
             }
             Self::Policy { site, policy, setting } => {
                 field::SITE.put(fact, *site)?;

@@ -72,6 +72,15 @@ pub struct Folded {
 }
 
 impl Folded {
+    /// By how much a movement's change in value moved after it was made.
+    pub fn repriced(&self, movement: Capture) -> Figure {
+        let changes = self.changes.get(&movement).map_or(&[][..], Vec::as_slice);
+        match (changes.first(), changes.last()) {
+            (Some((_, first)), Some((_, last))) => last - first,
+            _ => Figure::zero(),
+        }
+    }
+
     /// Whether a pool's value is more than the books hold.
     pub fn is_beyond_range(&self) -> bool {
         self.pools.values().any(|pool| pool.value.abs() >= whole(RANGE))

@@ -276,9 +276,11 @@ impl Posted<'_> {
         let residue = residue.unwrap_or_else(Figure::zero);
         let item = movement.refers_to.unwrap_or(entry.capture);
         let price = match self.folded.receipts.get(&item) {
+            // What covers missing goods re-prices them on the movement's own account.
             Some(worth) => {
                 let received = &self.by_capture[&item].goods().quantity;
-                share(worth, &entry.goods().quantity, received)
+                let own = share(worth, &entry.goods().quantity, received);
+                own - self.folded.repriced(entry.capture)
             }
             None => cost.clone(),
         };

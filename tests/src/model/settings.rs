@@ -237,6 +237,7 @@ fn about(data: &MasterData) -> Option<About> {
         MasterData::Account { account, .. } => About::Account(*account),
         MasterData::Mapping { company, role, .. } => About::Mapping(*company, *role),
         MasterData::Category { .. }
+        | MasterData::Costing { .. }
         | MasterData::Policy { .. }
         | MasterData::SiteLog { .. }
         | MasterData::Rules { .. } => return None,

@@ -2,8 +2,8 @@
 //! Every kind and every field stands in at least one fact.
 
 use shared::fact::statement::{
-    AccountType, Allocation, CostScope, Direction, InvoiceLine, MasterData, Measure, Money,
-    Movement, Payment, PolicyKind, Role, Stamp, Statement,
+    AccountType, Allocation, CostMethod, CostScope, Direction, InvoiceLine, MasterData, Measure,
+    Money, Movement, Payment, PolicyKind, Role, Stamp, Statement,
 };
 use shared::fact::{Fact, Kind, KindNo, Value, field};
 use shared::ids::{
@@ -111,7 +111,18 @@ pub(crate) fn facts() -> Facts {
     reserved(&mut facts);
     groups(&mut facts);
     strangers(&mut facts);
+    costing(&mut facts);
     facts
+}
+
+/// New vectors stand at the end, so that the lines before stay as they are.
+fn costing(facts: &mut Facts) {
+    let data = MasterData::Costing {
+        company: CompanyNo(1),
+        category: Some(CategoryNo(3)),
+        method: CostMethod::Fifo,
+    };
+    facts.say("costing", &Statement::MasterData { valid_from: Some(Timestamp(-1)), data });
 }
 
 /// The example of `FORMAT.md`.

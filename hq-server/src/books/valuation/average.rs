@@ -5,73 +5,8 @@
 //! oldest first, and re-prices them to itself. Invariant: at zero quantity the value is zero, and
 //! below zero it is minus the sum of the open provisional costs.
 
-use std::collections::VecDeque;
-
-use shared::money::round_div;
-
-use super::{FactId, UnitCost};
-
-/// Quantities and values of a pool stay below this, so that products fit 127 bits.
-const RANGE: i64 = 1 << 60;
-
-/// A quantity or value of a pool would pass 2^60 smallest units.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the quantity or value of the pool would pass 2^60: check quantity and cost")]
-pub struct OutOfRange;
-
-/// The number, if it is in range.
-pub(in crate::books) fn in_range(value: i128) -> Result<i64, OutOfRange> {
-    i64::try_from(value).ok().filter(|value| value.abs() < RANGE).ok_or(OutOfRange)
-}
-
-/// `value` x `part` / `whole`, rounded; all of it when the part is the whole.
-fn share(value: i64, part: i64, whole: i64) -> i64 {
-    if part == whole {
-        return value;
-    }
-    let share = round_div(i128::from(value) * i128::from(part), whole.into());
-    i64::try_from(share).expect("a part of a value in range is in range")
-}
-
-/// Units that left beyond what was there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shortfall {
-    /// The movement that took them.
-    pub fact: FactId,
-    /// Units not yet covered.
-    pub missing: i64,
-    /// Their provisional cost.
-    pub provisional: i64,
-    /// What the whole movement costs so far.
-    pub cost: i64,
-}
-
-impl Shortfall {
-    /// What is left of it when an inflow of `units` worth `value` covers it, and how much of that
-    /// value it takes.
-    fn cover(&self, units: i64, value: i64) -> Result<(i64, Self), OutOfRange> {
-        let covered = units.min(self.missing);
-        let priced = share(value, covered, units);
-        let released = share(self.provisional, covered, self.missing);
-        let cost = i128::from(self.cost) + i128::from(priced) - i128::from(released);
-        let rest = Self {
-            fact: self.fact,
-            missing: self.missing - covered,
-            provisional: self.provisional - released,
-            cost: in_range(cost)?,
-        };
-        Ok((priced, rest))
-    }
-}
-
-/// A movement whose provisional cost was replaced by an inflow's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Covered {
-    /// The movement that had taken too much.
-    pub fact: FactId,
-    /// By how much its cost changed.
-    pub change: i64,
-}
+use super::shortfall::{Covered, Shortfall, Shortfalls};
+use super::{FactId, OutOfRange, UnitCost, in_range, share};
 
 /// The state of a pool at a place in the effective order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,23 +15,13 @@ pub struct AveragePool {
     value: i64,
     /// What the last units left at, or the cost before anything is known.
     last_known: UnitCost,
-    shortfalls: VecDeque<Shortfall>,
-    /// Sums over `shortfalls`: units missing and their provisional cost.
-    missing: i64,
-    provisional: i64,
+    shortfalls: Shortfalls,
 }
 
 impl AveragePool {
     /// An empty pool; `initial` is the cost assumed before any inflow.
     pub const fn new(initial: UnitCost) -> Self {
-        Self {
-            quantity: 0,
-            value: 0,
-            last_known: initial,
-            shortfalls: VecDeque::new(),
-            missing: 0,
-            provisional: 0,
-        }
+        Self { quantity: 0, value: 0, last_known: initial, shortfalls: Shortfalls::new() }
     }
 
     /// Units on hand; below zero when more left than came in.
@@ -139,9 +64,7 @@ impl AveragePool {
         self.quantity = quantity_after;
         self.value = value_after;
         if missing > 0 {
-            self.shortfalls.push_back(Shortfall { fact, missing, provisional, cost });
-            self.missing += missing;
-            self.provisional += provisional;
+            self.shortfalls.push(Shortfall { fact, missing, provisional, cost });
         }
         self.check();
         Ok(cost)
@@ -173,30 +96,11 @@ impl AveragePool {
         debug_assert!(quantity > 0);
         in_range(value.into())?;
         let quantity_after = in_range(i128::from(self.quantity) + i128::from(quantity))?;
-        let (mut left, mut value_left) = (quantity, value);
-        let (mut ended, mut in_part, mut released) = (0, None, 0);
-        for shortfall in &self.shortfalls {
-            if left == 0 {
-                break;
-            }
-            let (priced, rest) = shortfall.cover(left, value_left)?;
-            let units = shortfall.missing - rest.missing;
-            left -= units;
-            value_left -= priced;
-            released += shortfall.provisional - rest.provisional;
-            covered.push(Covered { fact: shortfall.fact, change: rest.cost - shortfall.cost });
-            ended += usize::from(rest.missing == 0);
-            in_part = Some(rest).filter(|rest| rest.missing > 0);
-        }
-        let value_after = i128::from(self.value) + i128::from(released) + i128::from(value_left);
+        let rest = self.shortfalls.cover(quantity, value, covered)?;
+        let value_after = i128::from(self.value) + i128::from(rest.released + rest.value);
         self.value = in_range(value_after)?;
         self.quantity = quantity_after;
-        self.missing -= quantity - left;
-        self.provisional -= released;
-        self.shortfalls.drain(..ended);
-        if let (Some(rest), Some(oldest)) = (in_part, self.shortfalls.front_mut()) {
-            *oldest = rest;
-        }
+        self.shortfalls.apply(&rest);
         self.check();
         Ok(())
     }
@@ -228,8 +132,7 @@ impl AveragePool {
         in_range(counted.into())?;
         let value = cost.times(counted)?;
         let change = in_range(i128::from(value) - i128::from(self.value))?;
-        self.shortfalls.clear();
-        (self.missing, self.provisional) = (0, 0);
+        self.shortfalls.end();
         self.quantity = counted;
         self.value = value;
         self.last_known = cost;
@@ -240,7 +143,8 @@ impl AveragePool {
     fn check(&self) {
         if self.quantity <= 0 {
             assert!(
-                self.value == -self.provisional && self.quantity == -self.missing,
+                self.value == -self.shortfalls.provisional()
+                    && self.quantity == -self.shortfalls.missing(),
                 "a pool without stock is worth minus its open provisional costs"
             );
         } else {

@@ -46,7 +46,7 @@ impl UnitCost {
     /// What `quantity` costs, rounded half away from zero.
     pub fn times(self, quantity: i64) -> Result<i64, OutOfRange> {
         let product = self.numerator.checked_mul(quantity.into()).ok_or(OutOfRange)?;
-        super::average::in_range(round_div(product, self.denominator))
+        super::in_range(round_div(product, self.denominator))
     }
 
     /// Numerator and denominator, for display.
