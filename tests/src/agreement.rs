@@ -35,6 +35,8 @@ pub struct Standing {
     pub on_hand: BTreeMap<(SiteNo, ItemNo), i128>,
     /// Debits positive.
     pub open_items: BTreeMap<(Role, Capture), i128>,
+    /// Units and value of every layer, the oldest first; the model has none.
+    pub layers: BTreeMap<(CompanyNo, ItemNo, SiteNo), Vec<(i64, i64)>>,
     /// Facts without effect.
     pub left_out: BTreeSet<Spot>,
 }
@@ -55,6 +57,7 @@ impl Standing {
                     items.map(|(capture, amount)| ((*role, capture), amount))
                 })
                 .collect(),
+            layers: BTreeMap::new(),
             left_out: left_out.map(|(spot, _)| *spot).collect(),
         }
     }
@@ -67,12 +70,17 @@ impl Standing {
             .filter(|(_, sums)| *sums != (0, 0))
             .collect();
         let mut pools = BTreeMap::new();
-        let mut on_hand = BTreeMap::new();
+        let (mut on_hand, mut layers) = (BTreeMap::new(), BTreeMap::new());
         for pool in books.pools() {
             let average = &pool.state.stock;
             let stands = (i128::from(average.quantity()), i128::from(average.value()));
             if stands != (0, 0) {
                 pools.insert((pool.company, pool.item, pool.site.unwrap_or(SiteNo::HQ)), stands);
+            }
+            let held = pool.state.stock.layers().map(|layer| (layer.units, layer.value));
+            let held: Vec<_> = held.collect();
+            if !held.is_empty() {
+                layers.insert((pool.company, pool.item, pool.site.unwrap_or(SiteNo::HQ)), held);
             }
             for (site, units) in pool.state.sites.iter().filter(|(_, units)| *units != 0) {
                 on_hand.insert((*site, pool.item), i128::from(*units));
@@ -89,6 +97,7 @@ impl Standing {
             pools,
             on_hand,
             open_items: open_items.map(|(role, id, sum)| ((role, named(id)), sum)).collect(),
+            layers,
             left_out: left_out.collect(),
         }
     }
@@ -99,6 +108,7 @@ impl Standing {
         differ(&mut text, "balance (account, month, site)", &self.balances, &other.balances);
         differ(&mut text, "pool (company, item, site)", &self.pools, &other.pools);
         differ(&mut text, "on hand (site, item)", &self.on_hand, &other.on_hand);
+        differ(&mut text, "layers of (company, item, site)", &self.layers, &other.layers);
         differ(&mut text, "open item", &self.open_items, &other.open_items);
         for spot in self.left_out.symmetric_difference(&other.left_out) {
             let side = if self.left_out.contains(spot) { "first" } else { "second" };

@@ -10,8 +10,8 @@ use std::ops::Range;
 
 use shared::fact::effective::LogRank;
 use shared::fact::statement::{
-    AccountType, Allocation, CostScope, Direction, InvoiceLine, MasterData, Measure, Money,
-    Movement, Payment, Role, Stamp, Statement,
+    AccountType, Allocation, CostMethod, CostScope, Direction, InvoiceLine, MasterData, Measure,
+    Money, Movement, Payment, Role, Stamp, Statement,
 };
 use shared::fact::{Fact, Kind, KindNo, Value, field};
 use shared::ids::{
@@ -65,6 +65,8 @@ pub struct Shape {
     pub changing_settings: bool,
     /// Quantities and prices up to the largest that facts can state. The model has no such limits.
     pub extreme: bool,
+    /// How the first company costs its goods. The model knows moving average alone.
+    pub method: CostMethod,
 }
 
 impl Shape {
@@ -86,6 +88,7 @@ impl Shape {
             odd_groups: random.chance(1, 4),
             changing_settings: random.chance(1, 4),
             extreme: false,
+            method: CostMethod::MovingAverage,
         }
     }
 }
@@ -902,6 +905,10 @@ impl Writer {
         let zone = OffsetMinutes(480);
         let (currency, scope) = (self.currency, self.shape.scope);
         let mut all = vec![MasterData::Company { company, code, name, currency, zone, scope }];
+        if self.shape.method != CostMethod::MovingAverage {
+            let method = self.shape.method;
+            all.push(MasterData::Costing { company, category: None, method });
+        }
         if self.shape.second_company {
             let (code, name) = named("second");
             let (company, zone) = (SECOND, OffsetMinutes(-60));
