@@ -270,8 +270,9 @@ async fn codes_that_let_nobody_in() {
     let good = hq.code();
 
     let mut wrong = good.clone();
-    let last = if wrong.ends_with('a') { 'i' } else { 'a' };
-    wrong.replace_range(wrong.len() - 2..wrong.len() - 1, &last.to_string());
+    let place = wrong.len() - 2..wrong.len() - 1;
+    let other = if &wrong[place.clone()] == "a" { "i" } else { "a" };
+    wrong.replace_range(place, other);
     let refused = Node::new().enrol(&wrong, hq.address).await;
     assert!(matches!(refused, Err(EnrolError::WrongCode(_))), "{refused:?}");
 
