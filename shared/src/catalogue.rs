@@ -728,7 +728,7 @@ impl StateKey {
         let mut key = Fact::with_number(fact.kind_no());
         for (tag, value) in fact.fields() {
             if about.contains(&tag.number) {
-                key.push(tag.number, value.clone()).expect("fields of a fact ascend");
+                key.push(tag.number, value).expect("fields of a fact ascend");
             }
         }
         Self(key.to_bytes())

@@ -40,7 +40,7 @@ mod scenario_tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use shared::fact::effective::{EffectiveKey, LogRank};
-use shared::fact::statement::{CostScope, Payment, Stamp, Statement};
+use shared::fact::statement::{CostScope, Payment, Stamp, Statement, parse_fact};
 use shared::fact::{Fact, Kind};
 use shared::ids::{Capture, CompanyNo, ItemNo, Seq, SiteNo};
 use shared::quantity::Quantity;
@@ -215,25 +215,43 @@ impl Books {
                 why: Waits::PartlyKnown,
             };
             let facts = &run.facts[start..start + len];
-            self.note_progress(run, facts, group.first);
-            self.take_group(&group, facts, effects);
+            let parsed = parse_group(facts);
+            self.note_progress(run, facts, group.first, &parsed);
+            self.take_group(&group, facts, parsed, effects);
             start += len;
         }
     }
 
-    fn note_progress(&mut self, run: &Run<'_>, facts: &[Fact], first: Seq) {
+    fn note_progress(
+        &mut self,
+        run: &Run<'_>,
+        facts: &[Fact],
+        first: Seq,
+        parsed: &Result<Parsed, Waits>,
+    ) {
         let progress = self.progress.entry((run.site, run.log)).or_default();
         progress.last = Seq(first.0 + facts.len() as u64 - 1);
         progress.facts += facts.len() as u64;
-        for stamp in facts.iter().filter_map(|fact| Stamp::parse(fact).ok()) {
+        let mut note = |stamp: &Stamp| {
             progress.recorded_at = progress.recorded_at.max(stamp.recorded_at);
             progress.occurred_at = progress.occurred_at.max(stamp.occurred_at);
+        };
+        match parsed {
+            Ok(parsed) => parsed.stamps.iter().for_each(note),
+            // A fact that can't be read does not hide the times of the others.
+            Err(_) => facts.iter().flat_map(Stamp::parse).for_each(|stamp| note(&stamp)),
         }
     }
 
     /// Gives a group its effect, or lets it wait.
-    fn take_group(&mut self, group: &Waiting, facts: &[Fact], effects: &mut Effects) {
-        match self.try_group(group, facts, effects) {
+    fn take_group(
+        &mut self,
+        group: &Waiting,
+        facts: &[Fact],
+        parsed: Result<Parsed, Waits>,
+        effects: &mut Effects,
+    ) {
+        match parsed.and_then(|parsed| self.try_group(group, &parsed, effects)) {
             Ok(()) => {}
             Err(why) => {
                 let number = self.waited;
@@ -248,23 +266,22 @@ impl Books {
     fn try_group(
         &mut self,
         group: &Waiting,
-        facts: &[Fact],
+        parsed: &Parsed,
         effects: &mut Effects,
     ) -> Result<(), Waits> {
-        let parsed = parse_group(facts)?;
         let is_known =
             |capture| self.facts.find(capture).is_some() || self.master.contains(&capture);
         let known = parsed.stamps.iter().filter(|stamp| is_known(stamp.capture));
         match known.count() {
             0 => {}
-            all if all == facts.len() => {
+            all if all == parsed.stamps.len() => {
                 effects.duplicates += all as u64;
                 return Ok(());
             }
             _ => return Err(Waits::PartlyKnown),
         }
         if parsed.statements.iter().all(|each| matches!(each, Statement::MasterData { .. })) {
-            return self.take_master_data(group.site, &parsed, effects);
+            return self.take_master_data(group.site, parsed, effects);
         }
         self.claim_banks(group.site, &parsed.statements);
         let source = Source { site: group.site, log: group.log, first: group.first };
@@ -273,7 +290,7 @@ impl Books {
             facts: &self.facts,
             source,
             stamps: &parsed.stamps,
-            prepared: Vec::with_capacity(facts.len()),
+            prepared: Vec::with_capacity(parsed.stamps.len()),
         };
         let records = preparation.group(&parsed.statements)?;
         self.post_group(records, &parsed.statements, effects);
@@ -463,7 +480,8 @@ impl Books {
             // A group released by another one's release is gone by now.
             let Some(mut group) = self.waiting.remove(&number) else { continue };
             let facts = std::mem::take(&mut group.facts);
-            match self.try_group(&group, &facts, effects) {
+            let parsed = parse_group(&facts);
+            match parsed.and_then(|parsed| self.try_group(&group, &parsed, effects)) {
                 Ok(()) => effects.released.push(number),
                 Err(why) => {
                     self.waiting.insert(number, Waiting { facts, why, ..group });
@@ -503,9 +521,20 @@ fn group_len(facts: &[Fact]) -> usize {
 }
 
 fn parse_group(facts: &[Fact]) -> Result<Parsed, Waits> {
-    let stamps = facts.iter().map(Stamp::parse).collect::<Result<Vec<_>, _>>()?;
-    let statements = facts.iter().map(Statement::parse).collect::<Result<Vec<_>, _>>()?;
-    Ok(Parsed { stamps, statements })
+    let room = facts.len();
+    let mut parsed =
+        Parsed { stamps: Vec::with_capacity(room), statements: Vec::with_capacity(room) };
+    let mut unreadable = None;
+    for fact in facts {
+        let (stamp, statement) = parse_fact(fact);
+        // A stamp that can't be read is the reason before any statement that can't.
+        parsed.stamps.push(stamp?);
+        match statement {
+            Ok(statement) => parsed.statements.push(statement),
+            Err(why) => unreadable = unreadable.or(Some(why)),
+        }
+    }
+    unreadable.map_or(Ok(parsed), |why| Err(why.into()))
 }
 
 /// Reading the books.
@@ -584,5 +613,50 @@ impl Books {
     /// The accounts a fact posts to, for explanations.
     pub fn accounts_of(&self, id: FactId) -> Accounts {
         self.facts[id].accounts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shared::fact::field;
+
+    /// A count at this time that names no item, so it says nothing.
+    fn says_nothing(at: i64) -> Fact {
+        let mut fact = Fact::new(Kind::Count);
+        field::CAPTURE_DEVICE.put(&mut fact, Some(1u64)).expect("a legal field");
+        field::CAPTURE_COUNTER.put(&mut fact, Some(at.unsigned_abs())).expect("a legal field");
+        field::RECORDED_AT.put(&mut fact, Some(at)).expect("a legal field");
+        field::UTC_OFFSET.put(&mut fact, Some(0)).expect("a legal field");
+        fact
+    }
+
+    #[test]
+    fn a_bad_stamp_is_the_reason_before_a_bad_statement() {
+        let why = |facts: &[Fact]| parse_group(facts).err().map(|why| why.to_string());
+        let fact = says_nothing(5);
+        assert_eq!(why(std::slice::from_ref(&fact)).as_deref(), Some("a count needs ITEM"));
+        let stranger = Fact::with_number(shared::fact::KindNo(31));
+        let unknown = "a fact of kind 31 is not understood by this version: update the program";
+        assert_eq!(why(&[fact, stranger]).as_deref(), Some(unknown));
+    }
+
+    #[test]
+    fn progress_is_noted_also_of_what_is_not_understood() {
+        let stranger = Fact::with_number(shared::fact::KindNo(31));
+        let facts = [says_nothing(7), stranger, says_nothing(5)];
+        let run = |facts| Run {
+            site: SiteNo(1),
+            log: LogRank(1),
+            first: Seq(1),
+            received_at: Timestamp(9),
+            facts,
+        };
+        let mut books = Books::new();
+        let effects = books.apply(&Entry::Run(run(&facts)));
+        assert_eq!(effects.waiting.len(), 3);
+        let (_, _, progress) = books.progress().next().expect("one log");
+        assert_eq!((progress.last, progress.facts), (Seq(3), 3));
+        assert_eq!(progress.recorded_at, Timestamp(7));
     }
 }

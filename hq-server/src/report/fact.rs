@@ -149,7 +149,7 @@ impl SealLine {
 }
 
 impl FieldLine {
-    fn of(lens: &Lens<'_>, fact: &Fact, number: u16, value: &Value) -> Self {
+    fn of(lens: &Lens<'_>, fact: &Fact, number: u16, value: Value<'_>) -> Self {
         let known = field::ALL.iter().find(|(known, ..)| *known == number);
         Self {
             number,
@@ -168,7 +168,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// A value as text where it is text, else as digits.
-fn written(value: &Value) -> String {
+fn written(value: Value<'_>) -> String {
     match value {
         Value::Unsigned(value) => value.to_string(),
         Value::Signed(value) => value.to_string(),
@@ -180,8 +180,8 @@ fn written(value: &Value) -> String {
 }
 
 /// What a number names.
-fn meaning(lens: &Lens<'_>, fact: &Fact, number: u16, value: &Value) -> Option<String> {
-    match *value {
+fn meaning(lens: &Lens<'_>, fact: &Fact, number: u16, value: Value<'_>) -> Option<String> {
+    match value {
         Value::Unsigned(value) => named(lens, number, value),
         Value::Signed(value) => dated(lens, fact, number, value),
         Value::Bytes(_) => None,

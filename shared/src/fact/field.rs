@@ -1,8 +1,8 @@
 //! The fields of facts: numbers, wire types and meaning. Numbers are signed for ever: none is ever
 //! changed or used again, and a field keeps its wire type. `FORMAT.md` has the same table.
 
+use super::by_number::ByNumber;
 use super::record::{Fact, Malformed, Value};
-use crate::quantity::ShortText;
 
 macro_rules! fields {
     ($($(#[$doc:meta])* $number:literal $name:ident $wire:ident;)*) => {
@@ -36,10 +36,13 @@ pub enum Bytes {}
 impl Field<Unsigned> {
     /// The field's value; absent also where a stranger wrote another wire type.
     pub fn of(self, fact: &Fact) -> Option<u64> {
-        match fact.value(self.number) {
-            Some(Value::Unsigned(value)) => Some(*value),
-            _ => None,
-        }
+        fact.value(self.number).and_then(Value::unsigned)
+    }
+
+    /// The same out of places that were found before.
+    #[inline]
+    pub(super) fn at(self, fields: &ByNumber<'_>) -> Option<u64> {
+        fields.unsigned(self.number)
     }
 
     /// Sets the field, or leaves it absent.
@@ -51,10 +54,13 @@ impl Field<Unsigned> {
 impl Field<Signed> {
     /// The field's value; absent also where a stranger wrote another wire type.
     pub fn of(self, fact: &Fact) -> Option<i64> {
-        match fact.value(self.number) {
-            Some(Value::Signed(value)) => Some(*value),
-            _ => None,
-        }
+        fact.value(self.number).and_then(Value::signed)
+    }
+
+    /// The same out of places that were found before.
+    #[inline]
+    pub(super) fn at(self, fields: &ByNumber<'_>) -> Option<i64> {
+        fields.signed(self.number)
     }
 
     /// Sets the field, or leaves it absent.
@@ -66,10 +72,13 @@ impl Field<Signed> {
 impl Field<Bytes> {
     /// The field's value; absent also where a stranger wrote another wire type.
     pub fn of(self, fact: &Fact) -> Option<&[u8]> {
-        match fact.value(self.number) {
-            Some(Value::Bytes(bytes)) => Some(bytes),
-            _ => None,
-        }
+        fact.value(self.number).and_then(Value::bytes)
+    }
+
+    /// The same out of places that were found before.
+    #[inline]
+    pub(super) fn at<'a>(self, fields: &ByNumber<'a>) -> Option<&'a [u8]> {
+        fields.bytes(self.number)
     }
 
     /// The field's value as text; absent where it is no UTF-8.
@@ -79,9 +88,7 @@ impl Field<Bytes> {
 
     /// Sets the field, or leaves it absent.
     pub fn put(self, fact: &mut Fact, value: Option<&[u8]>) -> Result<(), Malformed> {
-        value.map_or(Ok(()), |value| {
-            fact.set(self.number, Value::Bytes(ShortText::from_slice(value)))
-        })
+        value.map_or(Ok(()), |value| fact.set(self.number, Value::Bytes(value)))
     }
 }
 

@@ -1,10 +1,15 @@
 #![doc = include_str!("FORMAT.md")]
 
+mod body;
+mod by_number;
 pub mod effective;
 pub mod field;
+#[cfg(test)]
+pub(crate) mod generated;
 pub mod kind;
 pub mod record;
 pub mod statement;
 
+pub(crate) use body::Encoded;
 pub use kind::{Kind, KindNo};
-pub use record::{Fact, Malformed, Tag, Value, WireType};
+pub use record::{Fact, Fields, Malformed, Tag, Value, WireType};

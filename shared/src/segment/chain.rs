@@ -149,6 +149,7 @@ impl Chain {
             let room = usize::try_from(WINDOW - self.seq.0 % WINDOW).expect("at most 1024");
             let (now, later) = rest.split_at(room.min(rest.len()));
             bytes.clear();
+            bytes.reserve(now.iter().map(Fact::encoded_len).sum());
             for fact in now {
                 fact.encode(&mut bytes);
             }

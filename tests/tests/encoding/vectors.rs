@@ -55,11 +55,11 @@ impl Facts {
     }
 
     /// A fact of a kind whose needs are not settled: a stamp and these fields.
-    fn reserved(&mut self, kind: Kind, fields: &[(u16, Value)]) {
+    fn reserved(&mut self, kind: Kind, fields: &[(u16, Value<'_>)]) {
         let mut fact = Fact::new(kind);
         self.stamp().put(&mut fact).expect("a legal stamp");
         for (number, value) in fields {
-            fact.set(*number, value.clone()).expect("a legal field");
+            fact.set(*number, *value).expect("a legal field");
         }
         self.add(kind.word(), fact);
     }
@@ -97,7 +97,7 @@ fn capture(counter: u64) -> Capture {
     Capture { device: DEVICE, counter }
 }
 
-fn text(value: &str) -> Value {
+fn text(value: &str) -> Value<'_> {
     Value::from(value.as_bytes())
 }
 
@@ -374,8 +374,10 @@ fn master_data(facts: &mut Facts) {
 /// Kinds and fields that have their number and meaning before a version reads them.
 fn reserved(facts: &mut Facts) {
     use Value::{Signed, Unsigned};
-    let reference = [(36, Unsigned(3)), (37, Unsigned(1_043))];
-    let with = |fields: &[(u16, Value)]| [&reference[..], fields].concat();
+    const REFERENCE: [(u16, Value<'static>); 2] = [(36, Unsigned(3)), (37, Unsigned(1_043))];
+    fn with<'a>(fields: &[(u16, Value<'a>)]) -> Vec<(u16, Value<'a>)> {
+        [&REFERENCE[..], fields].concat()
+    }
     facts.reserved(Kind::Retime, &with(&[(4, Signed(RECORDED_AT - 5))]));
     facts.reserved(Kind::Proposal, &[(65, text("4006381333931")), (49, text("Pen"))]);
     facts
@@ -388,7 +390,7 @@ fn reserved(facts: &mut Facts) {
     facts.reserved(Kind::StandardCost, &[(11, Unsigned(7)), (22, Signed(455)), (23, Signed(-2))]);
     facts.reserved(Kind::HandVoucher, &[(43, Unsigned(1)), (44, Unsigned(1_405))]);
     facts.reserved(Kind::OpeningBalance, &[(9, Unsigned(1)), (44, Unsigned(1_001))]);
-    facts.reserved(Kind::Approval, &reference);
+    facts.reserved(Kind::Approval, &REFERENCE);
     facts.reserved(Kind::PeriodAction, &[(64, Unsigned(2_026 * 12 + 10)), (57, Unsigned(3))]);
     facts.reserved(Kind::SameAs, &with(&[(38, Unsigned(4)), (39, Unsigned(1))]));
     facts.reserved(
@@ -420,10 +422,10 @@ fn groups(facts: &mut Facts) {
 /// What a later version may write, and the edges of what may be written at all.
 fn strangers(facts: &mut Facts) {
     use Value::{Signed, Unsigned};
-    let fact = |kind: u16, fields: &[(u16, Value)]| {
+    let fact = |kind: u16, fields: &[(u16, Value<'_>)]| {
         let mut fact = Fact::with_number(KindNo(kind));
         for (number, value) in fields {
-            fact.push(*number, value.clone()).expect("a legal field");
+            fact.push(*number, *value).expect("a legal field");
         }
         fact
     };
@@ -498,7 +500,7 @@ pub(crate) fn day(count: u64) -> Vec<Fact> {
         let kind = [Kind::SaleIssue, Kind::SaleIssue, Kind::Receipt, Kind::Count]
             [(spread >> 8) as usize % 4];
         let mut fact = Fact::new(kind);
-        let put = |fact: &mut Fact, number: u16, value: Value| {
+        let put = |fact: &mut Fact, number: u16, value: Value<'_>| {
             fact.push(number, value).expect("a legal field");
         };
         put(&mut fact, field::CAPTURE_DEVICE.number, Value::Unsigned(3));

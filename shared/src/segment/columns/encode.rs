@@ -1,8 +1,10 @@
 //! Facts to columns.
 
+use std::collections::BTreeMap;
+
 use super::bytes::Dictionary;
 use super::presence::Presence;
-use super::{ColumnHead, VERSION, integers};
+use super::{ColumnHead, KINDS, PresenceForm, VERSION, ValueForm, integers};
 use crate::fact::{Fact, Tag, Value, WireType};
 use crate::segment::SEGMENT_FACTS_MAX;
 use crate::varint;
@@ -20,22 +22,48 @@ pub fn encode(facts: &[Fact]) -> Vec<u8> {
     assert!(facts.len() <= SEGMENT_FACTS_MAX, "a segment has at most {SEGMENT_FACTS_MAX} facts");
     let mut out = vec![VERSION];
     varint::write_unsigned(&mut out, facts.len() as u64);
-    if facts.is_empty() {
-        return out;
-    }
-    let mut before = write_kinds(facts, &mut out);
-    let mut number = 0;
-    for column in transpose(facts) {
-        column.write(facts.len(), number, &before, &mut out);
-        (number, before) = (column.tag.number, column.presence);
+    match facts {
+        [] => {}
+        [fact] => write_one(fact, &mut out),
+        facts => write_columns(facts, &mut out),
     }
     out
+}
+
+/// One fact: each field is present in all and plain, so there is nothing to choose.
+fn write_one(fact: &Fact, out: &mut Vec<u8>) {
+    let (presence, values) = (PresenceForm::All, ValueForm::Plain);
+    let head = |tag: Tag| ColumnHead { number: tag.number, wire: tag.wire, presence, values };
+    head(KINDS).write(0, out);
+    varint::write_unsigned(out, fact.kind_no().0.into());
+    let mut number = 0;
+    for (tag, value) in fact.fields() {
+        head(tag).write(number, out);
+        match value {
+            Value::Unsigned(value) => varint::write_unsigned(out, value),
+            Value::Signed(value) => varint::write_signed(out, value),
+            Value::Bytes(bytes) => {
+                varint::write_unsigned(out, bytes.len() as u64);
+                out.extend_from_slice(bytes);
+            }
+        }
+        number = tag.number;
+    }
+}
+
+fn write_columns(facts: &[Fact], out: &mut Vec<u8>) {
+    let mut before = write_kinds(facts, out);
+    let mut number = 0;
+    for column in transpose(facts) {
+        column.write(facts.len(), number, &before, out);
+        (number, before) = (column.tag.number, column.presence);
+    }
 }
 
 /// The kinds are written as a column of unsigned integers with number 0.
 fn write_kinds(facts: &[Fact], out: &mut Vec<u8>) -> Presence {
     let kinds = Column {
-        tag: Tag { number: 0, wire: WireType::Unsigned },
+        tag: KINDS,
         presence: Presence::all(facts.len()),
         integers: facts.iter().map(|fact| fact.kind_no().0.into()).collect(),
         bytes: Vec::new(),
@@ -45,33 +73,86 @@ fn write_kinds(facts: &[Fact], out: &mut Vec<u8>) -> Presence {
 }
 
 fn transpose(facts: &[Fact]) -> Vec<Column<'_>> {
-    let mut columns: Vec<Column<'_>> = Vec::new();
+    let mut columns = Columns::default();
     for (index, fact) in facts.iter().enumerate() {
-        let mut at = 0;
         for (tag, value) in fact.fields() {
-            while columns.get(at).is_some_and(|column| column.tag < tag) {
-                at += 1;
-            }
-            if columns.get(at).is_none_or(|column| column.tag != tag) {
-                columns.insert(at, Column::new(tag, facts.len()));
-            }
-            columns[at].push(index, value);
-            at += 1;
+            columns.of(tag, facts.len()).push(index, value);
         }
     }
-    columns
+    columns.made.sort_unstable_by_key(|column| column.tag);
+    columns.made
+}
+
+/// Tags of codes below this are looked up without a search.
+const NEAR: usize = 512;
+/// No place of a column.
+const NOWHERE: u8 = u8::MAX;
+
+/// Columns in the order in which they came up.
+struct Columns<'a> {
+    made: Vec<Column<'a>>,
+    /// Places of the first columns, by code of their tag where that is small.
+    near: [u8; NEAR],
+    /// Places of all others.
+    far: BTreeMap<Tag, usize>,
+}
+
+impl Default for Columns<'_> {
+    fn default() -> Self {
+        let near = [NOWHERE; NEAR];
+        Self { made: Vec::with_capacity(16), near, far: BTreeMap::new() }
+    }
+}
+
+impl<'a> Columns<'a> {
+    #[inline]
+    fn of(&mut self, tag: Tag, facts: usize) -> &mut Column<'a> {
+        let near = usize::try_from(tag.code()).ok().and_then(|code| self.near.get(code));
+        match near {
+            Some(place) if *place != NOWHERE => &mut self.made[usize::from(*place)],
+            _ => self.seldom(tag, facts),
+        }
+    }
+
+    /// A column that is new, or not among the first.
+    #[cold]
+    fn seldom(&mut self, tag: Tag, facts: usize) -> &mut Column<'a> {
+        let next = self.made.len();
+        let near = usize::try_from(tag.code()).ok().and_then(|code| self.near.get_mut(code));
+        let place = match (near, u8::try_from(next)) {
+            (Some(near), Ok(place)) if place != NOWHERE => {
+                *near = place;
+                // So few columns may have room for all facts.
+                self.made.push(Column::new(tag, facts, facts));
+                next
+            }
+            _ => *self.far.entry(tag).or_insert_with(|| {
+                self.made.push(Column::new(tag, facts, 0));
+                next
+            }),
+        };
+        &mut self.made[place]
+    }
 }
 
 impl<'a> Column<'a> {
-    fn new(tag: Tag, facts: usize) -> Self {
-        Self { tag, presence: Presence::none(facts), integers: Vec::new(), bytes: Vec::new() }
+    /// Without a value, and room for some.
+    fn new(tag: Tag, facts: usize, room: usize) -> Self {
+        let (integers, bytes) = if tag.wire == WireType::Bytes { (0, room) } else { (room, 0) };
+        Self {
+            tag,
+            presence: Presence::none(facts),
+            integers: Vec::with_capacity(integers),
+            bytes: Vec::with_capacity(bytes),
+        }
     }
 
-    fn push(&mut self, fact: usize, value: &'a Value) {
+    #[inline]
+    fn push(&mut self, fact: usize, value: Value<'a>) {
         self.presence.set(fact);
         match value {
             Value::Unsigned(value) => self.integers.push(value.cast_signed()),
-            Value::Signed(value) => self.integers.push(*value),
+            Value::Signed(value) => self.integers.push(value),
             Value::Bytes(bytes) => self.bytes.push(bytes),
         }
     }
@@ -88,10 +169,27 @@ impl<'a> Column<'a> {
             dictionary.write(&self.bytes, values, out);
         } else {
             let signed = self.tag.wire == WireType::Signed;
-            let (_, values) = integers::measure(&self.integers, signed);
+            let values = integers::form(&self.integers, signed);
             head(values).write(number, out);
             self.presence.write(presence, facts, out);
             integers::write(&self.integers, signed, values, out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fact::generated;
+
+    #[test]
+    fn one_fact_is_written_as_many_are() {
+        for seed in 0..3_000 {
+            let fact = generated::fact(seed);
+            let (mut one, mut many) = (Vec::new(), Vec::new());
+            write_one(&fact, &mut one);
+            write_columns(&[fact], &mut many);
+            assert_eq!(one, many, "seed {seed}");
         }
     }
 }

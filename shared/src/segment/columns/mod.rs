@@ -22,13 +22,16 @@ pub use decode::{decode, split};
 pub use encode::encode;
 
 use crate::fact::{Tag, WireType};
-use crate::varint::{self, VarintError};
+use crate::varint::{self, VarintError, Word};
 
 /// The version that columns begin with.
 pub const VERSION: u8 = 1;
 
 /// More bytes than the columns of any legal segment have: a limit for readers.
 pub const COLUMNS_BYTES_MAX: usize = 4 * super::SEGMENT_BYTES_MAX;
+
+/// The tag of the column of kinds, which no field has.
+const KINDS: Tag = Tag { number: 0, wire: WireType::Unsigned };
 
 /// How a column's values are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +74,7 @@ impl ColumnHead {
     }
 
     fn read(before: u16, input: &mut &[u8]) -> Result<Self, ColumnsError> {
-        let code = read_varint(input)?;
+        let code = varint::read_raw(input)?;
         let number = u16::try_from(code / 36)
             .ok()
             .and_then(|step| before.checked_add(step))
@@ -142,16 +145,29 @@ pub enum ColumnsError {
     FieldTwice,
 }
 
-/// Any shortest varint; most are one byte.
+/// Takes `count` shortest varints off the front of `input`, one after the other.
 #[inline]
-fn read_varint(input: &mut &[u8]) -> Result<u64, VarintError> {
-    match *input {
-        [byte, rest @ ..] if *byte < 0x80 => {
+fn read_varints(
+    count: usize,
+    input: &mut &[u8],
+    mut take: impl FnMut(u64) -> Result<(), ColumnsError>,
+) -> Result<(), ColumnsError> {
+    let mut left = count;
+    while left > 0 {
+        // Eight of one byte each, as they often come.
+        if left >= 8
+            && let Some((bytes, rest)) = input.split_first_chunk()
+            && u64::from_le_bytes(*bytes) & Word::CONTINUED == 0
+        {
+            bytes.iter().try_for_each(|byte| take(u64::from(*byte)))?;
             *input = rest;
-            Ok(u64::from(*byte))
+            left -= 8;
+        } else {
+            take(varint::read_raw(input)?)?;
+            left -= 1;
         }
-        _ => varint::read_raw(input),
     }
+    Ok(())
 }
 
 fn take<'a>(input: &mut &'a [u8], length: usize) -> Result<&'a [u8], ColumnsError> {
@@ -164,30 +180,30 @@ fn take<'a>(input: &mut &'a [u8], length: usize) -> Result<&'a [u8], ColumnsErro
 mod tests {
     use super::*;
     use crate::fact::record::FACT_BYTES_MAX;
-    use crate::fact::{Fact, KindNo, Value};
+    use crate::fact::{Fact, KindNo, Value, generated};
 
-    fn fact(kind: u16, fields: &[(u16, Value)]) -> Fact {
+    fn fact(kind: u16, fields: &[(u16, Value<'_>)]) -> Fact {
         let mut fact = Fact::with_number(KindNo(kind));
         for (number, value) in fields {
-            fact.push(*number, value.clone()).expect("a legal field");
+            fact.push(*number, *value).expect("a legal field");
         }
         fact
     }
 
-    fn unsigned(value: u64) -> Value {
+    fn unsigned(value: u64) -> Value<'static> {
         Value::Unsigned(value)
     }
 
-    fn signed(value: i64) -> Value {
+    fn signed(value: i64) -> Value<'static> {
         Value::Signed(value)
     }
 
-    fn text(value: &str) -> Value {
+    fn text(value: &str) -> Value<'_> {
         Value::from(value.as_bytes())
     }
 
     /// Facts of one kind, each with the value that `value` gives it, if any.
-    fn one_column(count: usize, value: impl Fn(usize) -> Option<Value>) -> Vec<Fact> {
+    fn one_column<'a>(count: usize, value: impl Fn(usize) -> Option<Value<'a>>) -> Vec<Fact> {
         let fields = |index| value(index).map(|value| (1, value)).into_iter().collect::<Vec<_>>();
         (0..count).map(|index| fact(1, &fields(index))).collect()
     }
@@ -220,8 +236,8 @@ mod tests {
 
     #[test]
     fn values_take_the_shortest_form() {
-        let column = |values: &[Value]| {
-            field_bytes(&one_column(values.len(), |index| Some(values[index].clone())))
+        let column = |values: &[Value<'_>]| {
+            field_bytes(&one_column(values.len(), |index| Some(values[index])))
         };
         let head = |wire: u8, form: u8| (3 + wire) * 12 + form;
         assert_eq!(column(&[unsigned(7), unsigned(7)]), [head(0, 1), 7]);
@@ -275,6 +291,56 @@ mod tests {
         let columns = encode(&facts);
         assert_eq!(decode(&columns).as_deref(), Ok(facts.as_slice()));
         assert_eq!(split(&columns).map(|parts| parts.len()), Ok(5));
+    }
+
+    #[test]
+    fn more_columns_than_a_byte_counts() {
+        // Each number with each wire type, in other facts each time.
+        let fields = |shift: u16| {
+            (1..=127).map(move |number| match (number + shift) % 3 {
+                0 => (number, unsigned(number.into())),
+                1 => (number, signed(-i64::from(number))),
+                _ => (number, text("x")),
+            })
+        };
+        let facts: Vec<_> =
+            (0..6).map(|shift| fact(1, &fields(shift).collect::<Vec<_>>())).collect();
+        let columns = encode(&facts);
+        assert_eq!(split(&columns).map(|parts| parts.len()), Ok(1 + 3 * 127));
+        assert_eq!(decode(&columns), Ok(facts));
+    }
+
+    #[test]
+    fn facts_of_every_length_come_out_as_they_went_in() {
+        let long = "x".repeat(120);
+        let facts: Vec<_> = (1..=120)
+            .map(|length| {
+                let fields = [
+                    (7, signed(-1)),
+                    (8, text(&long[..length])),
+                    (9, unsigned(varint::LIMIT - 1)),
+                    (31, unsigned(300)),
+                    (5_000, signed(1 - varint::LIMIT.cast_signed())),
+                    (5_001, unsigned(5)),
+                ];
+                fact(1, &fields)
+            })
+            .collect();
+        let columns = encode(&facts);
+        assert_eq!(decode(&columns).as_deref(), Ok(facts.as_slice()));
+        for fact in facts {
+            assert_eq!(decode(&encode(std::slice::from_ref(&fact))), Ok(vec![fact]));
+        }
+    }
+
+    #[test]
+    fn any_facts_come_out_as_they_went_in() {
+        for seed in 0..200 {
+            let facts: Vec<_> =
+                (0..seed % 80).map(|step| generated::fact(seed << 8 | step)).collect();
+            let columns = encode(&facts);
+            assert_eq!(decode(&columns), Ok(facts), "seed {seed}");
+        }
     }
 
     #[test]

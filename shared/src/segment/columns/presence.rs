@@ -1,6 +1,6 @@
 //! Which facts of a segment have a field: one bit a fact, and the four ways to write that.
 
-use super::{ColumnsError, PresenceForm, read_varint, take};
+use super::{ColumnsError, PresenceForm, take};
 use crate::varint;
 
 /// One bit a fact, lowest first; bits beyond the last fact are 0.
@@ -106,7 +106,7 @@ impl Presence {
     fn read_runs(&mut self, facts: usize, input: &mut &[u8]) -> Result<(), ColumnsError> {
         let (mut at, mut present) = (0, false);
         while at < facts {
-            let length = usize::try_from(read_varint(input)?).unwrap_or(usize::MAX);
+            let length = usize::try_from(varint::read_raw(input)?).unwrap_or(usize::MAX);
             // Only the first run, of absent ones, may be empty.
             if length > facts - at || (length == 0 && (at > 0 || present)) {
                 return Err(ColumnsError::BadPresence);
