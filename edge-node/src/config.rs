@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::journal::KEYS_KEPT_DAYS;
+
 /// The version of the file that this program reads.
 const VERSION: i64 = 1;
 
@@ -15,7 +17,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("hq", &["address"]),
     ("api", &["listen", "token_file"]),
     ("site", &["zone"]),
-    ("store", &["cache_mib"]),
+    ("store", &["cache_mib", "keys_kept_days"]),
 ];
 
 /// What a new node's file says.
@@ -39,6 +41,9 @@ listen = "127.0.0.1:0"
 [store]
 # Memory for the journal's pages.
 cache_mib = 32
+# For how many days a request's key is remembered once HQ has what was recorded under it: within
+# them the same request, or the same import file, records nothing again.
+keys_kept_days = 30
 "#;
 
 /// What the operator set, with defaults for the rest.
@@ -54,6 +59,8 @@ pub struct Config {
     pub zone: Option<String>,
     /// What redb may keep in memory.
     pub cache_bytes: usize,
+    /// For how long idempotency keys are remembered once HQ has their facts.
+    pub keys_kept_days: u16,
 }
 
 /// Why a configuration is not taken.
@@ -76,7 +83,7 @@ pub enum ConfigError {
         why: String,
     },
     /// A key that is not known.
-    #[error("{}:{line}: there is no key '{key}'{}: see the comments that 'edge-node init' writes", .file.display(), nearest_text(.nearest.as_deref()))]
+    #[error("{}:{line}: there is no key '{key}'{}; the comments of a fresh node.toml ('edge-node init') name every key", .file.display(), nearest_text(.nearest.as_deref()))]
     UnknownKey {
         /// The file.
         file: PathBuf,
@@ -141,6 +148,7 @@ struct Site {
 #[serde(default)]
 struct Store {
     cache_mib: Option<u16>,
+    keys_kept_days: Option<u16>,
 }
 
 impl Config {
@@ -175,6 +183,7 @@ impl Config {
             api_token_file: sections.api.token_file.map(beside),
             zone: sections.site.zone,
             cache_bytes: usize::from(sections.store.cache_mib.unwrap_or(32).max(4)) << 20,
+            keys_kept_days: sections.store.keys_kept_days.unwrap_or(KEYS_KEPT_DAYS),
         })
     }
 
@@ -282,7 +291,11 @@ mod tests {
         let config = parse(TEMPLATE).expect("the template reads");
         assert_eq!(Ok(config.clone()), parse("version = 1"));
         assert!(config.api_listen.ip().is_loopback());
-        assert_eq!(config.cache_bytes, 32 << 20);
+        assert_eq!((config.cache_bytes, config.keys_kept_days), (32 << 20, 30));
+        assert_eq!(
+            parse("version = 1\n[store]\nkeys_kept_days = 7").map(|set| set.keys_kept_days),
+            Ok(7)
+        );
     }
 
     #[test]

@@ -38,6 +38,26 @@ pub enum StartError {
     /// Its journal.
     #[error(transparent)]
     Journal(#[from] OpenError),
+    /// The journal is gone.
+    #[error(
+        "the journal {} is gone, and these keys had one: a new one would contradict what HQ may have \
+         acknowledged. Put the file back; or restore the newest backup (edge-node restore FILE) and \
+         enrol again with a new code; without a backup make a new node in another folder. HQ has \
+         what it acknowledged", .0.display()
+    )]
+    JournalLost(PathBuf),
+    /// The journal that this node's goes on from is gone.
+    #[error(
+        "the journal {} is gone, whose stock this restored node goes on from: put the file back, or \
+         delete identity/journal.predecessor to begin with no stock and count it", .0.display()
+    )]
+    PredecessorLost(PathBuf),
+    /// The writer's thread is gone.
+    #[error(
+        "the journal stopped by a fault in the program (see the log above); what was acknowledged is \
+         safe: start the node again, and report the fault"
+    )]
+    JournalEnded,
     /// The journal is of another installation.
     #[error(
         "the journal belongs to device {journal}, the keys to device {keys}: they come from two installations; restore a backup into a fresh folder and enrol it"
@@ -58,13 +78,19 @@ pub enum StartError {
         /// Why.
         why: String,
     },
+    /// The API does not serve any more.
+    #[error("the API stopped by itself ({0}): start the node again")]
+    ApiEnded(String),
     /// The API is bound wide without a token.
     #[error(
         "the API would be open to the network on {0}: state 'token_file' under [api] in node.toml, or listen on 127.0.0.1"
     )]
     OpenToAll(SocketAddr),
     /// The token.
-    #[error("the token file {} can't be used: {why}", .file.display())]
+    #[error(
+        "the token file {} can't be used ({why}): write one line of 16 or more random characters \
+         into it", .file.display()
+    )]
     Token {
         /// The file.
         file: PathBuf,
@@ -100,22 +126,8 @@ impl Node {
     pub fn open_with_clock(data: &DataDir, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let config = Config::read(&data.config())?;
         let lock = data.lock()?;
-        let identity = Identity::open(&data.identity())?;
-        let options = Options {
-            signing_key: Some(identity.log_key().clone()),
-            clock: Arc::clone(&clock),
-            cache_bytes: config.cache_bytes,
-        };
-        let genesis = identity.genesis().ok_or(StartError::NotEnrolled)?;
-        let journal = match Journal::open(&data.journal(), options.clone()) {
-            // Enrolment writes the keys' side last but before the journal: a cut between the two.
-            Err(OpenError::Missing(path)) => Journal::create(&path, &genesis, None, options)?,
-            opened => opened?,
-        };
-        let (of_journal, of_keys) = (journal.genesis().device, genesis.device);
-        if of_journal != of_keys && !journal.is_restored() {
-            return Err(StartError::OtherDevice { journal: of_journal.0, keys: of_keys.0 });
-        }
+        let mut identity = Identity::open(&data.identity())?;
+        let journal = open_journal(data, &mut identity, &config, Arc::clone(&clock))?;
         let recorder = Recorder::new(journal, clock, config.time_zone());
         Ok(Self { data: data.clone(), config, identity, recorder, _lock: lock })
     }
@@ -128,6 +140,59 @@ impl Node {
     /// Seals and closes the journal.
     pub fn close_blocking(self) -> Result<(), StoreError> {
         self.journal().close_blocking()
+    }
+}
+
+/// Opens the journal of an enrolled node. Where enrolment was cut before there was one, makes it;
+/// where there was one, never.
+pub fn open_journal(
+    data: &DataDir,
+    identity: &mut Identity,
+    config: &Config,
+    clock: Arc<dyn Clock>,
+) -> Result<Journal, StartError> {
+    let genesis = identity.genesis().ok_or(StartError::NotEnrolled)?;
+    let options = Options {
+        signing_key: Some(identity.log_key().clone()),
+        clock,
+        cache_bytes: config.cache_bytes,
+        keys_kept_days: config.keys_kept_days,
+    };
+    let journal = match Journal::open(&data.journal(), options.clone()) {
+        Err(OpenError::Missing(path)) if identity.has_journal() => {
+            return Err(StartError::JournalLost(path));
+        }
+        Err(OpenError::Missing(path)) => {
+            let predecessor = predecessor(data, identity, &options)?;
+            let made = Journal::create(&path, &genesis, predecessor.as_ref(), options)?;
+            predecessor
+                .map_or(Ok(()), |journal| journal.close_blocking())
+                .map_err(OpenError::from)?;
+            made
+        }
+        opened => opened?,
+    };
+    if !journal.is_restored() {
+        let (of_journal, of_keys) = (journal.genesis().device, genesis.device);
+        if of_journal != of_keys {
+            return Err(StartError::OtherDevice { journal: of_journal.0, keys: of_keys.0 });
+        }
+        identity.note_journal()?;
+    }
+    Ok(journal)
+}
+
+/// The journal that a restored node's goes on from.
+fn predecessor(
+    data: &DataDir,
+    identity: &Identity,
+    options: &Options,
+) -> Result<Option<Journal>, StartError> {
+    let Some(name) = identity.predecessor() else { return Ok(None) };
+    let options = Options { signing_key: None, ..options.clone() };
+    match Journal::open(&data.root().join(name), options) {
+        Err(OpenError::Missing(path)) => Err(StartError::PredecessorLost(path)),
+        opened => Ok(Some(opened?)),
     }
 }
 
@@ -170,7 +235,8 @@ pub async fn run(
     let api =
         Api { recorder: node.recorder.clone(), link: status, backups: node.data.backups(), token };
     let link = LinkTask::spawn(&node, status_in, stop.clone());
-    let sealing = tokio::spawn(seal_on_time(node.journal().clone(), stop.clone()));
+    let journal = node.journal().clone();
+    let sealing = tokio::spawn(seal_on_time(journal.clone(), stop.clone()));
     node.data.write_address(address)?;
     ready(&node, &Ready { api: address });
 
@@ -179,24 +245,35 @@ pub async fn run(
         stopped(&mut api_stop).await;
     });
     let mut server = tokio::spawn(server.into_future());
-    tokio::select! {
+    let ended = tokio::select! {
         () = stopped(&mut stop) => {
             // Requests on their way are answered; a client that holds its connection open is not
             // waited for longer.
             drop(tokio::time::timeout(Duration::from_secs(5), &mut server).await);
+            Ok(())
         }
-        ended = &mut server => if !*stop.borrow() {
-            tracing::error!(?ended, "the API ended by itself");
-        },
-    }
+        ended = &mut server => {
+            let fault = ended.map_err(|fault| fault.to_string()).and_then(|ended| {
+                ended.map_err(|fault| fault.to_string())
+            });
+            fault.map_err(StartError::ApiEnded)
+        }
+        // A node that can't record must not look as if it could.
+        () = journal.ended() => Err(StartError::JournalEnded),
+    };
     server.abort();
-    link.finish().await;
-    sealing.abort();
     drop(std::fs::remove_file(node.data.address_file()));
-    if let Err(error) = node.journal().close().await {
-        tracing::error!(%error, "the journal could not be sealed at the end");
+    if ended.is_ok() {
+        link.finish().await;
     }
-    Ok(())
+    sealing.abort();
+    // Where the journal ended by itself it says so again: that is told already.
+    if let Err(error) = node.journal().close().await
+        && ended.is_ok()
+    {
+        tracing::error!("the last facts are safe but not sealed: {error}");
+    }
+    ended
 }
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {
@@ -208,13 +285,17 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 async fn seal_on_time(journal: Journal, mut stop: watch::Receiver<bool>) {
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let mut told = None;
     loop {
         tokio::select! {
             _ = tick.tick() => {}
             () = stopped(&mut stop) => return,
         }
-        if let Err(error) = journal.seal_due().await {
-            tracing::warn!(%error, "facts could not be sealed; trying again");
+        let fault = journal.seal_due().await.err();
+        // A full disk stays full for a while: it is told once.
+        if let Some(error) = fault.as_ref().filter(|_| fault != told) {
+            tracing::warn!("facts can't be sealed, trying again every second: {error}");
         }
+        told = fault;
     }
 }

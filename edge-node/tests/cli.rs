@@ -64,6 +64,11 @@ fn enrolled(data: &Path) {
     journal.close_blocking().expect("closes");
 }
 
+/// A map for files of counts.
+const MAP: &str = "version = 1\nname = \"m\"\n[key]\ncolumns = [\"No\"]\n[time]\n\
+    column = \"When\"\nformat = \"%Y-%m-%d\"\n[kind]\nconstant = \"count\"\n[fields]\n\
+    item = { column = \"What\" }\nquantity = { column = \"Pieces\" }\n";
+
 /// A node that runs; killed when the test ends.
 struct Node {
     child: Child,
@@ -73,7 +78,28 @@ struct Node {
 impl Node {
     fn run(data: &Path) -> Self {
         let mut command = program(data);
-        command.args(["--json", "run"]).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.args(["--json", "run"]);
+        Self::start(command)
+    }
+
+    /// A node whose files can't grow beyond some bytes, as if the disk were full there.
+    fn run_within(data: &Path, bytes: u64) -> Self {
+        let mut command = Command::new("env");
+        command.args(["--ignore-signal=XFSZ", "prlimit", &format!("--fsize={bytes}:unlimited")]);
+        command.arg(env!("CARGO_BIN_EXE_edge-node")).args(["--json", "run"]);
+        command.env("WAREBOOK_DATA", data);
+        Self::start(command)
+    }
+
+    /// Makes room for the files of [`Node::run_within`].
+    fn make_room(&self) {
+        let process = format!("--pid={}", self.child.id());
+        let freed = Command::new("prlimit").args([&process, "--fsize=unlimited"]).status();
+        assert!(freed.expect("prlimit starts").success());
+    }
+
+    fn start(mut command: Command) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().expect("starts");
         let mut line = String::new();
         let out = child.stdout.take().expect("is piped");
@@ -168,6 +194,69 @@ fn a_killed_node_keeps_what_it_answered() {
     }
 }
 
+/// Sends a group whose packed bytes don't shrink; the status and the answer.
+fn send_bulky(url: &str, number: u64) -> (u16, Value) {
+    let line = |line: u64| {
+        let document = blake3::hash(&(number << 8 | line).to_le_bytes()).to_hex().to_string();
+        json!({
+            "kind": "receipt", "item": "PEN", "quantity": "1", "price": "2", "partner": "SUPP",
+            "document": document
+        })
+    };
+    let lines: Vec<Value> = (0..100).map(line).collect();
+    let agent = ureq::Agent::config_builder().http_status_as_error(false).build();
+    let agent: ureq::Agent = agent.into();
+    let body = json!({ "key": format!("bulk-{number}"), "lines": lines });
+    let answer = agent.post(url).send_json(body).expect("answers");
+    (answer.status().as_u16(), answer.into_body().read_json().expect("JSON"))
+}
+
+#[test]
+fn a_full_disk_loses_nothing_and_recording_goes_on_once_there_is_room() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("node");
+    enrolled(&data);
+    let size = std::fs::metadata(data.join("journal.redb")).expect("is there").len();
+    let node = Node::run_within(&data, size + 400_000);
+    let url = format!("{}/v1/movements", node.ready["api"].as_str().expect("an address"));
+    let refused = (0..1_000).find_map(|number| match send_bulky(&url, number) {
+        (201, _) => None,
+        (status, answer) => Some((number, status, answer)),
+    });
+    let (number, status, answer) = refused.expect("the file can't grow for ever");
+    assert!(number > 10, "there was some room");
+    assert_eq!((status, &answer["error"]["code"]), (507, &json!("disk_full")));
+    let message = answer["error"]["message"].as_str().expect("a text");
+    assert!(message.contains("free some space and try again with the same key"), "{message}");
+    for _ in 0..3 {
+        assert_eq!(send_bulky(&url, number).0, 507, "the node stays and says so");
+    }
+    let (code, message) =
+        fails(&data, &["backup", folder.path().join("b").to_str().expect("UTF-8")]);
+    assert_eq!((code, message.contains("disk is full")), (5, true), "{message}");
+    assert_eq!(ask(&data, &["status"])["last"], number * 100);
+    assert_eq!(ask(&data, &["verify"])["facts"], number * 100);
+    let file = folder.path().join("rows.csv");
+    let rows: Vec<String> = (0..5_000).map(|row| format!("{row},2026-11-02,PEN,{row}")).collect();
+    std::fs::write(&file, format!("No,When,What,Pieces\n{}\n", rows.join("\n"))).expect("writes");
+    let map = folder.path().join("map.toml");
+    std::fs::write(&map, MAP).expect("writes");
+    let [map, file] = [&map, &file].map(|path| path.to_str().expect("UTF-8"));
+    let (code, message) = fails(&data, &["import", "--map", map, file]);
+    let goes_on = message.contains("the same command goes on from here");
+    assert_eq!((code, goes_on), (5, true), "{message}");
+
+    node.make_room();
+    for number in 0..number + 20 {
+        let (status, answer) = send_bulky(&url, number);
+        assert!(matches!(status, 200 | 201), "{answer}");
+        assert_eq!(answer["first"], number * 100 + 1, "each group once, in its place");
+    }
+    node.terminate();
+    assert_eq!(ask(&data, &["verify"])["facts"], (number + 20) * 100);
+    assert_eq!(ask(&data, &["stock", "PEN"])[0]["on_hand"], ((number + 20) * 100).to_string());
+}
+
 #[test]
 fn an_import_goes_through_a_running_node() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -178,12 +267,7 @@ fn an_import_goes_through_a_running_node() {
         std::fs::write(&path, text).expect("writes");
         path.to_str().expect("UTF-8").to_owned()
     };
-    let map = write(
-        "map.toml",
-        "version = 1\nname = \"m\"\n[key]\ncolumns = [\"No\"]\n[time]\n\
-        column = \"When\"\nformat = \"%Y-%m-%d\"\n[kind]\nconstant = \"count\"\n[fields]\n\
-        item = { column = \"What\" }\nquantity = { column = \"Pieces\" }\n",
-    );
+    let map = write("map.toml", MAP);
     let file =
         write("rows.csv", "No,When,What,Pieces\n1,2026-11-02,PEN,7\n2,2026-11-03,INK,0.25\n");
     let rejects = folder.path().join("rejects.csv");
@@ -215,6 +299,52 @@ fn a_restored_node_records_nothing() {
     assert_eq!(ask(&other, &["restore", backup])["last"], 1);
     let (code, message) = fails(&other, &["record", "count", "PEN=7"]);
     assert_eq!((code, message.contains("enrol CODE")), (4, true), "{message}");
+}
+
+/// Seen from the store's side all these nodes are enrolled and have no journal.
+#[test]
+fn a_journal_is_made_after_a_cut_enrolment_and_never_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("node");
+    let journal = data.join("journal.redb");
+    for finish in [&["status"][..], &["enrol", "wb1.x", "--hq", "127.0.0.1:1"]] {
+        drop(std::fs::remove_dir_all(&data));
+        enrolled(&data);
+        // Cut after HQ's answer was kept and before there was a journal.
+        std::fs::remove_file(&journal).expect("is there");
+        assert!(!data.join("identity/journal.id").exists());
+        ask(&data, finish);
+        assert_eq!(ask(&data, &["verify"])["facts"], 0);
+        assert!(data.join("identity/journal.id").exists());
+    }
+    let (code, message) = fails(&data, &["enrol", "wb1.x"]);
+    assert_eq!((code, message.contains("this is not a one-time code")), (2, true), "{message}");
+    std::fs::remove_file(&journal).expect("is there");
+    for lost in [&["status"][..], &["run"], &["record", "count", "PEN=1"]] {
+        let (code, message) = fails(&data, lost);
+        assert_eq!((code, message.contains("Put the file back")), (5, true), "{message}");
+    }
+    assert!(!journal.exists(), "HQ may have acknowledged what was in it");
+}
+
+#[test]
+fn a_restored_node_goes_on_from_its_stock_after_a_cut_enrolment() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("node");
+    enrolled(&data);
+    ask(&data, &["record", "count", "PEN=7"]);
+    let old = data.join("journal-old.redb");
+    std::fs::rename(data.join("journal.redb"), &old).expect("is there");
+    std::fs::remove_file(data.join("identity/journal.id")).expect("is there");
+    std::fs::write(data.join("identity/journal.predecessor"), "journal-old.redb").expect("writes");
+    assert_eq!(ask(&data, &["stock"])[0]["on_hand"], "7");
+    assert_eq!(ask(&data, &["verify"])["facts"], 0);
+    for file in ["journal.redb", "identity/journal.id"] {
+        std::fs::remove_file(data.join(file)).expect("is there");
+    }
+    std::fs::remove_file(old).expect("is there");
+    let (code, message) = fails(&data, &["stock"]);
+    assert_eq!((code, message.contains("begin with no stock")), (5, true), "{message}");
 }
 
 #[test]

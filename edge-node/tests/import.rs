@@ -233,6 +233,11 @@ fn a_map_or_file_that_does_not_hold_is_named() {
         ),
         ("[kinds.receipt]", "[kinds.receit]", "there is no movement kind 'receit'"),
         (
+            "\"sale_issue\"",
+            "\"sale_isue\"",
+            "there is no movement kind 'sale_isue' ([kind]), did you mean 'sale_issue'?",
+        ),
+        (
             "key = \"Article\"\ncolumns",
             "key = \"Articel\"\ncolumns",
             "there is no column 'Articel', only: Article, Name, Code",
@@ -252,7 +257,60 @@ fn a_map_or_file_that_does_not_hold_is_named() {
     assert!(site.fails(&map, &twice).contains("two columns are named 'No'"));
     let broken = site.write("rows.csv.gz", "no gzip at all");
     assert!(site.fails(&map, &broken).contains("rows.csv.gz can't be used"));
+    let empty = site.write("empty.csv", "");
+    assert!(site.fails(&map, &empty).contains("it is empty; its first line names the columns"));
+    let binary = site.folder.path().join("binary.csv");
+    std::fs::write(&binary, b"N\xff\xfe,x\n").expect("writes");
+    assert!(site.fails(&map, &binary).contains("save the file as UTF-8"));
     assert_eq!(site.journal.position().last, Seq(0));
+}
+
+#[test]
+fn a_quote_that_is_not_closed_is_named_with_its_lines() {
+    let site = Site::new(Vec::new());
+    site.write("articles.csv", ARTICLES);
+    let map = site.write("map.toml", MAP);
+    let mut lines: Vec<String> = ROWS.lines().map(str::to_owned).take(3).collect();
+    lines.insert(2, lines[1].replacen("1,", "\"11,", 1));
+    let totals = site.import(&map, &site.write("rows.csv", &lines.join("\n")), &[]);
+    assert_eq!((totals.recorded, totals.rejected), (1, 1));
+    let rejects = std::fs::read_to_string(totals.rejects.expect("there is one")).expect("reads");
+    assert!(rejects.contains("lines 3 to 4 read as one row"), "{rejects}");
+}
+
+#[test]
+fn rejects_stand_in_the_order_of_the_file() {
+    let site = Site::new(Vec::new());
+    site.write("articles.csv", ARTICLES);
+    let totals = site.import(&site.write("map.toml", MAP), &site.write("rows.csv", ROWS), &[]);
+    let rejects = std::fs::read_to_string(totals.rejects.expect("there are some")).expect("reads");
+    let lines = rejects.lines().skip(1).map(|row| row.split(',').next().expect("a line number"));
+    let lines: Vec<u32> = lines.map(|line| line.parse().expect("a number")).collect();
+    assert!(lines.len() > 4 && lines.is_sorted(), "{lines:?}");
+}
+
+#[test]
+fn a_file_that_breaks_off_is_imported_so_far_and_goes_on_once_it_is_whole() {
+    let site = Site::new(Vec::new());
+    site.write("articles.csv", ARTICLES);
+    let map = site.write("map.toml", MAP);
+    let mut lines: Vec<String> = ROWS.lines().take(1).map(str::to_owned).collect();
+    let row = |number: u32| format!("{number},1,23.11.2026 12:00,in,77,{},5", number % 97 + 1);
+    lines.extend((1..=3_000).map(row));
+    let whole = zstd::encode_all(lines.join("\n").as_bytes(), 1).expect("packs");
+    let file = site.folder.path().join("rows.csv.zst");
+    let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+    out.write_all(lines.join("\n").as_bytes()).expect("writes");
+    let gz = out.finish().expect("finishes");
+    let cut = site.folder.path().join("rows.csv.gz");
+    std::fs::write(&cut, &gz[..gz.len() - 2_000]).expect("writes");
+    let found = site.fails(&map, &cut);
+    assert!(found.contains("breaks off after line 29"), "{found}");
+    let so_far = site.journal.position().last.0;
+    assert!((2_900..3_000).contains(&so_far), "{so_far} rows of those that could be read");
+    std::fs::write(&file, whole).expect("writes");
+    let totals = site.import(&map, &file, &[]);
+    assert_eq!((totals.already_there, totals.recorded), (so_far, 3_000 - so_far));
 }
 
 fn data(folder: &str) -> Option<PathBuf> {

@@ -57,6 +57,36 @@ fn what_was_recorded_reads_back_after_a_restart() {
     journal.close_blocking().expect("closes");
 }
 
+/// A group that no packing makes small.
+fn bulky(number: u64) -> GroupInput {
+    let mut line = receipt("PEN", "1", "2");
+    line.document = Some(blake3::hash(&number.to_le_bytes()).to_hex().to_string());
+    group(vec![line])
+}
+
+#[test]
+fn a_killed_journal_goes_on_although_it_saw_more_than_it_seals() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, killed) = (folder.path().join("journal.redb"), folder.path().join("killed.redb"));
+    let clock = FixedClock::at(NOON);
+    let journal = create(&path, &clock);
+    teach(&journal, common::master_data());
+    let record = |journal: &Journal, number: u64| {
+        let answers =
+            recorder(journal, &clock).record_many_blocking(&[bulky(number)], Origin::Keeper);
+        assert!(answers[0].is_ok(), "fact {number}: {answers:?}");
+    };
+    (1..480).for_each(|number| record(&journal, number));
+    assert_eq!(journal.sealed(), Seq(0), "all of it is tail");
+    std::fs::copy(&path, &killed).expect("copies");
+    let after = Journal::open(&killed, options(&clock)).expect("opens");
+    (480..500).for_each(|number| record(&after, number));
+    assert!((1..479).contains(&after.sealed().0), "a part was sealed: {}", after.sealed());
+    assert_eq!(after.verify().expect("proves").facts, 499);
+    after.close_blocking().expect("closes");
+    journal.close_blocking().expect("closes");
+}
+
 #[test]
 fn runs_end_at_groups_and_carry_the_head_there() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -162,9 +162,10 @@ fn faults_are_named_in_order_of_precedence() {
             (line.unit, line.quantity) = (some("box"), some("0.33"));
         }),
         ("not_whole", |line| line.quantity = some("-1")),
-        ("bad_price", |line| line.price = some("12")),
+        ("bad_price", |line| line.price = some("9000000000000000")),
         ("bad_currency", |line| line.currency = None),
         ("price_decimals", |line| line.cost = None),
+        ("amount_too_large", |line| line.price = some("12")),
         ("bad_reference", |line| line.refers_to = None),
         ("bad_reference", |line| line.order = None),
         ("too_long", |line| line.lot = None),
@@ -272,7 +273,23 @@ fn messages_say_what_to_do() {
         ),
         (
             line("count", "INK", "1.2345"),
-            "line 1: the quantity 1.2345 of item 'INK' has more decimals than allowed (3)",
+            "line 1: the quantity 1.2345 of item 'INK' has more decimals than allowed (3): round it, or state it in a smaller unit",
+        ),
+        (
+            line("count", "PEN", "1000000000000000000000000000000"),
+            "line 1: the quantity '1000000000000000000000000000000' is too large: the limit is about 9 x 10^15 smallest units; check the figure",
+        ),
+        (
+            line("count", "INK", "1.00000000000000000001"),
+            "line 1: the quantity '1.00000000000000000001' has more decimals than allowed (12): round it where it comes from",
+        ),
+        (
+            receipt("PEN", "1", "1.123456789012345"),
+            "line 1: the price 1.123456789012345 has more decimals than allowed (8): round it where it comes from",
+        ),
+        (
+            receipt("PEN", "90071992547410", "1"),
+            "line 1: quantity x price is too large: the limit is about 9 x 10^15 of the currency's smallest units; check both figures",
         ),
         (unit, "line 1: item 'PEN' has no unit 'kg': use 'EA' or 'box'"),
         (
@@ -286,4 +303,6 @@ fn messages_say_what_to_do() {
     ] {
         assert_eq!(message(line), expected);
     }
+    let taken = check_group(&context, &group(vec![receipt("PEN", "90071992547", "0.12345678")]));
+    assert!(taken.is_ok(), "eight decimals are taken as they are");
 }

@@ -15,6 +15,7 @@ use crate::api::{self, Access};
 use crate::clock::Clock;
 use crate::gateway::link::{BindError, Link, LinkSettings};
 use crate::headquarters::{ConfigError, Headquarters, HeadquartersError, token, write_private};
+use crate::store::FileError;
 use crate::web::books_desk::{log_text, posted};
 use crate::web::desk::{Change, Posted, SitePosted};
 
@@ -67,15 +68,34 @@ pub enum RunError {
          'hq-server mapping check', then 'hq-server mapping add'"
     )]
     MappingGaps(String),
+    /// No room for facts or postings.
+    #[error(
+        "the disk is full, so HQ has stopped: free space and start it again. Nothing that was \
+         acknowledged is lost, and sites keep what was not"
+    )]
+    DiskFull,
     /// Posting stopped.
-    #[error("posting has stopped: {0}")]
+    #[error(
+        "posting has stopped: {0}. What was acknowledged is safe: start HQ again, and see \
+         'hq-server verify' if it stops again"
+    )]
     Posting(String),
     /// The intake stopped.
-    #[error("nothing more can be received: {0}")]
+    #[error(
+        "nothing more can be received: {0}. What was acknowledged is safe: start HQ again, and see \
+         'hq-server verify' if it stops again"
+    )]
     Intake(String),
     /// The operating system.
     #[error("the runtime fails: {0}")]
     Runtime(#[from] io::Error),
+}
+
+impl RunError {
+    /// A thread that stops tells in words why.
+    fn stopped(why: String, otherwise: fn(String) -> Self) -> Self {
+        if why == FileError::DiskFull.to_string() { Self::DiskFull } else { otherwise(why) }
+    }
 }
 
 /// Where a running server listens.
@@ -188,8 +208,8 @@ impl Server {
         let (mut posting, mut intake) = (hq.published().failure(), hq.intake().failure());
         let ended = tokio::select! {
             () = shutdown => Ok(()),
-            why = failed(&mut posting) => Err(RunError::Posting(why)),
-            why = failed(&mut intake) => Err(RunError::Intake(why)),
+            why = failed(&mut posting) => Err(RunError::stopped(why, RunError::Posting)),
+            why = failed(&mut intake) => Err(RunError::stopped(why, RunError::Intake)),
         };
         stop.send_replace(true);
         telling.abort();

@@ -28,7 +28,7 @@ impl Place {
         command
             .arg("--data")
             .arg(&self.directory)
-            .env_remove("RUST_LOG")
+            .env_remove("WAREBOOK_LOG")
             .env("LANG", "en_US.UTF-8");
         command
     }
@@ -46,15 +46,34 @@ impl Place {
 
     /// The error of a command that fails.
     fn error(&self, arguments: &[&str]) -> String {
+        self.fails(arguments).1
+    }
+
+    /// The exit code of a command that fails, and its error, which speaks to people.
+    fn fails(&self, arguments: &[&str]) -> (i32, String) {
         let output = self.run(arguments);
+        let error = String::from_utf8(output.stderr).expect("text");
         assert!(!output.status.success(), "{arguments:?} should fail");
-        String::from_utf8(output.stderr).expect("text")
+        assert!(!error.contains("panicked") && !error.contains("BACKTRACE"), "{error}");
+        (output.status.code().expect("not killed"), error)
     }
 
     fn serve(&self) -> Server {
-        let arguments = ["--json", "run", "--api", "127.0.0.1:0", "--link", "127.0.0.1:0"];
-        let mut process =
-            self.command().args(arguments).stdout(Stdio::piped()).spawn().expect("starts");
+        Self::start(self.command())
+    }
+
+    /// A server whose files can't grow beyond some bytes, as if the disk were full there.
+    fn serve_within(&self, bytes: u64) -> Server {
+        let mut command = Command::new("env");
+        command.args(["--ignore-signal=XFSZ", "prlimit", &format!("--fsize={bytes}:unlimited")]);
+        command.arg(env!("CARGO_BIN_EXE_hq-server")).arg("--data").arg(&self.directory);
+        command.stderr(Stdio::piped());
+        Self::start(command)
+    }
+
+    fn start(mut command: Command) -> Server {
+        command.args(["--json", "run", "--api", "127.0.0.1:0", "--link", "127.0.0.1:0"]);
+        let mut process = command.stdout(Stdio::piped()).spawn().expect("starts");
         let mut line = String::new();
         let stdout = process.stdout.take().expect("piped");
         BufReader::new(stdout).read_line(&mut line).expect("says where it listens");
@@ -126,6 +145,69 @@ fn a_server_that_was_killed_leaves_everything() {
 }
 
 #[test]
+fn a_full_disk_ends_the_server_and_loses_nothing() {
+    let place = Place::new();
+    place.json(&["site", "add", "north"]);
+    let size = |name: &str| {
+        let length = std::fs::metadata(place.directory.join(name)).expect("is there").len();
+        usize::try_from(length).expect("small")
+    };
+    let room = size("books.redb").max(size("intake.redb")) + 100_000;
+    let mut server = place.serve_within(room as u64);
+    let code = |number: u32| blake3::hash(&number.to_le_bytes()).to_hex().to_string();
+    let name = |number: u32| blake3::hash(&(!number).to_le_bytes()).to_hex().to_string();
+    let added = |number: u32| {
+        let rows = (0..200).map(|row| code(number * 200 + row) + "," + &name(number * 200 + row));
+        let rows: Vec<String> = rows.collect();
+        let file = place.write("items.csv", &format!("code,name\n{}\n", rows.join("\n")));
+        place.run(&["item", "import", &file]).status.success()
+    };
+    let acknowledged = (0..1_000).take_while(|number| added(*number)).count() * 200;
+    assert!(acknowledged > 0, "there was some room");
+    let ended = server.process.wait().expect("ends");
+    assert_eq!(ended.code(), Some(5), "a full disk has its own exit code");
+    let mut told = String::new();
+    let mut stderr = server.process.stderr.take().expect("piped");
+    std::io::Read::read_to_string(&mut stderr, &mut told).expect("text");
+    let last = told.lines().last().expect("says why");
+    assert!(last.contains("the disk is full") && last.contains("free space"), "{told}");
+    assert!(!told.contains("panicked"), "{told}");
+
+    let server = place.serve();
+    let items = place.json(&["item", "list"]).as_array().map_or(0, Vec::len);
+    assert!(items >= acknowledged, "{items} of {acknowledged} acknowledged");
+    assert_eq!(place.json(&["verify"])["ok"], true);
+    place.json(&["item", "add", "bolt", "Bolt"]);
+    assert!(server.end());
+}
+
+#[test]
+fn every_failure_has_its_exit_code_and_is_json_where_that_was_asked_for() {
+    let place = Place::new();
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["report", "account", "9999"], 3, "refused"),
+        (&["site", "revoke", "nowhere"], 3, "refused"),
+        (&["item", "import", "nowhere.csv"], 3, "refused"),
+        (&["restore", "nowhere"], 3, "refused"),
+        (&["init", "--company", "x", "--currency", "CNY"], 3, "refused"),
+    ];
+    for (arguments, code, word) in cases {
+        assert_eq!(place.fails(arguments).0, *code, "{arguments:?}");
+        let (found, error) = place.fails(&[&["--json"], *arguments].concat());
+        let error: Value = serde_json::from_str(&error).expect("JSON");
+        assert_eq!((found, &error["error"]["code"]), (*code, &Value::from(*word)));
+        assert!(error["error"]["message"].as_str().is_some_and(|text| text.len() > 20));
+    }
+    assert_eq!(place.fails(&["item"]).0, 2, "wrong usage");
+    let server = place.serve();
+    let busy = place.fails(&["run", "--api", "127.0.0.1:0", "--link", "127.0.0.1:0"]);
+    assert_eq!(busy.0, 4);
+    assert!(server.end());
+    std::fs::remove_file(place.directory.join("hq.toml")).expect("is there");
+    assert_eq!(place.fails(&["status"]).0, 4);
+}
+
+#[test]
 fn what_is_refused_says_what_to_do() {
     let place = Place::new();
     place.json(&["item", "add", "bolt", "Bolt"]);
@@ -143,7 +225,7 @@ fn what_is_refused_says_what_to_do() {
         (&["site", "revoke", "nowhere"], "see 'hq-server site list'"),
         (&["partner", "add", "p", "P"], "say --customer or --supplier"),
         (&["mapping", "add", "revenue", "2110"], "account 16 already is payable"),
-        (&["mapping", "add", "profit", "2110"], "there is no role 'profit'"),
+        (&["mapping", "add", "profit", "2110"], "'hq-server account list' shows the roles"),
         (
             &["policy", "set", "nothing", "1"],
             "'nothing' is no policy: write one of backdating_days",
@@ -155,6 +237,8 @@ fn what_is_refused_says_what_to_do() {
         (&["payment", "out", "acme", "0"], "must be more than nothing"),
         (&["payment", "out", "acme", "5", "--date", "24.11.2026"], "write YEAR-MONTH-DAY"),
         (&["report", "account", "9999"], "there is no account '9999'"),
+        (&["report", "trial-balance", "--from", "2026"], "write YEAR-MONTH"),
+        (&["restore", "."], "there is no backup.json in it"),
     ];
     for (arguments, expected) in cases {
         let error = place.error(arguments);
@@ -172,6 +256,7 @@ fn imports_are_all_or_nothing_and_name_the_line() {
         ("code,name,category,unit,decimals,cost\nC,x,goods,EA,many,1\n", "line 2"),
         ("code,name,category,unit,decimals,cost\nC,x,goods\n", "line 2"),
         ("code,title\nC,x\n", "title"),
+        ("", "the file is empty; its first line names the columns"),
         ("code,name\nC,x\nA,again\n", "there is an item 'A' already"),
         ("code,name,cost\nC,x,ten\n", "'ten' is not a decimal number"),
     ];
@@ -196,7 +281,7 @@ fn a_taken_port_and_a_missing_installation() {
     let error = second.error(&["run", "--api", api, "--link", "127.0.0.1:0"]);
     assert!(error.contains("is in use") && error.contains("--api"), "{error}");
     let error = second.error(&["run", "--api", "127.0.0.1:0", "--link", link]);
-    assert!(error.contains("is in use"), "{error}");
+    assert!(error.contains("is in use") && error.contains("--link"), "{error}");
     let error = place.error(&["run", "--api", "127.0.0.1:0", "--link", "127.0.0.1:0"]);
     assert!(error.contains("in use by another process"), "{error}");
     assert!(server.end());
@@ -225,9 +310,42 @@ fn a_damaged_file_is_named_and_left_as_it_is() {
             let place = Place::new();
             let file = place.directory.join(name);
             let bytes = damage(&file, change);
-            let error = place.error(&["status"]);
-            assert!(error.contains("restore a backup"), "{name}: {error}");
-            assert_eq!(std::fs::read(&file).expect("reads"), bytes, "{name} is left as it is");
+            let (code, error) = place.fails(&["status"]);
+            assert!(error.contains("restore a backup") && error.contains(name), "{error}");
+            assert_eq!(code, 5);
+            assert!(std::fs::read(&file).expect("reads") == bytes, "{name} is left as it is");
         }
+    }
+}
+
+#[test]
+fn a_byte_that_flipped_is_noticed_before_anything_is_written() {
+    let place = Place::new();
+    let rows: Vec<String> = (0..4_000).map(|row| format!("item-{row},Item {row}")).collect();
+    let file = place.write("items.csv", &format!("code,name\n{}\n", rows.join("\n")));
+    place.json(&["item", "import", &file]);
+    for name in ["books.redb", "intake.redb"] {
+        let file = place.directory.join(name);
+        let whole = std::fs::read(&file).expect("reads");
+        let mut seed = 3u64;
+        let mut noticed = 0;
+        for _ in 0..40 {
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let at = usize::try_from(seed >> 20).expect("44 bits") % whole.len();
+            let bytes = damage(&file, |bytes| bytes[at] ^= 1 << (seed % 8));
+            let output = place.run(&["verify"]);
+            // In a page that is free a byte means nothing.
+            if !output.status.success() {
+                noticed += 1;
+                let error = String::from_utf8(output.stderr).expect("text");
+                assert!(error.contains("nothing was changed"), "{name}, byte {at}: {error}");
+                assert!(!error.contains("panicked"), "{name}, byte {at}: {error}");
+                assert!(std::fs::read(&file).expect("reads") == bytes, "{name} is left as it is");
+            }
+            std::fs::write(&file, &whole).expect("writes");
+        }
+        assert!(noticed > 3, "{name}: only {noticed} of 40 hits noticed");
     }
 }

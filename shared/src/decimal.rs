@@ -48,8 +48,14 @@ pub fn parse(text: &str) -> Result<Scaled, DecimalError> {
 /// The same figure as integers, without trailing zeros after the point.
 pub fn from_decimal(decimal: Decimal) -> Result<Scaled, ScaleError> {
     let decimal = decimal.normalize();
-    let mantissa = i64::try_from(decimal.mantissa()).map_err(|_| ScaleError::TooLarge)?;
     let exponent = -i8::try_from(decimal.scale()).expect("a scale is at most 28");
+    if exponent < -Scaled::EXPONENT_LIMIT {
+        // Many decimals make a long mantissa too: what is wrong with 1.00000000000000000001 is not
+        // its size.
+        let allowed = Scaled::EXPONENT_LIMIT.unsigned_abs();
+        return Err(ScaleError::TooManyDecimals { allowed });
+    }
+    let mantissa = i64::try_from(decimal.mantissa()).map_err(|_| ScaleError::TooLarge)?;
     Scaled::new(mantissa, exponent)
 }
 

@@ -19,7 +19,7 @@ use utoipa::{IntoParams, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::journal::{Journal, StoreError};
+use crate::journal::{BackupError, Journal, StoreError};
 use crate::link::LinkStatus;
 use crate::record::{GroupInput, Origin, Recorder, Refused};
 use views::{
@@ -339,18 +339,19 @@ async fn verify(State(api): State<Api>) -> Result<Json<VerifiedView>, Failure> {
 ))]
 async fn back_up(State(api): State<Api>) -> Result<(StatusCode, Json<BackupView>), Failure> {
     let made = blocking(move || {
-        back_up_into(api.recorder.journal(), &api.backups).map_err(|error| {
-            Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "backup", error.to_string())
+        back_up_into(api.recorder.journal(), &api.backups).map_err(|error| match error {
+            BackupError::Store(error) => error.into(),
+            BackupError::DiskFull => {
+                Failure::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", error.to_string())
+            }
+            error => Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "backup", error.to_string()),
         })
     });
     Ok((StatusCode::CREATED, Json(made.await?)))
 }
 
 /// Makes a backup in `folder`, named by log and place.
-fn back_up_into(
-    journal: &Journal,
-    folder: &std::path::Path,
-) -> Result<BackupView, crate::journal::BackupError> {
+fn back_up_into(journal: &Journal, folder: &std::path::Path) -> Result<BackupView, BackupError> {
     std::fs::create_dir_all(folder)?;
     let name = format!("{}-{}.backup", journal.log().short(), journal.position().last);
     let file = folder.join(name);

@@ -16,6 +16,7 @@ use crate::api::views::{
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::import::Sink;
+use crate::journal::BackupError;
 use crate::record::{GroupInput, Origin};
 use crate::runtime::Node;
 
@@ -26,7 +27,7 @@ const TRIES: usize = 3;
 /// A way to the log.
 pub(super) enum Access {
     /// A node runs.
-    Api(Client),
+    Api(Box<Client>),
     /// None runs: this process has the folder.
     Direct(Box<Node>),
 }
@@ -45,7 +46,7 @@ impl Access {
     pub(super) fn open(data: &DataDir) -> Result<Self, CliError> {
         let config = Config::read(&data.config())?;
         if let Some(client) = Client::find(data, config)? {
-            return Ok(Self::Api(client));
+            return Ok(Self::Api(Box::new(client)));
         }
         Ok(Self::Direct(Box::new(Node::open(data)?)))
     }
@@ -146,7 +147,7 @@ impl Access {
         match self {
             Self::Api(client) => {
                 if to.exists() {
-                    return Err(crate::journal::BackupError::Exists(to.to_owned()).into());
+                    return Err(BackupError::Exists(to.to_owned()).into());
                 }
                 let made: BackupView = client.post("/v1/backups", &())?;
                 move_file(Path::new(&made.file), to)?;
@@ -180,8 +181,12 @@ impl Access {
         let write = |(chunk, bytes): (u64, Vec<u8>)| {
             let file = numbered(to, chunk);
             let mut options = std::fs::OpenOptions::new();
-            let mut out = options.write(true).create_new(true).open(&file).map_err(|error| {
-                CliError::failed(format!("{} can't be made: {error}", file.display()))
+            let made = options.write(true).create_new(true).open(&file);
+            let mut out = made.map_err(|error| match error.kind() {
+                std::io::ErrorKind::AlreadyExists => {
+                    CliError::from(BackupError::Exists(file.clone()))
+                }
+                _ => CliError::failed(format!("{} can't be made: {error}", file.display())),
             })?;
             std::io::Write::write_all(&mut out, &bytes)?;
             Ok(file)

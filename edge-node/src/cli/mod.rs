@@ -19,26 +19,51 @@ use crate::api::views::Problem;
 use crate::config::ConfigError;
 use crate::data_dir::{DataDir, LockError};
 use crate::import;
-use crate::journal::{BackupError, OpenError, StoreError};
+use crate::journal::{BackupError, OpenError, StoreError, is_full};
 use crate::runtime::StartError;
 use access::Access;
 use output::Output;
 
+/// The options that every command has.
+const EVERYWHERE: &str = "Everywhere";
+
+const IMPORT_TWICE: &str = "\
+The same rows again change nothing: what was recorded stays, what was refused is tried again, and an \
+import that was cut goes on. That holds until a row's key is forgotten: 30 days after HQ has what was \
+recorded (keys_kept_days in node.toml). Example maps stand in deploy/maps of the source.
+
+Example:
+  edge-node import --map deploy/maps/adventureworks-transactions.toml --set remainder=0 \\\n    Production.TransactionHistory.csv.gz";
+
+const FIRST_STEPS: &str = "\
+First steps:
+  edge-node init                            make the folder, here: edge-data
+  edge-node enrol CODE --hq HOST:PORT       with a code of 'hq-server site add NAME'
+  edge-node run                             in a terminal of its own, or as a service
+  edge-node record receipt --help           and 'items' for what can be recorded
+
+Commands talk to the node that runs; where none runs they open the folder themselves.
+
+Exit codes: 0 done; 1 failed; 2 wrong usage; 3 refused, with the reason; 4 not enrolled or in use;
+5 the store is damaged or the disk is full.";
+
 /// Records stock movements at a warehouse, alone for weeks if it must, and sends them to HQ.
 #[derive(Debug, Parser)]
-#[command(name = "edge-node", version, max_term_width = 100)]
+#[command(name = "edge-node", version, max_term_width = 100, after_help = FIRST_STEPS)]
 struct Cli {
     /// The node's folder.
     #[arg(
         long,
+        short,
         global = true,
         env = "WAREBOOK_DATA",
         default_value = "edge-data",
-        value_name = "DIR"
+        value_name = "DIR",
+        help_heading = EVERYWHERE
     )]
     data: PathBuf,
-    /// Print JSON instead of text.
-    #[arg(long, global = true)]
+    /// Print JSON instead of text, errors too.
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     json: bool,
     #[command(subcommand)]
     command: Command,
@@ -56,19 +81,20 @@ enum Command {
     #[command(subcommand)]
     Record(Box<record::RecordCommand>),
     /// Record the rows of a CSV file, as a map says.
+    #[command(after_help = IMPORT_TWICE)]
     Import(import::ImportArgs),
     /// Show what is on hand, by this node's own log.
     Stock {
-        /// Only this item.
+        /// Only the item with this code.
         item: Option<String>,
     },
     /// Show facts of this node's log, the newest where nothing else is said.
     Log {
-        /// The first place to show.
+        /// The first place to show, counted from 1.
         #[arg(long, value_name = "SEQ")]
         from: Option<u64>,
         /// How many.
-        #[arg(long, default_value_t = 20)]
+        #[arg(long, default_value_t = 20, value_name = "NUMBER")]
         count: usize,
     },
     /// Show items that can be moved or sold here.
@@ -82,12 +108,12 @@ enum Command {
     Status,
     /// Prove the log from its file: chain, signatures, document heads.
     Verify,
-    /// Copy the log to a file while the node runs. Keys are not in it.
+    /// Copy the log to a file while the node runs; the node's keys are not in it.
     Backup {
         /// The file to make.
         file: PathBuf,
     },
-    /// Put a backup back into a folder without a log. The node must then be enrolled again.
+    /// Put a backup back into a folder without a log; the node must then be enrolled again.
     Restore {
         /// The backup.
         file: PathBuf,
@@ -134,7 +160,8 @@ impl CliError {
         Self::new(1, "failed", message)
     }
 
-    fn refused(problem: Problem) -> Self {
+    /// What the node refuses, with the exit code that its word has.
+    pub fn refused(problem: Problem) -> Self {
         let code = match problem.code.as_str() {
             "disk_full" | "damaged" => 5,
             "restored" => 4,
@@ -152,7 +179,12 @@ impl From<StartError> for CliError {
             | StartError::NotEnrolled
             | StartError::Journal(OpenError::InUse | OpenError::Missing(_))
             | StartError::Config(ConfigError::Unreadable { .. }) => (4, "not_ready"),
-            StartError::Journal(_) => (5, "damaged"),
+            StartError::Journal(OpenError::DiskFull) => (5, "disk_full"),
+            StartError::Journal(OpenError::Io(_)) => (1, "store"),
+            StartError::Journal(_)
+            | StartError::JournalLost(_)
+            | StartError::PredecessorLost(_)
+            | StartError::JournalEnded => (5, "damaged"),
             _ => (1, "failed"),
         };
         Self::new(code, word, error.to_string())
@@ -186,6 +218,7 @@ impl From<BackupError> for CliError {
     fn from(error: BackupError) -> Self {
         match error {
             BackupError::Store(error) => error.into(),
+            BackupError::DiskFull => Self::new(5, "disk_full", error.to_string()),
             BackupError::Damaged(_) | BackupError::Open(_) => {
                 Self::new(5, "damaged", error.to_string())
             }
@@ -196,6 +229,9 @@ impl From<BackupError> for CliError {
 
 impl From<std::io::Error> for CliError {
     fn from(error: std::io::Error) -> Self {
+        if is_full(&error) {
+            return Self::new(5, "disk_full", "the disk is full: free some space and try again");
+        }
         Self::failed(error.to_string())
     }
 }

@@ -29,6 +29,10 @@ fn json(value: &impl Serialize) {
 
 /// A table with the columns named right-aligned.
 fn table(header: &[&str], right: &[usize], rows: impl IntoIterator<Item = Vec<String>>) {
+    let mut rows = rows.into_iter().peekable();
+    if rows.peek().is_none() {
+        return print("(none)");
+    }
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(header.to_vec());
@@ -68,7 +72,9 @@ impl Output {
         let what = if view.already_recorded { "recorded before" } else { "recorded" };
         print(&format!("{what}: {} at {}", view.captures.join(", "), view.recorded_at));
         for doubt in &view.time_in_doubt {
-            print(&format!("note: {doubt}: HQ values this once its time is clear; set the clock"));
+            print(&format!(
+                "note: {doubt}: HQ marks this time as doubtful; set the clock (timedatectl)"
+            ));
         }
     }
 
@@ -177,7 +183,8 @@ impl Output {
         let heard = view.link.heard_at.as_ref();
         let heard = heard.map_or_else(String::new, |heard| format!(", HQ heard at {heard}"));
         print(&format!("link       {}{heard}", view.link.state));
-        for note in [&view.link.problem, &view.link.warning].into_iter().flatten() {
+        let clock = view.link.clock_ahead_ms.and_then(crate::link::clock_warning);
+        for note in [&view.link.problem, &view.link.warning, &clock].into_iter().flatten() {
             print(&format!("note       {note}"));
         }
     }
@@ -186,13 +193,11 @@ impl Output {
         if self.json {
             return json(view);
         }
-        print(&format!(
-            "proved: {} facts, chain head {}, {} good seals up to fact {}",
-            view.facts,
-            &view.head[..16],
-            view.seals,
-            view.sealed
-        ));
+        let seals = match view.seals {
+            0 => "no seal yet".to_owned(),
+            seals => format!("{seals} good seals up to fact {}", view.sealed),
+        };
+        print(&format!("proved: {} facts, chain head {}, {seals}", view.facts, &view.head[..16]));
         for document in &view.documents {
             print(&format!("document {}: head {}", document.chunk, document.head));
         }

@@ -11,46 +11,85 @@ use crate::record::{GroupInput, LineInput, Moment};
 #[derive(Debug, Subcommand)]
 pub(super) enum RecordCommand {
     /// Goods from a supplier; the price is their cost.
-    #[command(alias = "receive")]
+    #[command(
+        alias = "receive",
+        after_help = "Example:\n  edge-node record receipt PEN-01=500@1.15 INK=2box@48 --partner S-1 --document DN-17"
+    )]
     Receipt(MovementArgs),
     /// Goods sold and handed over; the price is the selling price.
-    #[command(alias = "sale", alias = "sale_issue")]
+    #[command(
+        alias = "sale",
+        alias = "sale_issue",
+        after_help = "Example:\n  edge-node record sale-issue PEN-01=12@3.20 --partner C-1"
+    )]
     SaleIssue(MovementArgs),
     /// Goods taken for own use or a project.
+    #[command(after_help = "Example:\n  edge-node record issue PEN-01=5 --reason OFFICE")]
     Issue(MovementArgs),
     /// Goods a customer brings back; the price is the selling price.
-    #[command(alias = "customer_return")]
+    #[command(
+        alias = "customer_return",
+        after_help = "Example:\n  edge-node record customer-return PEN-01=2@3.20 --partner C-1 --refers-to 3-1042"
+    )]
     CustomerReturn(MovementArgs),
     /// Goods sent back to the supplier.
-    #[command(alias = "supplier_return")]
+    #[command(
+        alias = "supplier_return",
+        after_help = "Example:\n  edge-node record supplier-return PEN-01=10 --partner S-1 --refers-to 3-1040"
+    )]
     SupplierReturn(MovementArgs),
     /// Goods on their way to another site (--site).
-    #[command(alias = "transfer_ship")]
+    #[command(
+        alias = "transfer_ship",
+        after_help = "Example:\n  edge-node record transfer-ship PEN-01=100 --site BJ"
+    )]
     TransferShip(MovementArgs),
     /// Goods arrived from another site; without lines all that is on its way (--refers-to).
-    #[command(alias = "transfer_receive")]
+    #[command(
+        alias = "transfer_receive",
+        after_help = "Example:\n  edge-node record transfer-receive --refers-to 4-77     (see edge-node transfers)"
+    )]
     TransferReceive(MovementArgs),
     /// What is on hand, counted.
+    #[command(after_help = "Example:\n  edge-node record count PEN-01=487")]
     Count(MovementArgs),
     /// A signed correction (--reason).
+    #[command(after_help = "Example:\n  edge-node record adjustment PEN-01=-3 --reason LOST")]
     Adjustment(MovementArgs),
     /// Goods thrown away (--reason).
+    #[command(after_help = "Example:\n  edge-node record scrap PEN-01=3 --reason BROKEN")]
     Scrap(MovementArgs),
     /// Goods made; the price is their cost.
-    #[command(alias = "production_in")]
+    #[command(
+        alias = "production_in",
+        after_help = "Example:\n  edge-node record production-in KIT=10@25.00"
+    )]
     ProductionIn(MovementArgs),
     /// Materials used up in making goods.
-    #[command(alias = "production_out")]
+    #[command(
+        alias = "production_out",
+        after_help = "Example:\n  edge-node record production-out PEN-01=20"
+    )]
     ProductionOut(MovementArgs),
     /// Goods that become other goods: --out and --in.
+    #[command(after_help = "Example:\n  edge-node record repack --out INK=1box --in INK-S=12")]
     Repack(RepackArgs),
     /// A sale that moves no stock.
-    #[command(alias = "service_sale")]
+    #[command(
+        alias = "service_sale",
+        after_help = "Example:\n  edge-node record service-sale FIT=1@80 --partner C-1"
+    )]
     ServiceSale(MovementArgs),
     /// An earlier movement did not happen.
+    #[command(
+        after_help = "Example:\n  edge-node record reversal 3-1042     (capture ids stand in edge-node log)"
+    )]
     Reversal(ReversalArgs),
     /// Goods held or released (--status).
-    #[command(alias = "status_change")]
+    #[command(
+        alias = "status_change",
+        after_help = "Example:\n  edge-node record status-change PEN-01=20 --status held --lot L7"
+    )]
     StatusChange(MovementArgs),
     /// A group of lines as JSON, as the API takes it.
     Group {
@@ -61,47 +100,51 @@ pub(super) enum RecordCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct MovementArgs {
-    /// What moved: ITEM=QUANTITY[UNIT][@PRICE], for example PEN-01=12@3.20 or INK=2box@48.
+    /// What moved: ITEM=QUANTITY[UNIT][@PRICE], for example PEN-01=12@3.20 or INK=2box@48. A price
+    /// has at most 8 decimals.
     #[arg(value_name = "LINE")]
     lines: Vec<String>,
     /// The code of the customer or supplier.
-    #[arg(long)]
+    #[arg(long, value_name = "CODE")]
     partner: Option<String>,
+    /// An outside document's number: delivery note, invoice.
+    #[arg(long, value_name = "NUMBER")]
+    document: Option<String>,
     /// The code of the reason.
-    #[arg(long)]
+    #[arg(long, value_name = "CODE")]
     reason: Option<String>,
     /// The capture id of the movement it answers: the ship of a receive, the sale of a return.
     #[arg(long, value_name = "CAPTURE")]
     refers_to: Option<String>,
     /// The capture id of the order it fulfils.
-    #[arg(long, value_name = "CAPTURE")]
+    #[arg(long, value_name = "CAPTURE", help_heading = "For some kinds")]
     order: Option<String>,
     /// The code of the other site of a transfer.
-    #[arg(long)]
+    #[arg(long, value_name = "CODE", help_heading = "For some kinds")]
     site: Option<String>,
     /// Lot or batch.
-    #[arg(long)]
+    #[arg(long, help_heading = "The goods")]
     lot: Option<String>,
     /// Serial number.
-    #[arg(long)]
+    #[arg(long, help_heading = "The goods")]
     serial: Option<String>,
     /// Last day of use: YEAR-MONTH-DAY.
-    #[arg(long, value_name = "DATE")]
+    #[arg(long, value_name = "DATE", help_heading = "The goods")]
     expiry: Option<String>,
     /// Cost of one unit, for a return whose sale is not known.
-    #[arg(long)]
+    #[arg(long, help_heading = "For some kinds")]
     cost: Option<String>,
     /// Of price and cost; the company's where absent.
-    #[arg(long)]
+    #[arg(long, value_name = "CODE")]
     currency: Option<String>,
-    /// The customer is invoiced later.
-    #[arg(long)]
+    /// A sale that the customer is invoiced for later.
+    #[arg(long, help_heading = "For some kinds")]
     invoice_later: bool,
-    /// `in_use`, `held` or `blocked`.
-    #[arg(long)]
+    /// What a status change makes of the goods: `in_use`, `held` or `blocked`.
+    #[arg(long, help_heading = "For some kinds")]
     status: Option<String>,
     /// The tax code's number.
-    #[arg(long)]
+    #[arg(long, value_name = "NUMBER", help_heading = "For some kinds")]
     tax_code: Option<String>,
     #[command(flatten)]
     common: CommonArgs,
@@ -115,6 +158,9 @@ pub(super) struct RepackArgs {
     /// What comes of it: ITEM=QUANTITY[UNIT].
     #[arg(long = "in", value_name = "LINE", required = true)]
     into: Vec<String>,
+    /// An outside document's number: delivery note, invoice.
+    #[arg(long, value_name = "NUMBER")]
+    document: Option<String>,
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -125,7 +171,7 @@ pub(super) struct ReversalArgs {
     #[arg(value_name = "CAPTURE", required = true)]
     captures: Vec<String>,
     /// The code of the reason.
-    #[arg(long)]
+    #[arg(long, value_name = "CODE")]
     reason: Option<String>,
     #[command(flatten)]
     common: CommonArgs,
@@ -133,17 +179,15 @@ pub(super) struct ReversalArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct CommonArgs {
-    /// An outside document's number: delivery note, invoice.
-    #[arg(long)]
-    document: Option<String>,
     /// When it happened: 2026-11-24T14:30:00+08:00, or 2026-11-24 14:30 in the node's zone.
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
     /// Who records: the person's number.
-    #[arg(long)]
+    #[arg(long, value_name = "NUMBER", help_heading = "Recording")]
     person: Option<u32>,
-    /// Makes a retry harmless: the same key records nothing again.
-    #[arg(long)]
+    /// Makes a retry harmless: the same key records nothing again, until 30 days after HQ has it
+    /// (`keys_kept_days` in node.toml).
+    #[arg(long, help_heading = "Recording")]
     key: Option<String>,
 }
 
@@ -206,7 +250,7 @@ fn repack(args: &RepackArgs, zone: &jiff::tz::TimeZone) -> Result<GroupInput, Cl
     let mut lines = side("repack_out", &args.out)?;
     lines.extend(side("repack_in", &args.into)?);
     for line in &mut lines {
-        line.document.clone_from(&args.common.document);
+        line.document.clone_from(&args.document);
     }
     args.common.group(lines, zone)
 }
@@ -238,7 +282,7 @@ impl MovementArgs {
             invoice_later: self.invoice_later,
             status: self.status.clone(),
             tax_code: self.tax_code.clone(),
-            document: self.common.document.clone(),
+            document: self.document.clone(),
             ..LineInput::default()
         }
     }

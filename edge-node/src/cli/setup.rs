@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::Args;
 use serde::Serialize;
@@ -14,7 +15,7 @@ use crate::config::{self, Config};
 use crate::data_dir::DataDir;
 use crate::journal::{self, Clock, Journal, OpenError, Options, SystemClock};
 use crate::link::{self, EnrolError, Identity, KeyFileError, Wall};
-use crate::runtime::{self, Node};
+use crate::runtime::{self, Node, StartError};
 
 #[derive(Debug, Args)]
 pub(super) struct InitArgs {
@@ -118,55 +119,53 @@ struct EnrolledView {
 }
 
 pub(super) fn enrol(data: &DataDir, args: &EnrolArgs, output: Output) -> Result<(), CliError> {
-    let mut config = Config::read(&data.config())?;
+    let config = Config::read(&data.config())?;
     let _lock = data.lock()?;
-    if let Some(hq) = &args.hq {
-        let text = std::fs::read_to_string(data.config())?;
-        std::fs::write(data.config(), set_key(&text, "hq", "address", hq))?;
-        config = Config::read(&data.config())?;
-    }
-    let hq = config.hq_address.clone().ok_or_else(|| {
+    let hq = args.hq.clone().or_else(|| config.hq_address.clone()).ok_or_else(|| {
         CliError::new(2, "usage", "state where HQ listens: edge-node enrol CODE --hq HOST:PORT")
     })?;
-    let restored = restored_journal(data, &config)?;
-    if let Some(journal) = &restored {
-        set_aside(data, journal)?;
-    }
+    set_restored_aside(data, &config)?;
     let mut identity = Identity::open(&data.identity())?;
-    let clock = std::sync::Arc::new(SystemClock::default());
-    let wall = Wall::from_fn({
-        let clock = std::sync::Arc::clone(&clock);
-        move || clock.now()
-    });
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let enrolled = runtime.block_on(link::enrol(&mut identity, &args.code, &hq, &wall));
-    let enrolled = enrolled.map_err(|error| enrol_failed(&error))?;
-    let options = Options {
-        signing_key: Some(identity.log_key().clone()),
-        clock,
-        cache_bytes: config.cache_bytes,
-    };
-    let made = Journal::create(&data.journal(), &enrolled.genesis, restored.as_ref(), options);
-    let made = made.map_err(crate::runtime::StartError::from)?;
-    made.close_blocking()?;
-    if let Some(journal) = restored {
-        journal.close_blocking()?;
+    // An enrolment that was cut before there was a journal is finished without HQ.
+    let is_half_done =
+        identity.enrolment().is_some() && !identity.has_journal() && !data.journal().exists();
+    let clock_ahead_ms = if is_half_done { 0 } else { enrol_at(&mut identity, &args.code, &hq)? };
+    let clock = Arc::new(SystemClock::default());
+    runtime::open_journal(data, &mut identity, &config, clock)?.close_blocking()?;
+    if args.hq.is_some() && config.hq_address.as_ref() != Some(&hq) {
+        let text = std::fs::read_to_string(data.config())?;
+        std::fs::write(data.config(), set_key(&text, "hq", "address", &hq))?;
     }
+    say_enrolled(&identity, output);
+    if let Some(warning) = link::clock_warning(clock_ahead_ms) {
+        eprintln!("edge-node: {warning}");
+    }
+    Ok(())
+}
+
+/// Asks HQ; how far this node's clock is ahead of HQ's.
+fn enrol_at(identity: &mut Identity, code: &str, hq: &str) -> Result<i64, CliError> {
+    let clock = SystemClock::default();
+    let wall = Wall::from_fn(move || clock.now());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let enrolled = runtime.block_on(link::enrol(identity, code, hq, &wall));
+    Ok(enrolled.map_err(|error| enrol_failed(&error))?.clock_ahead_ms)
+}
+
+fn say_enrolled(identity: &Identity, output: Output) {
+    let enrolment = identity.enrolment().expect("it was enrolled above");
+    let genesis = identity.genesis().expect("it was enrolled above");
     let view = EnrolledView {
-        site: enrolled.enrolment.site.0,
-        site_name: enrolled.enrolment.site_name.clone(),
-        device: enrolled.enrolment.device.0,
-        log: enrolled.genesis.log_id().to_string(),
+        site: enrolment.site.0,
+        site_name: enrolment.site_name.clone(),
+        device: enrolment.device.0,
+        log: genesis.log_id().to_string(),
     };
     let line = format!(
         "enrolled as site {} ({}), device {}; next: edge-node run",
         view.site, view.site_name, view.device
     );
     output.say(&line, &view);
-    if let Some(warning) = link::clock_warning(enrolled.clock_ahead_ms) {
-        eprintln!("edge-node: {warning}");
-    }
-    Ok(())
 }
 
 fn enrol_failed(error: &EnrolError) -> CliError {
@@ -180,29 +179,52 @@ fn enrol_failed(error: &EnrolError) -> CliError {
     CliError::new(code, word, error.to_string())
 }
 
-/// The journal of a restored node, whose stock the new log goes on from.
-fn restored_journal(data: &DataDir, config: &Config) -> Result<Option<Journal>, CliError> {
+/// A restored node becomes a new device, whose log goes on from the stock of the old one: that log
+/// and its keys are kept under the log's name. Cut anywhere, it goes on from there.
+fn set_restored_aside(data: &DataDir, config: &Config) -> Result<(), CliError> {
     let mut options = Options::new(None);
     options.cache_bytes = config.cache_bytes;
-    match Journal::open(&data.journal(), options) {
-        Ok(journal) if journal.is_restored() => Ok(Some(journal)),
-        Ok(journal) => Ok(journal.close_blocking().map(|()| None)?),
-        Err(OpenError::Missing(_)) => Ok(None),
-        Err(error) => Err(crate::runtime::StartError::from(error).into()),
+    let journal = match Journal::open(&data.journal(), options) {
+        Ok(journal) => journal,
+        Err(OpenError::Missing(_)) => return Ok(()),
+        Err(error) => return Err(StartError::from(error).into()),
+    };
+    let (is_restored, name) = (journal.is_restored(), journal.log().short());
+    journal.close_blocking()?;
+    if !is_restored {
+        return Ok(());
     }
+    // The name stays free until the last step, so a second try finds the keys of the first.
+    let old_journal = free_name(data, &format!("journal-{name}"), ".redb");
+    let is_new = |identity: &Identity| {
+        identity.predecessor() == Some(&old_journal) && !identity.has_journal()
+    };
+    let are_keys_made = match Identity::open(&data.identity()) {
+        Err(KeyFileError::Missing(_)) => false,
+        identity => {
+            let is_new = is_new(&identity?);
+            if !is_new {
+                let old_identity = free_name(data, &format!("identity-{name}"), "");
+                std::fs::rename(data.identity(), data.root().join(old_identity))?;
+            }
+            is_new
+        }
+    };
+    if !are_keys_made {
+        Identity::create_after(&data.identity(), &old_journal)?;
+    }
+    std::fs::rename(data.journal(), data.root().join(old_journal))?;
+    Ok(())
 }
 
-/// A restored node becomes a new device: its old log and keys are kept under the log's name.
-fn set_aside(data: &DataDir, journal: &Journal) -> Result<(), CliError> {
-    let name = journal.log().short();
-    let old_journal = data.root().join(format!("journal-{name}.redb"));
-    let old_identity = data.root().join(format!("identity-{name}"));
-    if data.identity().exists() {
-        std::fs::rename(data.identity(), old_identity)?;
-    }
-    std::fs::rename(data.journal(), old_journal)?;
-    Identity::create(&data.identity())?;
-    Ok(())
+/// A name in the folder that nothing has: nothing that was set aside is ever overwritten.
+fn free_name(data: &DataDir, stem: &str, ending: &str) -> String {
+    let names = (1..).map(|number| match number {
+        1 => format!("{stem}{ending}"),
+        number => format!("{stem}-{number}{ending}"),
+    });
+    let mut free = names.filter(|name| !data.root().join(name).exists());
+    free.next().expect("a folder has not every name")
 }
 
 #[derive(Serialize)]

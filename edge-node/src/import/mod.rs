@@ -52,7 +52,8 @@ pub struct ImportArgs {
     /// Gives a parameter of the map another value.
     #[arg(long = "set", value_name = "NAME=VALUE")]
     pub parameters: Vec<String>,
-    /// Where rows go that are refused, with the reason.
+    /// Where rows go that are refused, with the reason; NAME.rejects.csv in the current folder where
+    /// nothing is said.
     #[arg(long, value_name = "FILE")]
     pub rejects: Option<PathBuf>,
 }
@@ -65,6 +66,19 @@ pub enum ImportError {
     File {
         /// The file.
         file: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// A file ends where a row does not, or can't be read further.
+    #[error(
+        "{} breaks off after line {line} ({why}): rows up to there are recorded; get the whole file \
+         and run the same command again, it goes on from there", .file.display()
+    )]
+    BreaksOff {
+        /// The file.
+        file: PathBuf,
+        /// The last line that could be read.
+        line: u64,
         /// Why.
         why: String,
     },
@@ -100,7 +114,11 @@ pub fn run(args: &ImportArgs, sink: &impl Sink, json: bool) -> Result<(), CliErr
         Some(file) => Err(CliError::new(
             3,
             "rows_rejected",
-            format!("{} rows were rejected: {file} has them, with the reasons", view.rejected),
+            format!(
+                "{} rows were rejected: {file} has them, with the reasons; mend what they name and \
+                 import the file again, rows that are recorded stay as they are",
+                view.rejected
+            ),
         )),
     }
 }
@@ -154,15 +172,20 @@ fn read_batches(
 ) -> Result<(), ImportError> {
     loop {
         let mut batch = Vec::with_capacity(BATCH_ROWS);
-        while batch.len() < BATCH_ROWS
-            && let Some(row) = rows.next_row()?
-        {
-            batch.push(row);
+        let mut end = None;
+        while batch.len() < BATCH_ROWS && end.is_none() {
+            match rows.next_row() {
+                Ok(Some(row)) => batch.push(row),
+                Ok(None) => end = Some(Ok(())),
+                Err(error) => end = Some(Err(error)),
+            }
         }
-        let ended = batch.len() < BATCH_ROWS;
         // Nobody takes batches any more once the import failed: its error is told there.
-        if batches.send(Batch { rows: batch, bytes: rows.bytes_read() }).is_err() || ended {
+        if batches.send(Batch { rows: batch, bytes: rows.bytes_read() }).is_err() {
             return Ok(());
+        }
+        if let Some(end) = end {
+            return end;
         }
     }
 }
@@ -177,14 +200,12 @@ impl Batch {
     ) -> Result<(), CliError> {
         let mut groups = Vec::with_capacity(self.rows.len());
         let mut sent = Vec::with_capacity(self.rows.len());
+        let mut rejected = Vec::new();
         for row in self.rows {
             totals.read += 1;
             match row.outcome {
                 RowOutcome::Filtered => totals.filtered += 1,
-                RowOutcome::Rejected(problem) => {
-                    totals.rejected += 1;
-                    rejects.add(header, row.line, &row.cells, &problem)?;
-                }
+                RowOutcome::Rejected(problem) => rejected.push((row.line, row.cells, problem)),
                 RowOutcome::Movement(group) => {
                     let line = group.lines.first().expect("a row is one line").clone();
                     sent.push((row.line, row.cells, line));
@@ -192,10 +213,7 @@ impl Batch {
                 }
             }
         }
-        if groups.is_empty() {
-            return Ok(());
-        }
-        let outcomes = sink.record(groups)?;
+        let outcomes = if groups.is_empty() { Vec::new() } else { sink.record(groups)? };
         assert_eq!(outcomes.len(), sent.len(), "one outcome per group");
         for ((line, cells, movement), outcome) in sent.into_iter().zip(outcomes) {
             match outcome {
@@ -206,13 +224,15 @@ impl Batch {
                          from here",
                         problem.message
                     );
-                    return Err(CliError::new(1, &problem.code, message));
+                    return Err(CliError::refused(Problem { message, ..problem }));
                 }
-                Err(problem) => {
-                    totals.rejected += 1;
-                    rejects.add(header, line, &cells, &problem)?;
-                }
+                Err(problem) => rejected.push((line, cells, problem)),
             }
+        }
+        rejected.sort_by_key(|(line, ..)| *line);
+        for (line, cells, problem) in rejected {
+            totals.rejected += 1;
+            rejects.add(header, line, &cells, &problem)?;
         }
         Ok(())
     }

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::tz::TimeZone;
+use shared::fact::Kind;
 
 use super::ImportError;
 use super::expression::{Evaluator, Expression};
 use super::lookup::{Lookups, Place};
-use super::map::{Map, ValueSection};
+use super::map::{KindSection, Map, ValueSection};
 use super::source::Source;
 use crate::api::views::Problem;
 use crate::record::{GroupInput, LineInput, Moment};
@@ -89,6 +90,8 @@ pub(super) struct Rows<'a> {
     fields: BTreeMap<String, KindFields>,
     time: Bound,
     zone: TimeZone,
+    /// The last line of the row that was read last.
+    last_line: u64,
     /// Many rows in a row have one date.
     last_time: Option<(String, Moment)>,
 }
@@ -103,7 +106,15 @@ impl<'a> Rows<'a> {
             .delimiter(map.delimiter_byte()?)
             .flexible(true)
             .from_reader(source);
-        let header = reader.headers().map_err(|error| fail(error.to_string()))?;
+        let header = reader.headers().map_err(|error| match error.kind() {
+            csv::ErrorKind::Utf8 { .. } => {
+                fail("its first line is no UTF-8: save the file as UTF-8".to_owned())
+            }
+            _ => fail(error.to_string()),
+        })?;
+        if header.is_empty() {
+            return Err(fail("it is empty; its first line names the columns".to_owned()));
+        }
         let header: Vec<String> = header.iter().map(|name| name.trim().to_owned()).collect();
         if let Some(twice) =
             header.iter().enumerate().find(|(at, name)| header[..*at].contains(name))
@@ -128,6 +139,7 @@ impl<'a> Rows<'a> {
         let filter = filter.transpose().map_err(wrong)?;
         let kind = binder.bind("kind", &map.kind.value).map_err(wrong)?;
         let time = binder.bind("time", &map.time.value).map_err(wrong)?;
+        check_kinds(&map.kind).map_err(wrong)?;
         let fields = binder.fields(map).map_err(wrong)?;
         Ok(Self {
             map,
@@ -144,6 +156,7 @@ impl<'a> Rows<'a> {
             fields,
             time,
             zone,
+            last_line: 1,
             last_time: None,
             evaluator,
         })
@@ -168,14 +181,17 @@ impl<'a> Rows<'a> {
     pub(super) fn next_row(&mut self) -> Result<Option<Row>, ImportError> {
         let mut bytes = csv::ByteRecord::new();
         let more = self.reader.read_byte_record(&mut bytes);
-        let more = more.map_err(|error| ImportError::File {
+        let more = more.map_err(|error| ImportError::BreaksOff {
             file: self.file.clone(),
+            line: self.last_line,
             why: error.to_string(),
         })?;
         if !more {
             return Ok(None);
         }
         let line = bytes.position().map_or(0, csv::Position::line);
+        let breaks = bytes.as_slice().split(|byte| *byte == b'\n').count() - 1;
+        self.last_line = line + breaks as u64;
         if self.map.key.line {
             for cell in &bytes {
                 self.so_far.update(&(cell.len() as u64).to_le_bytes());
@@ -185,7 +201,7 @@ impl<'a> Rows<'a> {
         }
         let (cells, outcome) = match csv::StringRecord::from_byte_record(bytes) {
             Ok(cells) => {
-                let outcome = self.outcome(&cells);
+                let outcome = self.outcome(line, &cells);
                 (cells, outcome)
             }
             Err(error) => {
@@ -199,13 +215,20 @@ impl<'a> Rows<'a> {
         Ok(Some(Row { line, cells, outcome }))
     }
 
-    fn outcome(&mut self, cells: &csv::StringRecord) -> RowOutcome {
+    fn outcome(&mut self, line: u64, cells: &csv::StringRecord) -> RowOutcome {
         if cells.len() != self.header.len() {
-            let message = format!(
-                "the row has {} cells, the header {}: look for a delimiter or a quote too many",
-                cells.len(),
-                self.header.len()
-            );
+            let (found, wanted, last) = (cells.len(), self.header.len(), self.last_line);
+            let message = if last > line {
+                format!(
+                    "lines {line} to {last} read as one row of {found} cells, the header has {wanted}: \
+                     a quote that opens a cell is not closed"
+                )
+            } else {
+                format!(
+                    "the row has {found} cells, the header {wanted}: look for a delimiter or a quote \
+                     too many"
+                )
+            };
             return RowOutcome::Rejected(malformed(&message));
         }
         match self.movement(cells) {
@@ -330,6 +353,24 @@ fn malformed(message: &str) -> Problem {
     Problem { code: "bad_row".to_owned(), message: message.to_owned(), line: None }
 }
 
+/// What the map itself calls a kind is one: else every row would be refused.
+fn check_kinds(section: &KindSection) -> Result<(), String> {
+    let constant = section.value.constant.iter().filter(|_| section.values.is_none());
+    let values = section.values.iter().flat_map(|values| values.values());
+    constant.chain(values).try_for_each(|kind| check_kind(kind, "[kind]"))
+}
+
+fn check_kind(kind: &str, place: &str) -> Result<(), String> {
+    if Kind::from_word(kind).is_some_and(Kind::is_movement) {
+        return Ok(());
+    }
+    let words: Vec<&str> =
+        Kind::ALL.iter().filter(|kind| kind.is_movement()).map(|kind| kind.word()).collect();
+    let nearest = crate::config::nearest(kind, &words);
+    let hint = nearest.map_or_else(String::new, |near| format!(", did you mean '{near}'?"));
+    Err(format!("there is no movement kind '{kind}' ({place}){hint}"))
+}
+
 /// Binds names of the map to a file.
 struct Binder<'a> {
     header: &'a [String],
@@ -375,8 +416,8 @@ impl Binder<'_> {
         let none = BTreeMap::new();
         let kinds = map.kinds.iter().map(|(kind, fields)| (kind.as_str(), fields));
         for (kind, own) in kinds.chain([("", &none)]) {
-            if !kind.is_empty() && shared::fact::Kind::from_word(kind).is_none() {
-                return Err(format!("there is no movement kind '{kind}' ([kinds.{kind}])"));
+            if !kind.is_empty() {
+                check_kind(kind, &format!("[kinds.{kind}]"))?;
             }
             let mut merged = map.fields.clone();
             merged.extend(own.clone());

@@ -7,11 +7,14 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use redb::{Database, Key, ReadTransaction, ReadableTable, TableDefinition, Value};
+use redb::{
+    Database, DatabaseError, Key, ReadTransaction, ReadableTable, StorageError, TableDefinition,
+    Value,
+};
 use shared::ids::{LogId, Seq};
 
 use super::rows::{KEYS, META, META_RESTORED, SEGMENTS, STATE, STATE_PENDING, TAIL};
-use super::store::{OpenError, StoreError, sync_folder};
+use super::store::{OpenError, StoreError, is_full, sync_folder};
 use super::{Journal, Options};
 
 const FIRST_LINE: &str = "warebook journal backup 1 blake3 ";
@@ -33,10 +36,25 @@ pub enum BackupError {
     Open(#[from] OpenError),
     /// The store.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
+    /// No room.
+    #[error("the disk is full, so there is no backup: free some space and try again")]
+    DiskFull,
     /// The disk.
     #[error("the backup can't be written or read: {0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
+}
+
+impl From<io::Error> for BackupError {
+    fn from(error: io::Error) -> Self {
+        if is_full(&error) { Self::DiskFull } else { Self::Io(error) }
+    }
+}
+
+impl From<StoreError> for BackupError {
+    fn from(error: StoreError) -> Self {
+        if error == StoreError::DiskFull { Self::DiskFull } else { Self::Store(error) }
+    }
 }
 
 /// What a backup holds.
@@ -75,8 +93,10 @@ impl Journal {
     fn copy_to(&self, path: &Path) -> Result<(), BackupError> {
         drop(fs::remove_file(path)); // left by an earlier try
         let from = self.inner.view.transaction()?;
-        let into = Database::create(path)
-            .map_err(|error| io::Error::other(format!("the copy can't be made: {error}")))?;
+        let into = Database::create(path).map_err(|error| match error {
+            DatabaseError::Storage(StorageError::Io(error)) => error,
+            error => io::Error::other(format!("the copy can't be made: {error}")),
+        })?;
         let transaction = into.begin_write().map_err(StoreError::from)?;
         copy(&from, &transaction, META)?;
         copy(&from, &transaction, TAIL)?;

@@ -93,15 +93,24 @@ pub const AHEAD_OF_HQ: u8 = 4;
 const SLEW_MS: i64 = 2_000;
 /// A wall that moves this much against the steady clock has jumped.
 const JUMP_MS: i64 = 5 * 60_000;
-const DAY_MS: i64 = 86_400_000;
+pub(super) const DAY_MS: i64 = 86_400_000;
+
+/// The newest fact's recorded-at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LastStamp {
+    /// As it stands in the log.
+    pub at: Timestamp,
+    /// The same, if the clock was not in doubt.
+    pub trusted: Option<Timestamp>,
+}
 
 /// Gives recorded-at and says when it is in doubt.
 pub struct Timekeeper {
     clock: Arc<dyn Clock>,
     /// Wall and steady clock when they were last compared.
     compared: (i64, i64),
-    /// The newest fact's recorded-at.
-    last: Timestamp,
+    last: LastStamp,
+    /// What HQ last said.
     hq_floor: Timestamp,
     jumped: bool,
     ahead: bool,
@@ -114,8 +123,8 @@ impl fmt::Debug for Timekeeper {
 }
 
 impl Timekeeper {
-    /// `last` is the newest fact's recorded-at, `hq_floor` the last time that HQ stated.
-    pub fn new(clock: Arc<dyn Clock>, last: Timestamp, hq_floor: Timestamp) -> Self {
+    /// `last` is the newest fact's stamp, `hq_floor` the last time that HQ stated.
+    pub fn new(clock: Arc<dyn Clock>, last: LastStamp, hq_floor: Timestamp) -> Self {
         let compared = (clock.now().0, clock.steady_ms());
         Self { clock, compared, last, hq_floor, jumped: false, ahead: false }
     }
@@ -128,7 +137,7 @@ impl Timekeeper {
             self.jumped = true;
         }
         self.compared = (now, steady);
-        let floor = self.last.0.max(RELEASED.0).max(self.hq_floor.0);
+        let floor = self.last.at.0.max(RELEASED.0).max(self.hq_floor.0);
         let mut doubt = 0;
         if now < floor - SLEW_MS {
             doubt |= BELOW_FLOOR;
@@ -139,20 +148,30 @@ impl Timekeeper {
         if self.ahead {
             doubt |= AHEAD_OF_HQ;
         }
-        self.last = Timestamp(now.max(self.last.0));
-        (self.last, doubt)
+        self.last.at = Timestamp(now.max(self.last.at.0));
+        if doubt == 0 {
+            self.last.trusted = Some(self.last.at);
+        }
+        (self.last.at, doubt)
+    }
+
+    /// The newest recorded-at whose clock was not in doubt, since this journal was opened; the
+    /// beginning of time where there is none.
+    pub fn trusted(&self) -> Timestamp {
+        self.last.trusted.unwrap_or_default()
     }
 
     /// Compares the clock with HQ's, heard just now over an authenticated connection.
     ///
-    /// A clock that agrees with HQ's is trusted again after a jump.
+    /// A clock that agrees with HQ's is trusted again after a jump. What HQ says now replaces what it
+    /// said before: it may have been HQ's clock that was wrong.
     pub fn compare_with_hq(&mut self, hq: Timestamp) {
         let difference = self.clock.now().0 - hq.0;
         self.ahead = difference >= DAY_MS;
         if difference.abs() < JUMP_MS {
             self.jumped = false;
         }
-        self.raise_floor(hq);
+        self.hq_floor = hq;
     }
 
     /// HQ stated this time, some while ago perhaps.
@@ -178,6 +197,7 @@ mod tests {
     const NOON: Timestamp = Timestamp(1_795_519_800_000);
 
     fn keeper(clock: &Arc<FixedClock>, last: Timestamp) -> Timekeeper {
+        let last = LastStamp { at: last, trusted: None };
         Timekeeper::new(Arc::clone(clock) as Arc<dyn Clock>, last, Timestamp(0))
     }
 
@@ -226,5 +246,17 @@ mod tests {
         let mut keeper = keeper(&clock, Timestamp(0));
         keeper.compare_with_hq(Timestamp(NOON.0 + 86_400_000));
         assert_eq!(keeper.stamp(), (NOON, BELOW_FLOOR));
+    }
+
+    #[test]
+    fn an_hq_whose_clock_was_wrong_is_forgiven_once_it_is_right() {
+        let clock = FixedClock::at(NOON);
+        let mut keeper = keeper(&clock, Timestamp(0));
+        keeper.compare_with_hq(Timestamp(NOON.0 + 500 * DAY_MS));
+        assert_eq!(keeper.stamp(), (NOON, BELOW_FLOOR));
+        assert_eq!(keeper.trusted(), Timestamp(0), "nothing doubtful is trusted");
+        keeper.compare_with_hq(NOON);
+        assert_eq!(keeper.stamp(), (NOON, 0));
+        assert_eq!(keeper.trusted(), NOON);
     }
 }

@@ -1,17 +1,40 @@
 //! A look at a store's file before it is opened for writing: a store that is damaged is refused
 //! with its bytes untouched. Invariant: nothing here writes to the file.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, Once};
 
 use redb::StorageBackend;
 
 const PAGE: usize = 4096;
 const MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
+
+thread_local! {
+    static IS_LOOKING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Looks at bytes that may be anything; a panic over them is an answer and not a message.
+pub(super) fn quietly<T>(look: impl FnOnce() -> T) -> std::thread::Result<T> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !IS_LOOKING.get() {
+                usual(panic);
+            }
+        }));
+    });
+    IS_LOOKING.set(true);
+    let seen = catch_unwind(AssertUnwindSafe(look));
+    IS_LOOKING.set(false);
+    seen
+}
 
 /// Whether the file begins as redb's files do; an error where it can't be read.
 pub(super) fn looks_like_a_store(path: &Path) -> io::Result<bool> {

@@ -9,6 +9,9 @@
 mod backup;
 mod clock;
 mod guard;
+mod key_book;
+mod key_index;
+mod key_page;
 mod keys;
 pub mod on_hand;
 mod rows;
@@ -39,6 +42,7 @@ pub use clock::{
 };
 pub use keys::{IdempotencyKey, InputHash, KeyHash};
 pub use on_hand::{Bucket, StockLine};
+pub(crate) use store::is_full;
 pub use store::{OpenError, StoreError};
 pub use verify::{ExportError, Fault, Verified};
 pub use writer::StateError;
@@ -50,6 +54,9 @@ use writer::{Answer, Command, Source, Writer};
 /// How many requests may wait for the writer; whoever comes then waits for room.
 const QUEUE_MAX: usize = 1_024;
 
+/// For how long idempotency keys are remembered unless the operator says otherwise.
+pub const KEYS_KEPT_DAYS: u16 = 30;
+
 /// What the journal gets from outside.
 #[derive(Clone)]
 pub struct Options {
@@ -59,12 +66,19 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
     /// What redb may keep in memory.
     pub cache_bytes: usize,
+    /// For how long an idempotency key is remembered once HQ has what was recorded under it.
+    pub keys_kept_days: u16,
 }
 
 impl Options {
-    /// The machine's clock and 32 MiB of cache.
+    /// The machine's clock, 32 MiB of cache, keys for 30 days.
     pub fn new(signing_key: Option<SigningKey>) -> Self {
-        Self { signing_key, clock: Arc::new(SystemClock::default()), cache_bytes: 32 << 20 }
+        Self {
+            signing_key,
+            clock: Arc::new(SystemClock::default()),
+            cache_bytes: 32 << 20,
+            keys_kept_days: KEYS_KEPT_DAYS,
+        }
     }
 }
 
@@ -215,6 +229,15 @@ struct Inner {
     thread: std::sync::Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
+/// Tells that the writer's thread is gone, however it went.
+struct WriterEnded(Arc<View>);
+
+impl Drop for WriterEnded {
+    fn drop(&mut self) {
+        self.0.note_writer_ended();
+    }
+}
+
 /// A handle to the log of this node.
 #[derive(Clone)]
 pub struct Journal {
@@ -274,9 +297,13 @@ impl Journal {
         let view = Arc::new(View::new(&database, &loaded));
         let (queue, receiver) = mpsc::channel(QUEUE_MAX);
         let writer = Writer::new(source, options, Arc::clone(&view), database, loaded);
-        let thread = std::thread::Builder::new()
-            .name("journal".to_owned())
-            .spawn(move || writer.run(receiver))?;
+        let thread = std::thread::Builder::new().name("journal".to_owned()).spawn({
+            let ended = WriterEnded(Arc::clone(&view));
+            move || {
+                let _ended = ended;
+                writer.run(receiver);
+            }
+        })?;
         let thread = std::sync::Mutex::new(Some(thread));
         Ok(Self { inner: Arc::new(Inner { view, queue, thread }) })
     }
@@ -490,6 +517,13 @@ impl Journal {
         closed
     }
 
+    /// Done when nothing is written any more: after a close, or a fault in the program.
+    pub async fn ended(&self) {
+        let mut ended = self.inner.view.watch_writer_ended();
+        // The sender lives in the view that this handle holds.
+        drop(ended.wait_for(|ended| *ended).await);
+    }
+
     /// As [`Journal::close`], from a thread that may block.
     pub fn close_blocking(&self) -> Result<(), StoreError> {
         let closed = self.ask_blocking(|answer| Command::Stop { answer });
@@ -504,6 +538,6 @@ impl Journal {
         {
             tracing::error!("the journal's thread panicked");
         }
-        self.inner.view.close_database();
+        self.inner.view.close_database(StoreError::Closed);
     }
 }

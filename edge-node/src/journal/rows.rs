@@ -18,8 +18,8 @@ pub(super) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta
 pub(super) const TAIL: TableDefinition<u64, &[u8]> = TableDefinition::new("tail");
 /// First seq of a sealed range to a [`SegmentRow`].
 pub(super) const SEGMENTS: TableDefinition<u64, &[u8]> = TableDefinition::new("segments");
-/// Idempotency keys of sealed facts to a [`KeyEntry`].
-pub(super) const KEYS: TableDefinition<&[u8; 12], &[u8; 12]> = TableDefinition::new("keys");
+/// First seq of a page of sealed facts' idempotency keys to a [`super::key_page::KeyPage`].
+pub(super) const KEYS: TableDefinition<u64, &[u8]> = TableDefinition::new("keys");
 /// HQ's keyed state: [`shared::catalogue::StateKey`] to a fact.
 pub(super) const STATE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("state");
 /// Facts of a checkpoint of keyed state that has not come whole, in order of arrival.
@@ -43,7 +43,7 @@ pub(super) const META_STATE_CURSOR: &str = "state_cursor";
 pub(super) const META_RESTORED: &str = "restored";
 
 /// The version of the file that this program writes.
-pub(super) const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 2;
 const ROW_VERSION: u8 = 1;
 
 /// The largest value that shares a page of 4 KiB with nothing but its key.
@@ -178,7 +178,7 @@ mod tests {
     fn rows_read_back() {
         let first = Seq(70_000);
         let facts = vec![Fact::new(Kind::Receipt), Fact::new(Kind::Count)];
-        let entry = KeyEntry { first: Seq(70_001), input: InputHash([3; 7]) };
+        let entry = KeyEntry { first: Seq(70_001), input: InputHash([3; 4]) };
         let keys = vec![(KeyHash([2; 12]), entry)];
         let bytes = TailRow::encode(first, &facts, &keys);
         assert_eq!(TailRow::decode(first, &bytes), Ok(TailRow { facts, keys }));

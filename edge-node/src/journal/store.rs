@@ -12,7 +12,7 @@ use redb::{
 };
 use shared::catalogue::Catalogue;
 use shared::document::journal::JournalTip;
-use shared::fact::Fact;
+use shared::fact::{Fact, field};
 use shared::ids::{LogId, Seq};
 use shared::segment::chain::{Chain, Genesis};
 use shared::segment::{columns, packing};
@@ -21,7 +21,7 @@ use shared::time::Timestamp;
 use shared::varint;
 
 use super::guard::{self, Overlay};
-use super::keys::{KeyEntry, KeyHash};
+use super::key_book::KeyBook;
 use super::on_hand::OnHand;
 use super::rows::{
     self, BadRow, KEYS, META, META_ACKNOWLEDGEMENT, META_GENESIS, META_HQ_TIME, META_ON_HAND,
@@ -56,9 +56,18 @@ pub enum OpenError {
     /// A later program wrote it.
     #[error("the journal is of version {0}, which this program does not know: update the program")]
     Version(u8),
+    /// No room to open it.
+    #[error("the disk is full, so the journal can't be opened: free some space and try again")]
+    DiskFull,
     /// It can't be read or written.
-    #[error("the journal can't be opened: {0}")]
-    Io(#[from] io::Error),
+    #[error("the journal can't be opened: {0}. See that this user may read and write the folder")]
+    Io(io::Error),
+}
+
+impl From<io::Error> for OpenError {
+    fn from(error: io::Error) -> Self {
+        if is_full(&error) { Self::DiskFull } else { Self::Io(error) }
+    }
 }
 
 /// Why something could not be read from or written to the store.
@@ -84,11 +93,22 @@ pub enum StoreError {
 impl From<StorageError> for StoreError {
     fn from(error: StorageError) -> Self {
         match error {
-            StorageError::Io(error) if error.kind() == io::ErrorKind::StorageFull => Self::DiskFull,
-            StorageError::Io(error) => Self::Disk(error.to_string()),
+            StorageError::Io(error) => error.into(),
             StorageError::Corrupted(why) => Self::Damaged(why),
             other => Self::Disk(other.to_string()),
         }
+    }
+}
+
+/// No room on the disk, for this user, or for a file of this size.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
+
+impl From<io::Error> for StoreError {
+    fn from(error: io::Error) -> Self {
+        if is_full(&error) { Self::DiskFull } else { Self::Disk(error.to_string()) }
     }
 }
 
@@ -97,9 +117,7 @@ macro_rules! through_storage {
         impl From<$error> for StoreError {
             fn from(error: $error) -> Self {
                 match redb::Error::from(error) {
-                    redb::Error::Io(error) if error.kind() == io::ErrorKind::StorageFull => {
-                        Self::DiskFull
-                    }
+                    redb::Error::Io(error) => error.into(),
                     redb::Error::Corrupted(why) => Self::Damaged(why),
                     other => Self::Disk(other.to_string()),
                 }
@@ -108,7 +126,12 @@ macro_rules! through_storage {
     )*};
 }
 
-through_storage!(redb::TransactionError, redb::TableError, redb::CommitError);
+through_storage!(
+    redb::TransactionError,
+    redb::TableError,
+    redb::CommitError,
+    redb::CompactionError
+);
 
 impl From<BadRow> for StoreError {
     fn from(row: BadRow) -> Self {
@@ -131,7 +154,10 @@ impl OpenError {
             {
                 Self::Damaged(error.to_string())
             }
-            DatabaseError::Storage(StorageError::Io(error)) => Self::Io(error),
+            DatabaseError::Storage(StorageError::Io(error)) => error.into(),
+            DatabaseError::Storage(StorageError::Corrupted(_)) => {
+                Self::Damaged("a page's checksum does not hold".to_owned())
+            }
             DatabaseError::UpgradeRequired(version) => Self::Version(version),
             other => Self::Damaged(other.to_string()),
         }
@@ -142,7 +168,7 @@ impl From<StoreError> for OpenError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Damaged(why) => Self::Damaged(why),
-            StoreError::DiskFull => Self::Io(io::ErrorKind::StorageFull.into()),
+            StoreError::DiskFull => Self::DiskFull,
             StoreError::Disk(why) => Self::Io(io::Error::other(why)),
             StoreError::Closed => Self::Io(io::Error::other("closed")),
         }
@@ -167,10 +193,30 @@ pub(super) fn open_file(path: &Path, cache_bytes: usize) -> Result<Database, Ope
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(OpenError::Missing(path.to_owned()));
         }
-        Err(error) => return Err(OpenError::Io(error)),
+        Err(error) => return Err(error.into()),
     }
     inspect(path, cache_bytes)?;
     builder(cache_bytes).open(path).map_err(|error| OpenError::of(error, path))
+}
+
+/// A file under this size is never worth a rewrite.
+const COMPACT_BYTES_MIN: u64 = 1 << 20;
+
+/// Rewrites a file more than half of which is free.
+pub(super) fn compact_if_loose(mut database: Database, path: &Path) -> Result<(), StoreError> {
+    let length =
+        std::fs::metadata(path).map_err(|error| StoreError::Disk(error.to_string()))?.len();
+    if length < COMPACT_BYTES_MIN {
+        return Ok(());
+    }
+    let transaction = database.begin_write()?;
+    let stats = transaction.stats()?;
+    let used = stats.allocated_pages() * stats.page_size() as u64;
+    transaction.abort()?;
+    if used * 2 < length {
+        database.compact()?;
+    }
+    Ok(())
 }
 
 /// Opens a copy in memory, with every page checked, and reads what opening needs.
@@ -184,7 +230,7 @@ fn inspect(path: &Path, cache_bytes: usize) -> Result<(), OpenError> {
         load(&database).map(drop)
     };
     // redb states that a file altered by others may panic where a page is trusted.
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(look))
+    guard::quietly(look)
         .unwrap_or_else(|_| Err(OpenError::Damaged("a page does not read".to_owned())))
 }
 
@@ -278,7 +324,12 @@ pub(super) struct Loaded {
     pub(super) catalogue: Catalogue,
     pub(super) opening: OnHand,
     pub(super) on_hand: OnHand,
+    /// Up to where the stored snapshot of what is on hand goes.
+    pub(super) snapshot_at: Seq,
     pub(super) last_recorded_at: Timestamp,
+    /// The same, where the clock was not in doubt.
+    pub(super) trusted_at: Option<Timestamp>,
+    pub(super) keys: KeyBook,
     pub(super) hq_time: Timestamp,
     pub(super) acknowledgement: Option<SignedAcknowledgement>,
     pub(super) state: StateProgress,
@@ -334,15 +385,20 @@ pub(super) fn load(database: &Database) -> Result<Loaded, OpenError> {
     let catalogue = load_catalogue(&transaction)?;
     let opening = meta(&transaction, META_OPENING)?;
     let opening = opening.and_then(|bytes| OnHand::decode(&bytes)).unwrap_or_default();
-    let on_hand = load_on_hand(&transaction, &genesis, &opening, &catalogue)?;
+    let (snapshot_at, on_hand) = load_on_hand(&transaction, &genesis, &opening, &catalogue)?;
     let number = |bytes: Vec<u8>| varint::read_signed(&mut bytes.as_slice()).ok();
     let hq_time = meta(&transaction, META_HQ_TIME)?.and_then(number).unwrap_or(0);
     let acknowledgement = meta(&transaction, META_ACKNOWLEDGEMENT)?
         .and_then(|bytes| SignedAcknowledgement::decode(&bytes).ok());
     let state = meta(&transaction, META_STATE_CURSOR)?
         .map_or(Ok(StateProgress::default()), |bytes| StateProgress::decode(&bytes))?;
+    let newest = last_stamp(&transaction, log, chain.seq())?;
+    let recent = tail.iter().flat_map(|(_, row)| row.keys.iter().copied());
     Ok(Loaded {
-        last_recorded_at: last_recorded_at(&transaction, log, chain.seq())?,
+        last_recorded_at: newest.map_or(Timestamp(0), |(recorded_at, _)| recorded_at),
+        trusted_at: newest.filter(|(_, doubt)| *doubt == 0).map(|(recorded_at, _)| recorded_at),
+        keys: KeyBook::load(&transaction, recent)?,
+        snapshot_at,
         genesis,
         log,
         chain,
@@ -418,11 +474,12 @@ fn load_on_hand(
     genesis: &Genesis,
     opening: &OnHand,
     catalogue: &Catalogue,
-) -> Result<OnHand, StoreError> {
+) -> Result<(Seq, OnHand), StoreError> {
     let log = genesis.log_id();
     let snapshot = meta(transaction, META_ON_HAND)?.and_then(|bytes| OnHand::decode(&bytes));
     let mut on_hand = snapshot.unwrap_or_else(|| opening.clone());
-    let first = on_hand.at().next();
+    let snapshot_at = on_hand.at();
+    let first = snapshot_at.next();
     let read = |seq| read_fact(transaction, log, seq).ok().flatten();
     for_each_range(transaction, log, first, |range| {
         let mut seq = range.first.max(first);
@@ -432,17 +489,20 @@ fn load_on_hand(
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    Ok(on_hand)
+    Ok((snapshot_at, on_hand))
 }
 
-fn last_recorded_at(
+/// When the last fact was recorded, and why its clock is in doubt: 0 where it is not.
+fn last_stamp(
     transaction: &ReadTransaction,
     log: LogId,
     last: Seq,
-) -> Result<Timestamp, StoreError> {
+) -> Result<Option<(Timestamp, u64)>, StoreError> {
     let fact = if last == Seq::ZERO { None } else { read_fact(transaction, log, last)? };
-    let recorded = fact.and_then(|fact| shared::fact::field::RECORDED_AT.of(&fact));
-    Ok(Timestamp(recorded.unwrap_or(0)))
+    Ok(fact.and_then(|fact| {
+        let doubt = field::TIME_IN_DOUBT.of(&fact).unwrap_or(0);
+        Some((Timestamp(field::RECORDED_AT.of(&fact)?), doubt))
+    }))
 }
 
 /// Facts that are stored together: a sealed range, or one commit of the tail.
@@ -509,18 +569,28 @@ pub(super) fn for_each_range(
     Ok(())
 }
 
+/// The range that holds a place.
+pub(super) fn read_range(
+    transaction: &ReadTransaction,
+    log: LogId,
+    seq: Seq,
+) -> Result<Option<StoredRange>, StoreError> {
+    let mut found = None;
+    for_each_range(transaction, log, seq, |range| {
+        found = (range.first <= seq).then_some(range);
+        Ok(ControlFlow::Break(()))
+    })?;
+    Ok(found)
+}
+
 /// The fact at a place.
 pub(super) fn read_fact(
     transaction: &ReadTransaction,
     log: LogId,
     seq: Seq,
 ) -> Result<Option<Fact>, StoreError> {
-    let mut found = None;
-    for_each_range(transaction, log, seq, |range| {
-        found = range.since(seq).first().cloned().filter(|_| range.first <= seq);
-        Ok(ControlFlow::Break(()))
-    })?;
-    Ok(found)
+    let range = read_range(transaction, log, seq)?;
+    Ok(range.and_then(|range| range.since(seq).first().cloned()))
 }
 
 /// The sealed ranges that begin at `first` or later, at most `count_max`.
@@ -553,15 +623,6 @@ pub(super) fn segment_ending_before(
         }
     }
     Ok(None)
-}
-
-/// What stands under an idempotency key.
-pub(super) fn read_key(
-    transaction: &ReadTransaction,
-    key: KeyHash,
-) -> Result<Option<KeyEntry>, StoreError> {
-    let entry = transaction.open_table(KEYS)?.get(&key.0)?;
-    Ok(entry.map(|entry| KeyEntry::from_bytes(entry.value())))
 }
 
 /// A database that readers share and the writer may have to give up and open again.

@@ -59,7 +59,8 @@ pub(super) struct View {
     pub(super) genesis: Genesis,
     pub(super) log: LogId,
     pub(super) restored: bool,
-    database: RwLock<Option<SharedDatabase>>,
+    /// The store, or why it is not open.
+    database: RwLock<Result<SharedDatabase, StoreError>>,
     catalogue: RwLock<Arc<Catalogue>>,
     on_hand: RwLock<OnHand>,
     recent: RwLock<Recent>,
@@ -67,6 +68,7 @@ pub(super) struct View {
     sealed: watch::Sender<Seq>,
     acknowledgement: watch::Sender<Option<SignedAcknowledgement>>,
     state_cursor: Mutex<StateCursor>,
+    writer_ended: watch::Sender<bool>,
 }
 
 const NO_PANIC: &str = "no holder of this lock panics";
@@ -83,7 +85,7 @@ impl View {
             genesis: loaded.genesis.clone(),
             log: loaded.log,
             restored: loaded.restored,
-            database: RwLock::new(None),
+            database: RwLock::new(Err(StoreError::Closed)),
             catalogue: RwLock::default(),
             on_hand: RwLock::default(),
             recent: RwLock::default(),
@@ -91,6 +93,7 @@ impl View {
             sealed: watch::Sender::new(loaded.sealed_chain.seq()),
             acknowledgement: watch::Sender::new(loaded.acknowledgement),
             state_cursor: Mutex::new(loaded.state.stored),
+            writer_ended: watch::Sender::new(false),
         };
         view.reopen(database, loaded);
         view
@@ -108,15 +111,16 @@ impl View {
         *self.recent.write().expect(NO_PANIC) = recent;
         *self.catalogue.write().expect(NO_PANIC) = Arc::new(loaded.catalogue.clone());
         *self.on_hand.write().expect(NO_PANIC) = loaded.on_hand.clone();
-        *self.database.write().expect(NO_PANIC) = Some(Arc::clone(database));
+        *self.database.write().expect(NO_PANIC) = Ok(Arc::clone(database));
         *self.state_cursor.lock().expect(NO_PANIC) = loaded.state.stored;
         self.acknowledgement.send_replace(loaded.acknowledgement);
         self.sealed.send_replace(loaded.sealed_chain.seq());
         self.position.send_replace(Position { last: chain.seq(), head: chain.head() });
     }
 
-    pub(super) fn close_database(&self) {
-        *self.database.write().expect(NO_PANIC) = None;
+    /// Lets go of the store; whoever asks for it is told why.
+    pub(super) fn close_database(&self, why: StoreError) {
+        *self.database.write().expect(NO_PANIC) = Err(why);
     }
 
     pub(super) fn publish(
@@ -144,7 +148,7 @@ impl View {
 
     pub(super) fn transaction(&self) -> Result<ReadTransaction, StoreError> {
         let database = self.database.read().expect(NO_PANIC).clone();
-        read(&*database.ok_or(StoreError::Closed)?)
+        read(&*database?)
     }
 
     pub(super) fn catalogue(&self) -> Arc<Catalogue> {
@@ -185,6 +189,15 @@ impl View {
 
     pub(super) fn watch_acknowledgement(&self) -> watch::Receiver<Option<SignedAcknowledgement>> {
         self.acknowledgement.subscribe()
+    }
+
+    /// Nothing is written any more.
+    pub(super) fn note_writer_ended(&self) {
+        self.writer_ended.send_replace(true);
+    }
+
+    pub(super) fn watch_writer_ended(&self) -> watch::Receiver<bool> {
+        self.writer_ended.subscribe()
     }
 
     pub(super) fn set_acknowledgement(&self, acknowledgement: SignedAcknowledgement) {

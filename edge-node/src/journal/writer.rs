@@ -5,6 +5,7 @@
 //! Invariant: nobody hears of a fact that is not durable; a failed commit leaves no trace in
 //! memory, for everything is read again from the store.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,14 +25,15 @@ use shared::time::Timestamp;
 use shared::varint;
 use tokio::sync::{mpsc, oneshot};
 
-use super::clock::Timekeeper;
+use super::clock::{DAY_MS, LastStamp, Timekeeper};
+use super::key_book::{Expiry, KeyBook};
 use super::keys::{KeyEntry, KeyHash};
 use super::on_hand::{self, Bucket, Change, OnHand};
 use super::rows::{
     KEYS, META, META_ACKNOWLEDGEMENT, META_HQ_TIME, META_ON_HAND, META_STATE_CURSOR,
     PAGE_VALUE_MAX, SEGMENTS, STATE, STATE_PENDING, SegmentRow, TAIL, TailRow,
 };
-use super::store::{self, Loaded, SharedDatabase, StateProgress, StoreError};
+use super::store::{self, Loaded, SharedDatabase, StateProgress, StoreError, StoredRange};
 use super::view::{Block, View};
 use super::{Options, RecordError, Recorded, Shortage, Submission};
 
@@ -95,12 +97,15 @@ struct State {
     unsealed: Vec<Fact>,
     /// When the oldest unsealed fact came, by the steady clock.
     unsealed_since_ms: Option<i64>,
-    keys: HashMap<KeyHash, KeyEntry>,
+    keys: KeyBook,
+    keys_kept_ms: i64,
     time: Timekeeper,
     keyed: StateProgress,
     snapshot_at: Seq,
     restored: bool,
     opening: OnHand,
+    /// The sealed range that was read last.
+    unpacked: RefCell<Option<StoredRange>>,
     /// Rows that may wait for the next commit.
     lazy: BTreeMap<&'static str, Vec<u8>>,
     /// Bytes of a packed fact times 256, smoothed.
@@ -206,11 +211,23 @@ impl Writer {
                 commands.push(next);
             }
             if self.turn(commands) {
-                return;
+                return self.give_back();
             }
         }
         if let Some(state) = &mut self.state {
             drop(state.stop(&self.view));
+        }
+    }
+
+    /// Gives free pages back to the disk where they are most of the file: after keys were forgotten,
+    /// or much was rewritten.
+    fn give_back(&mut self) {
+        let (Some(state), Source::File(path)) = (self.state.take(), &self.source) else { return };
+        self.view.close_database(StoreError::Closed);
+        // Whoever still reads keeps the file open: then it is done another time.
+        let Some(database) = Arc::into_inner(state.database) else { return };
+        if let Err(error) = store::compact_if_loose(database, path) {
+            tracing::warn!("free pages stay in the journal's file: {error}");
         }
     }
 
@@ -243,7 +260,9 @@ impl Writer {
             Err(error) => {
                 tracing::error!(%error, "the journal could not be written");
                 self.state = None;
-                self.view.close_database();
+                self.view.close_database(error.clone());
+                // So that reading goes on; where it fails, the next turn tries again.
+                drop(self.open_again());
             }
         }
         for each in pending {
@@ -261,13 +280,14 @@ impl Writer {
             return Err(StoreError::Disk("the store failed before".to_owned()));
         };
         let as_store_error = |error: store::OpenError| match error {
-            store::OpenError::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => {
-                StoreError::DiskFull
-            }
+            store::OpenError::DiskFull => StoreError::DiskFull,
             other => StoreError::Disk(other.to_string()),
         };
-        let database = store::open_file(path, self.options.cache_bytes).map_err(as_store_error)?;
-        let loaded = store::load(&database).map_err(as_store_error)?;
+        let opened = store::open_file(path, self.options.cache_bytes)
+            .and_then(|database| Ok((store::load(&database)?, database)))
+            .map_err(as_store_error);
+        let (loaded, database) =
+            opened.inspect_err(|error| self.view.close_database(error.clone()))?;
         let database = Arc::new(database);
         self.view.reopen(&database, &loaded);
         self.state = Some(State::new(database, loaded, &self.options));
@@ -309,8 +329,8 @@ impl State {
         let steady = options.clock.steady_ms();
         let unsealed: Vec<Fact> =
             loaded.tail.iter().flat_map(|(_, row)| row.facts.iter().cloned()).collect();
-        let time =
-            Timekeeper::new(Arc::clone(&options.clock), loaded.last_recorded_at, loaded.hq_time);
+        let stamped = LastStamp { at: loaded.last_recorded_at, trusted: loaded.trusted_at };
+        let time = Timekeeper::new(Arc::clone(&options.clock), stamped, loaded.hq_time);
         Self {
             database,
             log: loaded.log,
@@ -320,12 +340,14 @@ impl State {
             tip: loaded.tip,
             unsealed_since_ms: (!unsealed.is_empty()).then_some(steady),
             unsealed,
-            keys: loaded.tail.into_iter().flat_map(|(_, row)| row.keys).collect(),
+            keys: loaded.keys,
+            keys_kept_ms: i64::from(options.keys_kept_days) * DAY_MS,
             time,
             keyed: loaded.state,
-            snapshot_at: loaded.on_hand.at(),
+            snapshot_at: loaded.snapshot_at,
             restored: loaded.restored,
             opening: loaded.opening,
+            unpacked: RefCell::new(None),
             lazy: BTreeMap::new(),
             packed_bytes_x256: 8 * 256,
         }
@@ -378,12 +400,20 @@ impl State {
                 if !self.unsealed.is_empty() || !staged.facts.is_empty() {
                     staged.seal = Sealing::All;
                 }
-                if let Some(snapshot) = view.on_hand().encode() {
-                    staged.metas.push((META_ON_HAND, snapshot));
-                }
+                staged.metas.extend(std::mem::take(&mut self.lazy));
+                staged.metas.extend(self.snapshot(view).map(|bytes| (META_ON_HAND, bytes)));
                 pending.push(Pending::Done(answer));
             }
         }
+    }
+
+    /// What is on hand, if the store's own snapshot says less.
+    fn snapshot(&mut self, view: &View) -> Option<Vec<u8>> {
+        let on_hand = view.on_hand();
+        let at = on_hand.at();
+        let snapshot = (at != self.snapshot_at).then(|| on_hand.encode()).flatten()?;
+        self.snapshot_at = at;
+        Some(snapshot)
     }
 
     fn hq_time(&self) -> Vec<u8> {
@@ -406,7 +436,7 @@ impl State {
             return Err(RecordError::GroupSize(submission.lines.len()));
         }
         if let Some(key) = submission.key
-            && let Some(entry) = self.known_key(key.key)?
+            && let Some(entry) = self.keys.find(&self.database, key.key)?
         {
             if entry.input != key.input {
                 return Err(RecordError::KeyReused);
@@ -424,7 +454,7 @@ impl State {
         let last = self.chain.seq();
         if let Some(key) = submission.key {
             let entry = KeyEntry { first, input: key.input };
-            self.keys.insert(key.key, entry);
+            self.keys.remember(key.key, entry);
             staged.keys.push((key.key, entry));
         }
         staged.first.get_or_insert(first);
@@ -486,13 +516,6 @@ impl State {
         }
     }
 
-    fn known_key(&self, key: KeyHash) -> Result<Option<KeyEntry>, StoreError> {
-        if let Some(entry) = self.keys.get(&key) {
-            return Ok(Some(*entry));
-        }
-        store::read_key(&super::view::read(&self.database)?, key)
-    }
-
     /// A fact that is stored, or staged in this turn.
     fn fact(&self, seq: Seq, staged: &Staged) -> Option<Fact> {
         let sealed = self.sealed_chain.seq();
@@ -504,8 +527,19 @@ impl State {
                 Some(at) => staged.facts.get(at).cloned(),
             };
         }
-        let transaction = super::view::read(&self.database).ok()?;
-        store::read_fact(&transaction, self.log, seq).ok().flatten()
+        self.sealed_fact(seq).ok().flatten()
+    }
+
+    /// Retries come in the order of the first try, so the range that was unpacked for one mostly
+    /// holds the next. What is sealed never changes.
+    fn sealed_fact(&self, seq: Seq) -> Result<Option<Fact>, StoreError> {
+        let mut unpacked = self.unpacked.borrow_mut();
+        let holds = |range: &StoredRange| range.first <= seq && !range.since(seq).is_empty();
+        if !unpacked.as_ref().is_some_and(holds) {
+            let transaction = super::view::read(&self.database)?;
+            *unpacked = store::read_range(&transaction, self.log, seq)?;
+        }
+        Ok(unpacked.as_ref().and_then(|range| range.since(seq).first().cloned()))
     }
 
     /// The answer that was given when this key was first used.
@@ -647,8 +681,23 @@ impl State {
         if !staged.state.is_empty() {
             staged.catalogue = write_state(&transaction, &staged.state, &view.catalogue())?;
         }
+        let expiry = self.expiry(view);
+        if self.keys.has_expired(&expiry) {
+            self.keys.forget(&mut transaction.open_table(KEYS)?, &expiry)?;
+        }
         transaction.commit()?;
         Ok(())
+    }
+
+    /// Keys go by two clocks: that of the log's own facts, where it was not in doubt, and HQ's. A
+    /// clock that jumps, here or there, makes nothing old.
+    fn expiry(&self, view: &View) -> Expiry {
+        let now = self.time.trusted().min(self.time.hq_floor());
+        let received = view.acknowledgement();
+        Expiry {
+            received: received.map_or(Seq::ZERO, |known| known.acknowledgement.received.last),
+            before: Timestamp(now.0.saturating_sub(self.keys_kept_ms)),
+        }
     }
 
     fn commit_facts(
@@ -678,46 +727,24 @@ impl State {
             table.insert(row.seal.seal.first.0, row.encode().as_slice())?;
         }
         let sealed = self.sealed_chain.seq();
-        self.move_keys(transaction, sealed)?;
+        let recorded_at = |seq: Seq| {
+            let at = usize::try_from(seq.0 - sealed_before.0 - 1).expect("facts in memory");
+            Timestamp(field::RECORDED_AT.of(&self.unsealed[at]).unwrap_or(0))
+        };
+        self.keys.seal(&mut transaction.open_table(KEYS)?, sealed, recorded_at)?;
         tail.retain(|_, _| false)?;
         let count = usize::try_from(sealed.0 - sealed_before.0).expect("facts in memory");
         self.unsealed.drain(..count);
         self.unsealed_since_ms = None;
         if !self.unsealed.is_empty() {
-            let keys: Vec<_> = self.keys.iter().map(|(key, entry)| (*key, *entry)).collect();
-            let row = TailRow::encode(sealed.next(), &self.unsealed, &keys);
+            let row = TailRow::encode(sealed.next(), &self.unsealed, &self.keys.recent());
             tail.insert(sealed.next().0, row.as_slice())?;
             self.unsealed_since_ms = Some(self.time.clock().steady_ms());
         }
-        if sealed.0 - self.snapshot_at.0 >= SNAPSHOT_FACTS
-            && let Some(snapshot) = view.on_hand().encode()
+        if sealed.0.saturating_sub(self.snapshot_at.0) >= SNAPSHOT_FACTS
+            && let Some(snapshot) = self.snapshot(view)
         {
             staged.metas.push((META_ON_HAND, snapshot));
-            self.snapshot_at = sealed;
-        }
-        Ok(())
-    }
-
-    /// Keys of sealed facts go to their own table, in order, so that many share a page.
-    fn move_keys(
-        &mut self,
-        transaction: &redb::WriteTransaction,
-        sealed: Seq,
-    ) -> Result<(), StoreError> {
-        let mut moved: Vec<_> = self
-            .keys
-            .iter()
-            .filter(|(_, entry)| entry.first <= sealed)
-            .map(|(key, entry)| (*key, *entry))
-            .collect();
-        if moved.is_empty() {
-            return Ok(());
-        }
-        moved.sort_unstable_by_key(|(key, _)| *key);
-        let mut table = transaction.open_table(KEYS)?;
-        for (key, entry) in moved {
-            table.insert(&key.0, &entry.to_bytes())?;
-            self.keys.remove(&key);
         }
         Ok(())
     }
@@ -800,7 +827,7 @@ impl State {
 
     /// The last commit when everybody has gone.
     fn stop(&mut self, view: &View) -> Result<(), StoreError> {
-        let Some(snapshot) = view.on_hand().encode() else { return Ok(()) };
+        let Some(snapshot) = self.snapshot(view) else { return Ok(()) };
         let transaction = self.database.begin_write()?;
         transaction.open_table(META)?.insert(META_ON_HAND, snapshot.as_slice())?;
         transaction.commit()?;

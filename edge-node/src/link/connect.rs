@@ -32,7 +32,7 @@ pub enum ConnectError {
     },
     /// No answer.
     #[error(
-        "HQ at {hq} does not answer ({why}): check the network, the address, and that UDP port {port} is open; this node goes on recording"
+        "HQ at {hq} does not answer ({why}): check the network, the address, and that UDP port {port} is open"
     )]
     Unreachable {
         /// As configured.

@@ -1,12 +1,15 @@
 //! Who this node is: its keys, and what HQ gave it. Knows no connection. Invariants: keys are made
 //! here and leave no file; the TLS key and the log key are two; a node is enrolled exactly when
-//! its enrolment file is there, which is written last.
+//! its enrolment file is there, which is written last; a journal that was made is noted here
+//! before its first fact, so that no second one is ever begun under the same keys.
 //!
 //! ```text
-//! identity/log.key          signs the log's seals (hex, 32 bytes)
-//! identity/genesis.random   makes the log's id its own (hex, 32 bytes)
-//! identity/tls.pem          TLS key and, once enrolled, the certificate chain
-//! identity/enrolment.toml   site, device, company, HQ's keys
+//! identity/log.key              signs the log's seals (hex, 32 bytes)
+//! identity/genesis.random       makes the log's id its own (hex, 32 bytes)
+//! identity/tls.pem              TLS key and, once enrolled, the certificate chain
+//! identity/enrolment.toml       site, device, company, HQ's keys
+//! identity/journal.id           the log whose journal was made (hex, 32 bytes)
+//! identity/journal.predecessor  the file of the journal it goes on from, after a restore
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -29,6 +32,8 @@ const LOG_KEY: &str = "log.key";
 const GENESIS: &str = "genesis.random";
 const TLS: &str = "tls.pem";
 const ENROLMENT: &str = "enrolment.toml";
+const JOURNAL: &str = "journal.id";
+const PREDECESSOR: &str = "journal.predecessor";
 const VERSION: u32 = 1;
 
 /// Stands before the PEM blocks, where readers of PEM pass over it.
@@ -83,15 +88,29 @@ pub struct Identity {
     genesis_random: [u8; 32],
     tls: Arc<Mutex<TlsIdentity>>,
     enrolment: Option<Enrolment>,
+    journal: Option<[u8; 32]>,
+    predecessor: Option<String>,
 }
 
 impl Identity {
     /// Makes fresh keys in `directory`.
     pub fn create(directory: &Path) -> Result<Self, KeyFileError> {
+        Self::make(directory, None)
+    }
+
+    /// As [`Identity::create`], for a node that goes on from the journal in the file `predecessor`.
+    pub fn create_after(directory: &Path, predecessor: &str) -> Result<Self, KeyFileError> {
+        Self::make(directory, Some(predecessor))
+    }
+
+    fn make(directory: &Path, predecessor: Option<&str>) -> Result<Self, KeyFileError> {
         if directory.join(TLS).exists() {
             return Err(KeyFileError::Exists(directory.join(TLS)));
         }
         files::create_directory(directory)?;
+        if let Some(name) = predecessor {
+            files::write_private(&directory.join(PREDECESSOR), name.as_bytes())?;
+        }
         files::write_hex(&directory.join(LOG_KEY), &files::random()?)?;
         files::write_hex(&directory.join(GENESIS), &files::random()?)?;
         // Last: where it is there, all keys are.
@@ -110,8 +129,30 @@ impl Identity {
             genesis_random: hex(GENESIS)?,
             tls: Arc::new(Mutex::new(TlsIdentity::read(directory)?)),
             enrolment: Enrolment::read(directory)?,
+            journal: if_there(hex(JOURNAL))?,
+            predecessor: if_there(files::read(&directory.join(PREDECESSOR)))?,
             directory: directory.to_owned(),
         })
+    }
+
+    /// Whether a journal was made for these keys, wherever it is now.
+    pub const fn has_journal(&self) -> bool {
+        self.journal.is_some()
+    }
+
+    /// Notes that the journal of these keys is made, durably. Called before its first fact.
+    pub fn note_journal(&mut self) -> Result<(), KeyFileError> {
+        if let Some(genesis) = self.genesis().filter(|_| !self.has_journal()) {
+            let log = genesis.log_id().0;
+            files::write_hex(&self.directory.join(JOURNAL), &log)?;
+            self.journal = Some(log);
+        }
+        Ok(())
+    }
+
+    /// The file of the journal that this node's goes on from, after a restore.
+    pub fn predecessor(&self) -> Option<&str> {
+        self.predecessor.as_deref()
     }
 
     /// The key that signs the log's seals.
@@ -184,6 +225,13 @@ impl Identity {
     }
 }
 
+fn if_there<T>(read: Result<T, KeyFileError>) -> Result<Option<T>, KeyFileError> {
+    match read {
+        Err(KeyFileError::Missing(_)) => Ok(None),
+        read => read.map(Some),
+    }
+}
+
 impl TlsIdentity {
     /// A fresh key without a certificate.
     pub(super) fn fresh() -> Self {
@@ -253,10 +301,7 @@ impl Enrolment {
 
     fn read(directory: &Path) -> Result<Option<Self>, KeyFileError> {
         let path = directory.join(ENROLMENT);
-        let text = match files::read(&path) {
-            Err(KeyFileError::Missing(_)) => return Ok(None),
-            text => text?,
-        };
+        let Some(text) = if_there(files::read(&path))? else { return Ok(None) };
         let damaged = |why: String| KeyFileError::Damaged(path.clone(), why);
         let file: EnrolmentFile =
             toml::from_str(&text).map_err(|error| damaged(error.message().to_owned()))?;

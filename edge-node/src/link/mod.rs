@@ -311,7 +311,7 @@ impl<S: EdgeStore> Link<S> {
             ConnectError::OtherHq { .. } | ConnectError::WrongVersion { .. } => {
                 self.fail(error.to_string(), true);
             }
-            error => self.fail(error.to_string(), false),
+            error => self.fail(format!("{error}; this node goes on recording meanwhile"), false),
         }
     }
 

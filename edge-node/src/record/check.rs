@@ -2,20 +2,22 @@
 //! order of precedence is named. Pure: catalogue and time come as arguments.
 
 use shared::catalogue::{Catalogue, Item, OpenTransfer, Partner};
-use shared::decimal;
+use shared::decimal::{self, DecimalError};
 use shared::fact::kind::Kind;
 use shared::fact::record::FIELD_BYTES_MAX;
 use shared::fact::statement::{Measure, Movement, PolicyKind, Statement};
 use shared::ids::{Capture, PartnerNo, ReasonNo, SiteNo};
 use shared::money::{Currency, Price};
-use shared::quantity::{ScaleError, ShortText, Unit};
+use shared::quantity::{ScaleError, Scaled, ShortText, Unit};
 use shared::time::{Day, OffsetMinutes, Timestamp};
+use shared::varint;
 
 use super::input::{GroupInput, LineInput, Moment};
 use super::refusal::{Refusal, Refused};
 use crate::journal::Line;
 
-/// A price may have this many decimals: more are a slip of a spreadsheet.
+/// A price or cost may have this many decimals: more are a slip of a spreadsheet. Fewer are taken
+/// exactly as written.
 pub const PRICE_DECIMALS_MAX: u8 = 8;
 
 /// The longest lot, serial number or document number.
@@ -107,6 +109,9 @@ fn movement(context: &Context<'_>, kind: Kind, line: &LineInput) -> Result<Movem
     let mut movement = Movement::new(kind, item.item, quantity);
     movement.price = price(context, "price", line.price.as_deref(), line)?;
     movement.cost = price(context, "cost", line.cost.as_deref(), line)?;
+    for (field, price) in [("price", movement.price), ("cost", movement.cost)] {
+        check_amount(field, price, movement.quantity.figure)?;
+    }
     movement.partner = partner;
     movement.reason = reason;
     movement.other_site = other_site;
@@ -285,16 +290,32 @@ fn price(
     line: &LineInput,
 ) -> Result<Option<Price>, Refusal> {
     let Some(text) = text else { return Ok(None) };
-    let figure = decimal::parse(text).map_err(|why| Refusal::Price { field, why })?;
+    let too_many = || Refusal::PriceDecimals {
+        field,
+        text: text.to_owned(),
+        why: ScaleError::TooManyDecimals { allowed: PRICE_DECIMALS_MAX },
+    };
+    let figure = decimal::parse(text).map_err(|why| match why {
+        DecimalError::OutOfRange { why: ScaleError::TooManyDecimals { .. }, .. } => too_many(),
+        why => Refusal::Price { field, why },
+    })?;
     if figure.exponent() < -i8::try_from(PRICE_DECIMALS_MAX).expect("8 fits") {
-        let why = ScaleError::TooManyDecimals { allowed: PRICE_DECIMALS_MAX };
-        return Err(Refusal::PriceDecimals { field, text: text.to_owned(), why });
+        return Err(too_many());
     }
     let currency = match &line.currency {
         Some(code) => code.parse().map_err(|_| Refusal::Currency(code.clone()))?,
         None => company_currency(context).ok_or(Refusal::NoCurrency)?,
     };
     Ok(Some(Price { figure, currency }))
+}
+
+/// HQ could not post an amount beyond its limit, and a fact that was signed stays.
+fn check_amount(field: &'static str, price: Option<Price>, of: Scaled) -> Result<(), Refusal> {
+    let Some(price) = price else { return Ok(()) };
+    match price.extend(of, price.currency.decimals()) {
+        Ok(amount) if amount.0.unsigned_abs() < varint::LIMIT => Ok(()),
+        _ => Err(Refusal::AmountTooLarge { field }),
+    }
 }
 
 fn company_currency(context: &Context<'_>) -> Option<Currency> {

@@ -21,7 +21,7 @@ pub enum Refusal {
     #[error("a repack states both sides in one group: what goes out and what comes of it")]
     OneSidedRepack,
     /// A field that the kind needs.
-    #[error("a {kind} needs {field}: state it")]
+    #[error("{} {kind} needs {field}: state it", article(*.kind))]
     Missing {
         /// The kind.
         kind: Kind,
@@ -34,7 +34,10 @@ pub enum Refusal {
     )]
     UnknownItem(String),
     /// A service in a movement of goods.
-    #[error("item '{item}' is a service and never on stock: record a service_sale, not a {kind}")]
+    #[error(
+        "item '{item}' is a service and never on stock: record a service_sale, not {} {kind}",
+        article(*.kind)
+    )]
     ServiceMoved {
         /// The item's code.
         item: String,
@@ -59,7 +62,10 @@ pub enum Refusal {
     #[error("there is no reason '{0}': create it at HQ and wait for the link, or check the code")]
     UnknownReason(String),
     /// The reason is for another kind.
-    #[error("reason '{reason}' is for a {belongs}, not for a {kind}: name another reason")]
+    #[error(
+        "reason '{reason}' is for {} {belongs}, not for {} {kind}: name another reason",
+        article(*.belongs), article(*.kind)
+    )]
     ReasonKind {
         /// The reason's code.
         reason: String,
@@ -75,16 +81,16 @@ pub enum Refusal {
     #[error("site '{0}' is this site: a transfer goes to another one")]
     OwnSite(String),
     /// A quantity that is none.
-    #[error("the quantity {0}")]
+    #[error("the quantity {why}{}", advice_on_figure(.0), why = .0)]
     Quantity(DecimalError),
     /// A unit that is none.
     #[error("'{0}' is no unit: 1 to 16 bytes of text without blanks")]
     NotAUnit(String),
     /// Unknown unit, too many decimals, no whole number.
-    #[error(transparent)]
+    #[error("{why}{}", advice_on_unit(.0), why = .0)]
     Unit(Box<UnitError>),
     /// A price or cost that is none.
-    #[error("the {field} {why}")]
+    #[error("the {field} {why}{}", advice_on_figure(.why))]
     Price {
         /// Price or cost.
         field: &'static str,
@@ -100,6 +106,15 @@ pub enum Refusal {
         text: String,
         /// Why.
         why: ScaleError,
+    },
+    /// Quantity times price is beyond what books hold.
+    #[error(
+        "quantity x {field} is too large: the limit is about 9 x 10^15 of the currency's smallest \
+         units; check both figures"
+    )]
+    AmountTooLarge {
+        /// Price or cost.
+        field: &'static str,
     },
     /// A currency that is none.
     #[error("'{0}' is no currency: three capital letters, for example CNY")]
@@ -208,6 +223,7 @@ impl Refusal {
             Self::Unit(why) => unit_code(why),
             Self::Price { .. } => "bad_price",
             Self::PriceDecimals { .. } => "price_decimals",
+            Self::AmountTooLarge { .. } => "amount_too_large",
             Self::Currency(_) | Self::NoCurrency => "bad_currency",
             Self::NotACapture(_) => "bad_reference",
             Self::NoOpenTransfer(_) => "no_open_transfer",
@@ -222,6 +238,33 @@ impl Refusal {
             Self::FutureDate { .. } => "future_date",
             Self::TooFarBack { .. } => "too_far_back",
         }
+    }
+}
+
+/// A kind's article.
+fn article(kind: Kind) -> &'static str {
+    if kind.word().starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
+}
+
+/// What to do about a figure that is out of range.
+const fn advice_on_figure(error: &DecimalError) -> &'static str {
+    match error {
+        DecimalError::NotADecimal(_) => "",
+        DecimalError::OutOfRange { why: ScaleError::TooManyDecimals { .. }, .. } => {
+            ": round it where it comes from"
+        }
+        DecimalError::OutOfRange { why: ScaleError::TooLarge, .. } => "; check the figure",
+    }
+}
+
+/// What to do about a quantity that its unit does not take.
+const fn advice_on_unit(error: &UnitError) -> &'static str {
+    match error {
+        UnitError::Figure { why: ScaleError::TooManyDecimals { .. }, .. } => {
+            ": round it, or state it in a smaller unit"
+        }
+        UnitError::Figure { why: ScaleError::TooLarge, .. } => "; check the figure",
+        UnitError::UnknownUnit { .. } | UnitError::NotWhole { .. } => "",
     }
 }
 

@@ -13,15 +13,38 @@ use super::call::Client;
 use super::{CliError, path};
 use crate::chart::{self, CHARTS, Chart};
 
+/// The options that every command has.
+const EVERYWHERE: &str = "Everywhere";
+
+const FIRST_STEPS: &str = "\
+First steps:
+  hq-server init --company ACME --currency CNY      make the folder, here: hq-data
+  hq-server run                                     in a terminal of its own, or as a service
+  hq-server item add PEN-01 \"Pen 0.5\" --cost 1.20
+  hq-server site add SH                             prints what 'edge-node enrol' takes
+
+Commands talk to the server that runs; where none runs they open the folder themselves.
+
+Exit codes: 0 done; 1 failed, or what was asked about does not hold; 2 wrong usage; 3 refused, with
+the reason; 4 no installation, or in use; 5 a store is damaged or the disk is full.";
+
 /// Headquarters: takes what the warehouses record, keeps the books, shows stock value live.
 #[derive(Debug, Parser)]
-#[command(name = "hq-server", version, propagate_version = true)]
+#[command(name = "hq-server", version, max_term_width = 100, after_help = FIRST_STEPS)]
 pub(super) struct Arguments {
-    /// The directory of the installation.
-    #[arg(long, short, global = true, env = "WAREBOOK_HQ_DATA", default_value = "hq-data")]
+    /// The folder of the installation.
+    #[arg(
+        long,
+        short,
+        global = true,
+        env = "WAREBOOK_HQ_DATA",
+        default_value = "hq-data",
+        value_name = "DIR",
+        help_heading = EVERYWHERE
+    )]
     pub(super) data: PathBuf,
-    /// Print data as JSON.
-    #[arg(long, global = true)]
+    /// Print JSON instead of text, errors too.
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(super) json: bool,
     #[command(subcommand)]
     pub(super) command: Command,
@@ -88,28 +111,34 @@ pub(super) enum Command {
 #[derive(Debug, Args)]
 pub(super) struct Init {
     /// The company's code.
-    #[arg(long)]
+    #[arg(long, value_name = "CODE")]
     pub(super) company: String,
-    /// The company's name.
+    /// The company's name; the code where absent.
     #[arg(long)]
     pub(super) name: Option<String>,
     /// The currency of its books, for example CNY.
-    #[arg(long)]
+    #[arg(long, value_name = "CODE")]
     pub(super) currency: Currency,
     /// Its zone, ahead of UTC: decides days and ledger months.
-    #[arg(long, value_parser = offset, default_value = "+00:00", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_parser = offset,
+        default_value = "+00:00",
+        allow_hyphen_values = true,
+        value_name = "+HH:MM"
+    )]
     pub(super) utc_offset: OffsetMinutes,
     /// Whether goods of one item share a cost over all sites.
-    #[arg(long, value_enum, default_value = "site")]
+    #[arg(long, value_enum, default_value = "site", value_name = "SCOPE")]
     pub(super) cost_scope: Scope,
     /// The chart of accounts.
-    #[arg(long, value_parser = chart_named, default_value = "generic")]
+    #[arg(long, value_parser = chart_named, default_value = "generic", value_name = "NAME")]
     pub(super) chart: &'static Chart,
-    /// Where pages and API are served.
-    #[arg(long)]
+    /// Where pages and API are served; kept in hq.toml. 127.0.0.1:7780 where absent.
+    #[arg(long, value_name = "ADDR:PORT")]
     pub(super) api: Option<SocketAddr>,
-    /// Where sites connect.
-    #[arg(long)]
+    /// Where sites connect (UDP); kept in hq.toml. 0.0.0.0:7420 where absent.
+    #[arg(long, value_name = "ADDR:PORT")]
     pub(super) link: Option<SocketAddr>,
 }
 
@@ -132,11 +161,11 @@ impl From<Scope> for CostScope {
 
 #[derive(Debug, Args)]
 pub(super) struct Run {
-    /// Where pages and API are served; port 0 takes a free one.
-    #[arg(long, env = "WAREBOOK_HQ_API")]
+    /// Where pages and API are served this time; port 0 takes a free one.
+    #[arg(long, env = "WAREBOOK_HQ_API", value_name = "ADDR:PORT")]
     pub(super) api: Option<SocketAddr>,
-    /// Where sites connect; port 0 takes a free one.
-    #[arg(long, env = "WAREBOOK_HQ_LINK")]
+    /// Where sites connect this time (UDP); port 0 takes a free one.
+    #[arg(long, env = "WAREBOOK_HQ_LINK", value_name = "ADDR:PORT")]
     pub(super) link: Option<SocketAddr>,
 }
 
@@ -146,7 +175,7 @@ pub(super) enum SiteCommand {
     Add {
         /// Its code, for example shanghai-3.
         name: String,
-        /// A longer name.
+        /// A longer name; the code where absent.
         #[arg(long)]
         title: Option<String>,
     },
@@ -196,23 +225,27 @@ pub(super) struct ItemArguments {
     /// Its name.
     name: String,
     /// Its category's code.
-    #[arg(long, default_value = "goods")]
+    #[arg(long, default_value = "goods", value_name = "CODE")]
     category: String,
     /// Its base unit.
     #[arg(long, default_value = "EA")]
     unit: String,
-    /// Decimals of its smallest unit.
-    #[arg(long, default_value_t = 0)]
+    /// Decimals of its smallest unit: 3 where an item in kg is weighed to the gram.
+    #[arg(long, default_value_t = 0, value_name = "NUMBER")]
     decimals: u8,
     /// It is sold and never stocked.
     #[arg(long)]
     service: bool,
-    /// Cost of one unit before anything else is known.
+    /// Cost of one unit before anything else is known; at most 12 decimals, taken exactly.
     #[arg(long)]
     cost: Option<String>,
 }
 
 impl ItemArguments {
+    pub(super) fn code(&self) -> &str {
+        &self.code
+    }
+
     pub(super) fn body(&self) -> Value {
         json!({
             "code": self.code, "name": self.name, "category": self.category, "unit": self.unit,
@@ -273,8 +306,8 @@ pub(super) enum ReasonCommand {
         code: String,
         /// Its name.
         name: String,
-        /// The only movement kind it is for.
-        #[arg(long)]
+        /// The only movement kind it is for, for example `scrap`.
+        #[arg(long, value_name = "KIND")]
         movement: Option<String>,
     },
     /// Every reason.
@@ -307,21 +340,21 @@ pub(super) enum MappingCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct Rule {
-    /// The role, for example `cost_of_sales`.
+    /// The role, for example `cost_of_sales`; 'hq-server account list' shows every account's.
     role: String,
     /// The account's code.
     account: String,
     /// Only for this item category.
-    #[arg(long)]
+    #[arg(long, value_name = "CODE")]
     category: Option<String>,
     /// Only at this warehouse.
-    #[arg(long)]
+    #[arg(long, value_name = "CODE")]
     site: Option<String>,
-    /// Only for this movement kind.
-    #[arg(long)]
+    /// Only for this movement kind, for example `scrap`.
+    #[arg(long, value_name = "KIND")]
     movement: Option<String>,
     /// Only for this reason.
-    #[arg(long)]
+    #[arg(long, value_name = "CODE")]
     reason: Option<String>,
 }
 
@@ -357,7 +390,7 @@ pub(super) enum CostingCommand {
         /// The method.
         method: String,
         /// Only for items of this category.
-        #[arg(long)]
+        #[arg(long, value_name = "CODE")]
         category: Option<String>,
         /// For all goods that ever moved: computes their cost again and posts the differences.
         #[arg(long)]
@@ -379,7 +412,7 @@ pub(super) struct Invoice {
     partner: String,
     /// A line, CAPTURE@PRICE or CAPTURE:QUANTITY@PRICE, for example 3-1042:10@105.00. Without a
     /// quantity all of it is invoiced. May be given several times.
-    #[arg(long = "line", required = true, value_parser = line)]
+    #[arg(long = "line", required = true, value_parser = line, value_name = "LINE")]
     lines: Vec<InvoiceLine>,
     /// The invoice's number.
     #[arg(long)]
@@ -419,8 +452,8 @@ pub(super) enum PaymentCommand {
     Allocate {
         /// The payment's capture id.
         payment: String,
-        /// CAPTURE=AMOUNT.
-        #[arg(value_parser = part)]
+        /// What it settles: CAPTURE=AMOUNT, for example 1-77=1050.00.
+        #[arg(value_parser = part, value_name = "CAPTURE=AMOUNT")]
         of: Part,
     },
 }
@@ -432,7 +465,7 @@ pub(super) struct Payment {
     /// How much.
     amount: String,
     /// What it settles: CAPTURE=AMOUNT, for example 1-77=1050.00. May be given several times.
-    #[arg(long = "for", value_parser = part)]
+    #[arg(long = "for", value_parser = part, value_name = "CAPTURE=AMOUNT")]
     allocations: Vec<Part>,
     /// The bank or cash account's code; the mapping decides where absent.
     #[arg(long)]
@@ -467,10 +500,10 @@ pub(super) enum ReportCommand {
     /// Every account with its turnover and balance.
     TrialBalance {
         /// From this month on, YEAR-MONTH.
-        #[arg(long)]
+        #[arg(long, value_parser = month, value_name = "MONTH")]
         from: Option<String>,
         /// Up to this month.
-        #[arg(long)]
+        #[arg(long, value_parser = month, value_name = "MONTH")]
         to: Option<String>,
     },
     /// What is on hand and what it is worth.
@@ -490,10 +523,10 @@ pub(super) enum ReportCommand {
         /// The account's code.
         code: String,
         /// From this month on, YEAR-MONTH.
-        #[arg(long)]
+        #[arg(long, value_parser = month, value_name = "MONTH")]
         from: Option<String>,
         /// Up to this month.
-        #[arg(long)]
+        #[arg(long, value_parser = month, value_name = "MONTH")]
         to: Option<String>,
         /// Which page of a long list; the last one where absent.
         #[arg(long)]
@@ -517,7 +550,7 @@ pub(super) enum ReportCommand {
     /// Vouchers, newest first.
     Vouchers {
         /// Only of this month, YEAR-MONTH.
-        #[arg(long)]
+        #[arg(long, value_parser = month, value_name = "MONTH")]
         month: Option<String>,
         /// Which page of a long list.
         #[arg(long)]
@@ -525,7 +558,7 @@ pub(super) enum ReportCommand {
     },
     /// One voucher with its lines and facts.
     Voucher {
-        /// Its name, as 'report vouchers' shows it.
+        /// Its name, as 'report vouchers' shows it, for example 1-2026-11-4.
         id: String,
     },
     /// One fact with everything that is known of it.
@@ -603,6 +636,20 @@ fn offset(written: &str) -> Result<OffsetMinutes, String> {
     Ok(OffsetMinutes(sign * (hours * 60 + minutes)))
 }
 
+/// A month, as it is sent on.
+fn month(written: &str) -> Result<String, String> {
+    let fail = || "write YEAR-MONTH, for example 2026-11".to_owned();
+    let (year, month) = written.split_once('-').ok_or_else(fail)?;
+    let is_number =
+        |text: &str, digits| text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit());
+    let of_year = month.parse::<u8>().is_ok_and(|month| (1..=12).contains(&month));
+    if is_number(year, 4) && is_number(month, 2) && of_year {
+        Ok(written.to_owned())
+    } else {
+        Err(fail())
+    }
+}
+
 fn factor(written: &str) -> Result<Factor, String> {
     let (numerator, denominator) = written.split_once('/').unwrap_or((written, "1"));
     let number = |text: &str| {
@@ -646,6 +693,10 @@ mod tests {
         assert_eq!(offset("-03:30"), Ok(OffsetMinutes(-210)));
         for wrong in ["8", "08:00", "+8", "+15:00", "+01:60", "+a:00"] {
             assert!(offset(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(month("2026-11"), Ok("2026-11".to_owned()));
+        for wrong in ["2026", "2026-13", "26-11", "2026-1", "2026-11-02", "x"] {
+            assert!(month(wrong).is_err(), "{wrong}");
         }
         let found = line("3-1042:10@105.00").expect("a line");
         assert_eq!((found.of.as_str(), found.quantity.as_deref()), ("3-1042", Some("10")));

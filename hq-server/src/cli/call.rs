@@ -55,7 +55,7 @@ impl<'a> Client<'a> {
     fn server(directory: &Path) -> Result<Way, CliError> {
         let running = Running::read(directory).ok_or_else(|| {
             let text = "another command has the store open: wait until it ends, then try again";
-            CliError::Usage(text.to_owned())
+            CliError::Unanswered(text.to_owned())
         })?;
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -126,7 +126,7 @@ impl<'a> Client<'a> {
         }
         let text =
             answer["error"].as_str().or(answer.as_str()).unwrap_or("refused without a reason");
-        Err(CliError::Refused(text.to_owned()))
+        Err(CliError::Answer { status, text: text.to_owned() })
     }
 
     /// Lets go of the store.
@@ -138,7 +138,9 @@ impl<'a> Client<'a> {
 }
 
 fn usage(error: &dyn std::fmt::Display) -> CliError {
-    CliError::Usage(format!("the running server does not answer as expected: {error}"))
+    CliError::Unanswered(format!(
+        "the running server does not answer as expected ({error}): see its log, or start it again"
+    ))
 }
 
 fn is_in_use(error: &HeadquartersError) -> bool {

@@ -91,7 +91,14 @@ fn read<R: for<'de> Deserialize<'de>>(
         .from_path(file)
         .map_err(|error| fail(None, error.to_string()))?;
     let mut bodies = Vec::new();
-    let headers = reader.headers().map_err(|error| fail(Some(1), error.to_string()))?.clone();
+    let headers = reader.headers().map_err(|error| match error.kind() {
+        csv::ErrorKind::Utf8 { .. } => fail(Some(1), "no UTF-8: save the file as UTF-8".to_owned()),
+        _ => fail(Some(1), error.to_string()),
+    })?;
+    let headers = headers.clone();
+    if headers.is_empty() {
+        return Err(fail(None, "the file is empty; its first line names the columns".to_owned()));
+    }
     for record in reader.records() {
         let record = record
             .map_err(|error| fail(error.position().map(csv::Position::line), error.to_string()))?;
@@ -107,8 +114,9 @@ fn send(client: &Client<'_>, path: &str, bodies: &[Value]) -> Result<Value, CliE
     let mut added = 0;
     for rows in bodies.chunks(ROWS_MAX) {
         client.post(path, &Value::Array(rows.to_vec())).map_err(|error| match error {
-            CliError::Refused(why) if added > 0 => {
-                CliError::Refused(format!("{why}; the first {added} rows are imported"))
+            CliError::Answer { status, text } if added > 0 => {
+                let text = format!("{text}; the first {added} rows are imported");
+                CliError::Answer { status, text }
             }
             other => other,
         })?;

@@ -3,9 +3,12 @@
 
 mod arguments;
 mod call;
+mod error;
 mod import;
 mod print;
+mod told;
 
+use std::io::IsTerminal as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -13,53 +16,41 @@ use clap::Parser as _;
 use serde_json::{Value, json};
 
 use crate::clock::Clock;
-use crate::headquarters::{
-    self, BackupError, Config, Headquarters, HeadquartersError, InitOptions,
-};
-use crate::runtime::{RunError, RunOptions, Server, asked_to_end};
+use crate::headquarters::{self, Config, Headquarters, InitOptions};
+use crate::runtime::{RunOptions, Server, asked_to_end};
 use arguments::{
     AccountCommand, Arguments, CategoryCommand, Command, CostingCommand, Init, InvoiceCommand,
     ItemCommand, MappingCommand, PartnerCommand, PaymentCommand, PolicyCommand, ReasonCommand,
     SiteCommand,
 };
 use call::Client;
-
-/// Why a command failed.
-#[derive(Debug, thiserror::Error)]
-enum CliError {
-    #[error(transparent)]
-    Headquarters(#[from] HeadquartersError),
-    #[error(transparent)]
-    Run(#[from] RunError),
-    #[error(transparent)]
-    Restore(#[from] BackupError),
-    #[error("the runtime fails: {0}")]
-    Runtime(#[from] std::io::Error),
-    #[error("{0}")]
-    Refused(String),
-    #[error("{0}")]
-    Usage(String),
-}
+use error::CliError;
+use told::Deed;
 
 /// Runs the command of the process's arguments.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     start_log(matches!(arguments.command, Command::Run(_)));
+    let json = arguments.json;
     match run(arguments) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("hq-server: {error}");
-            ExitCode::FAILURE
+            print::problem(&error, json);
+            ExitCode::from(error.code())
         }
     }
 }
 
-/// The log goes to standard error; `RUST_LOG` chooses more or less of it.
+/// The log goes to standard error; `WAREBOOK_LOG` chooses more or less of it.
 fn start_log(server: bool) {
-    let usual = if server { "info" } else { "warn" };
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+    let usual = if server { "info" } else { "error" };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("WAREBOOK_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(usual));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
 }
 
 fn run(arguments: Arguments) -> Result<ExitCode, CliError> {
@@ -135,6 +126,7 @@ fn restore(from: &Path, directory: &Path, json: bool) -> Result<(), CliError> {
 
 /// Commands that answer; the exit code says whether what they ask about holds.
 fn ask(client: &Client<'_>, command: Command, json: bool) -> Result<ExitCode, CliError> {
+    let deed = Deed::of(&command).filter(|_| !json);
     let (done, holds) = match command {
         Command::Mapping(MappingCommand::Check) => {
             let gaps = client.get("/api/mappings/check")?;
@@ -155,7 +147,10 @@ fn ask(client: &Client<'_>, command: Command, json: bool) -> Result<ExitCode, Cl
             print::report(&path, &client.get(&path)?, json);
             return Ok(ExitCode::SUCCESS);
         }
-        Command::Status => (client.get("/api/status")?, true),
+        Command::Status => {
+            print::status(&client.get("/api/status")?, json);
+            return Ok(ExitCode::SUCCESS);
+        }
         Command::Site(command) => (site(client, command)?, true),
         Command::Invoice(InvoiceCommand::Supplier(invoice)) => {
             (client.post("/api/invoices/supplier", &invoice.body())?, true)
@@ -166,7 +161,10 @@ fn ask(client: &Client<'_>, command: Command, json: bool) -> Result<ExitCode, Cl
         Command::Payment(command) => (payment(client, command)?, true),
         command => (master(client, command)?, true),
     };
-    print::answer(&done, json);
+    match deed {
+        Some(deed) => print::line(deed.sentence(&done)),
+        None => print::answer(&done, json),
+    }
     Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde_json::{Map, Value};
 
+use super::error::CliError;
 use crate::report::table::text_of;
 use crate::report::words::Language;
 
@@ -17,6 +18,78 @@ pub(super) fn line(text: impl Display) {
 /// Prints JSON, one line per answer.
 pub(super) fn json(value: &Value) {
     line(value);
+}
+
+/// Prints why a command failed, to standard error.
+pub(super) fn problem(error: &CliError, as_json: bool) {
+    let text = if as_json { error.view().to_string() } else { format!("hq-server: {error}") };
+    let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
+}
+
+/// Prints how the installation stands.
+pub(super) fn status(value: &Value, as_json: bool) {
+    if as_json {
+        return json(value);
+    }
+    line(format_args!("{}, history {}", plain(&value["program"]), short(&value["history"])));
+    line(format_args!("position {}", plain(&value["position"])));
+    if let Some(waiting) = value["waiting"].as_u64().filter(|waiting| *waiting > 0) {
+        line(format_args!("{waiting} wait for something: see 'hq-server report set-aside'"));
+    }
+    if let Some(failure) = value["failure"].as_str() {
+        line(format_args!("posting has stopped: {failure}"));
+    }
+    let logs = value["logs"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let shown = |log: &Value| {
+        let names = ["code", "device", "announced", "received", "sealed", "posted", "safe"];
+        let mut row: Vec<String> = names.iter().map(|name| plain(&log[*name])).collect();
+        row.insert(2, short(&log["log"]));
+        // HQ's own log needs no connection.
+        let is_site = log["site"] != 0;
+        row.push(if is_site { plain(&log["connected"]) } else { String::new() });
+        row.push(log["clock_ahead_ms"].as_i64().map_or_else(String::new, clock));
+        row
+    };
+    let header = [
+        "site",
+        "device",
+        "log",
+        "at site",
+        "received",
+        "sealed",
+        "posted",
+        "safe",
+        "connected",
+        "clock",
+    ];
+    let mut table = table(&header);
+    table.add_rows(logs.iter().map(shown));
+    for index in [1, 3, 4, 5, 6, 7] {
+        if let Some(column) = table.column_mut(index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    line(table);
+    for log in logs {
+        if let Some(refusal) = log["refusal"].as_str() {
+            line(format_args!("{} device {}: {refusal}", plain(&log["code"]), log["device"]));
+        }
+    }
+}
+
+/// The beginning of an id: enough to tell it from others.
+fn short(id: &Value) -> String {
+    plain(id).chars().take(16).collect()
+}
+
+/// How a site's clock differs, where it matters.
+fn clock(ahead_ms: i64) -> String {
+    let minutes = ahead_ms.unsigned_abs() / 60_000;
+    match (minutes, ahead_ms > 0) {
+        (0..5, _) => "ok".to_owned(),
+        (_, true) => format!("{minutes} min ahead"),
+        (_, false) => format!("{minutes} min behind"),
+    }
 }
 
 /// Prints an answer.
@@ -68,10 +141,8 @@ fn list(rows: &[Value]) {
         }
         return;
     };
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_FULL_CONDENSED);
-    table.set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(first.keys().map(|name| words(name)));
+    let header: Vec<String> = first.keys().map(|name| words(name)).collect();
+    let mut table = table(&header.iter().map(String::as_str).collect::<Vec<_>>());
     for row in rows {
         table.add_row(first.keys().map(|name| plain(&row[name])));
     }
@@ -83,6 +154,14 @@ fn list(rows: &[Value]) {
         }
     }
     line(table);
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(header.to_vec());
+    table
 }
 
 fn words(name: &str) -> String {

@@ -61,7 +61,7 @@ impl LinkSettings {
 pub enum BindError {
     /// Somebody else has the port.
     #[error(
-        "UDP port {0} is in use: stop the other program (another hq-server?), or choose another address"
+        "UDP port {0} is in use: stop the other program (another hq-server?), or choose another address with --link"
     )]
     InUse(SocketAddr),
     /// The operating system says no.

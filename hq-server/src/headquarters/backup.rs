@@ -104,6 +104,11 @@ impl Headquarters {
         if to.exists() {
             return Err(BackupError::Exists(to.to_owned()));
         }
+        // What was begun and not finished is no backup, and would stand in the way of the next.
+        self.backup_into(to).inspect_err(|_| drop(fs::remove_dir_all(to)))
+    }
+
+    fn backup_into(&self, to: &Path) -> Result<Manifest, BackupError> {
         fs::create_dir_all(to.join(AUTHORITY_DIRECTORY)).map_err(at(to))?;
         self.store().copy_to(&to.join(BOOKS_FILE))?;
         self.intake().copy_to(&to.join(INTAKE_FILE))?;
@@ -161,7 +166,10 @@ pub fn restore(from: &Path, directory: &Path) -> Result<Manifest, BackupError> {
 fn read(from: &Path) -> Result<Manifest, BackupError> {
     let path = from.join(MANIFEST);
     let no_backup = |why: String| BackupError::NoBackup { path: from.to_owned(), why };
-    let text = fs::read(&path).map_err(|error| no_backup(error.to_string()))?;
+    let text = fs::read(&path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => no_backup(format!("there is no {MANIFEST} in it")),
+        _ => no_backup(error.to_string()),
+    })?;
     let manifest: Manifest =
         serde_json::from_slice(&text).map_err(|error| no_backup(error.to_string()))?;
     if manifest.version != VERSION {

@@ -20,7 +20,7 @@ const VERSION: u32 = 1;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// It can't be read or written.
-    #[error("can't use {}: {error}", file.display())]
+    #[error("can't use {}: {error}; see that there is room and that this user may write it", file.display())]
     Io {
         /// The file.
         file: PathBuf,
@@ -64,7 +64,7 @@ fn default_api() -> SocketAddr {
 }
 
 fn default_link() -> SocketAddr {
-    SocketAddr::from(([0, 0, 0, 0], 7781))
+    SocketAddr::from(([0, 0, 0, 0], 7420))
 }
 
 impl Default for Config {

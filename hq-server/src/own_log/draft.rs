@@ -40,7 +40,7 @@ pub enum DraftError {
     #[error("a code or name is 1 to {TEXT_BYTES_MAX} bytes of text in one line, not '{0}'")]
     BadText(String),
     /// What it names is not known.
-    #[error("there is no {what} '{code}': add it first, or see 'hq-server {what} list'")]
+    #[error("there is no {what} '{code}': {}", where_to_look(what))]
     Unknown {
         /// What kind of thing.
         what: &'static str,
@@ -434,6 +434,14 @@ impl Draft {
     fn currency(&self) -> Result<Currency, DraftError> {
         let company = self.known.company(CompanyNo::FIRST).ok_or(DraftError::NoCompany)?;
         Ok(company.currency)
+    }
+}
+
+fn where_to_look(what: &str) -> String {
+    match what {
+        "role" => "'hq-server account list' shows the roles".to_owned(),
+        "kind" => "'edge-node record --help' names the movement kinds".to_owned(),
+        what => format!("add it first, or see 'hq-server {what} list'"),
     }
 }
 

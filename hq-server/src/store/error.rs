@@ -28,6 +28,17 @@ pub enum FileError {
     /// A row that does not read.
     #[error(transparent)]
     Damaged(#[from] DamagedFile),
+    /// The file does not open.
+    #[error(
+        "{file} is damaged ({why}); nothing was changed: keep the folder, restore a backup into a \
+         new one ('hq-server --data NEW restore BACKUP'), and run it; sites send again what it lacks"
+    )]
+    Unreadable {
+        /// The file's name.
+        file: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The file as a whole does not read.
     #[error(
         "the store is damaged ({0}); nothing was changed: restore a backup with 'hq-server restore'"
@@ -37,7 +48,7 @@ pub enum FileError {
     #[error("the disk is full; nothing acknowledged is lost: free space and start again")]
     DiskFull,
     /// Anything else from the operating system.
-    #[error("the store can't be read or written: {0}")]
+    #[error("the store can't be read or written: {0}; see that this user may write the folder")]
     Io(io::Error),
     /// Anything else from the store.
     #[error("the store refused: {0}; start the program again")]
@@ -59,11 +70,17 @@ impl From<redb::Error> for FileError {
 impl From<io::Error> for FileError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull,
+            _ if is_full(&error) => Self::DiskFull,
             io::ErrorKind::InvalidData => Self::Corrupted(error.to_string()),
             _ => Self::Io(error),
         }
     }
+}
+
+/// No room on the disk, for this user, or for a file of this size.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
 macro_rules! from_redb {

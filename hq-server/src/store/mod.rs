@@ -7,6 +7,7 @@ mod block;
 pub(crate) mod copy;
 mod entry;
 mod error;
+pub(crate) mod guard;
 mod packing;
 mod redb_store;
 
@@ -18,6 +19,7 @@ use shared::sync::Position;
 use shared::time::Month;
 
 pub use entry::{Block, EntryNo, Record, RunEntry, SequenceEntry};
+pub(crate) use error::is_full;
 pub use error::{DamagedFile, FileError};
 pub use redb_store::RedbStore;
 

@@ -12,12 +12,16 @@ use shared::sync::Position;
 
 use super::block::{self, BlockWriter};
 use super::copy::copy_table;
+use super::guard;
 use super::packing::{Unpackable, read_bytes, read_number, write_number};
 use super::{
     Block, Checkpoint, DamagedFile, EntryNo, FileError, Record, SequenceEntry, Sequenced, Store,
     VoucherKey,
 };
 use crate::gateway::intake::LogNo;
+
+/// What the file is called in words to people.
+const FILE: &str = "books.redb";
 
 /// The version of this file's layout.
 const FORMAT: u64 = 1;
@@ -41,7 +45,7 @@ const LOGS: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("logs");
 const CHECKPOINTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("checkpoints");
 
 fn damaged(what: &'static str) -> FileError {
-    FileError::Damaged(DamagedFile { file: "books.redb", what })
+    FileError::Damaged(DamagedFile { file: FILE, what })
 }
 
 fn block_key(first: EntryNo, part: u32) -> u128 {
@@ -95,8 +99,7 @@ impl RedbStore {
 
     /// Opens a file.
     pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, FileError> {
-        let database = Database::builder().set_cache_size(cache_bytes).open(path)?;
-        Self::prepare(database, None)
+        Self::prepare(guard::open(path, FILE, cache_bytes)?, None)
     }
 
     /// Opens storage that a test controls; a new one gets `history`.
@@ -128,7 +131,7 @@ impl RedbStore {
         let format = meta.get("format")?.map(|row| row.value().to_vec());
         match format {
             Some(format) if format != FORMAT.to_le_bytes() => {
-                return Err(FileError::OtherVersion("books.redb"));
+                return Err(FileError::OtherVersion(FILE));
             }
             Some(_) => {}
             None => {

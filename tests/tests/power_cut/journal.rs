@@ -8,9 +8,10 @@ use edge_node::journal::{
 };
 use shared::fact::statement::{Measure, Movement, Statement};
 use shared::fact::{Fact, Kind};
-use shared::ids::{DeviceNo, ItemNo, ReasonNo, Seq, SiteNo};
+use shared::ids::{DeviceNo, HistoryId, ItemNo, ReasonNo, Seq, SiteNo};
 use shared::quantity::{Scaled, Unit};
 use shared::segment::chain::{Chain, FORMAT, Genesis};
+use shared::sync::{Acknowledgement, Position};
 use shared::time::{OffsetMinutes, Timestamp};
 use tests::power_cut::{Disk, Power, Sync};
 use tests::random::Random;
@@ -32,6 +33,8 @@ struct Keeper {
     acknowledged: Vec<Recorded>,
     /// The last fact that was said to be sealed.
     sealed: Seq,
+    /// HQ was heard to have the facts up to here: their keys may be forgotten at once.
+    heard: Seq,
 }
 
 fn key() -> SigningKey {
@@ -54,6 +57,7 @@ fn keeper(seed: u64, sync: Sync) -> Keeper {
         clock: FixedClock::at(Timestamp(1_795_521_600_000)),
         acknowledged: Vec::new(),
         sealed: Seq::ZERO,
+        heard: Seq::ZERO,
     }
 }
 
@@ -90,6 +94,7 @@ impl Keeper {
         let mut options = Options::new(Some(key()));
         options.clock = Arc::clone(&self.clock) as Arc<dyn edge_node::journal::Clock>;
         options.cache_bytes = 1 << 20;
+        options.keys_kept_days = 0;
         match Journal::with_backend(self.disk.clone(), &self.genesis, options) {
             Ok(journal) => Ok(Some(journal)),
             Err(_) if !power.is_on() => Ok(None),
@@ -151,6 +156,12 @@ impl Keeper {
                 }
             }
             self.clock.pass_ms(random.between(0, 3_000));
+            if random.chance(1, 8) && !self.hear(journal, random) {
+                return Ok(());
+            }
+            if random.chance(1, 8) {
+                self.ask_again(journal, random)?;
+            }
             if random.chance(1, 8) {
                 if journal.seal_now_blocking().is_err() {
                     return Ok(());
@@ -159,6 +170,41 @@ impl Keeper {
             }
         }
         Ok(())
+    }
+
+    /// HQ says that it has some of what was acknowledged; false where that could not be noted.
+    fn hear(&mut self, journal: &Journal, random: &mut Random) -> bool {
+        let Some(recorded) = self.acknowledged.get(random.index(self.acknowledged.len().max(1)))
+        else {
+            return true;
+        };
+        let last = recorded.last.max(self.heard);
+        let at = edge_node::journal::Clock::now(&*self.clock);
+        let (history, log) = (HistoryId([2; 32]), journal.log());
+        let received = Position { last, head: journal.position().head };
+        let heard =
+            Acknowledgement { history, log, received, safe: Seq::ZERO, posted: Seq::ZERO, at };
+        journal.note_hq_time(at);
+        self.heard = last;
+        journal.note_acknowledgement_blocking(heard.sign(&key())).is_ok()
+    }
+
+    /// A key whose facts HQ does not have is remembered, through every cut.
+    fn ask_again(&self, journal: &Journal, random: &mut Random) -> Result<(), String> {
+        let unheard = self.acknowledged.partition_point(|recorded| recorded.last <= self.heard);
+        if unheard == self.acknowledged.len() {
+            return Ok(());
+        }
+        let number = unheard + random.index(self.acknowledged.len() - unheard);
+        let known = self.acknowledged[number];
+        let mut answers = journal.record_many_blocking(vec![submission(number)]);
+        match answers.pop().expect("one answer per group") {
+            Ok(again) if again.again && (again.first, again.last) == (known.first, known.last) => {
+                Ok(())
+            }
+            Err(RecordError::Store(_)) => Ok(()),
+            other => Err(format!("group {number} is {known:?}, asked again: {other:?}")),
+        }
     }
 
     fn note(&mut self, recorded: Recorded) -> Result<(), String> {

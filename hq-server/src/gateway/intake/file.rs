@@ -19,7 +19,11 @@ use shared::time::Timestamp;
 use shared::varint;
 
 use crate::store::copy::copy_table;
+use crate::store::guard;
 use crate::store::{DamagedFile, FileError};
+
+/// What the file is called in words to people.
+const FILE: &str = "intake.redb";
 
 /// The version of this file's layout.
 const FORMAT: u64 = 1;
@@ -97,7 +101,7 @@ fn seq_of(key: u128) -> Seq {
 }
 
 pub(super) fn damaged(what: &'static str) -> FileError {
-    FileError::Damaged(DamagedFile { file: "intake.redb", what })
+    FileError::Damaged(DamagedFile { file: FILE, what })
 }
 
 /// A stored seal.
@@ -226,7 +230,7 @@ impl IntakeFile {
 
     /// Opens a file.
     pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<Self, FileError> {
-        Self::prepare(Database::builder().set_cache_size(cache_bytes).open(path)?)
+        Self::prepare(guard::open(path, FILE, cache_bytes)?)
     }
 
     /// As [`Self::open`], over storage that a test controls.
@@ -245,7 +249,7 @@ impl IntakeFile {
                     meta.insert("format", FORMAT.to_le_bytes().as_slice())?;
                 }
                 Some(bytes) if bytes == FORMAT.to_le_bytes() => {}
-                Some(_) => return Err(FileError::OtherVersion("intake.redb")),
+                Some(_) => return Err(FileError::OtherVersion(FILE)),
             }
             transaction.open_table(LOGS)?;
             transaction.open_table(CURSORS)?;

@@ -1,0 +1,118 @@
+//! What a command says when it has done something: a sentence, and what to do next. Programs get
+//! the answer itself.
+
+use serde_json::Value;
+
+use super::arguments::{
+    AccountCommand, CategoryCommand, Command, CostingCommand, InvoiceCommand, ItemCommand,
+    MappingCommand, PartnerCommand, PaymentCommand, PolicyCommand, ReasonCommand, SiteCommand,
+};
+
+/// What a command does, in words; `None` for those that show something.
+pub(super) enum Deed {
+    /// A thing or a document was recorded.
+    Recorded(String),
+    /// Rows of a file were recorded.
+    Imported(&'static str),
+    /// A one-time code was given.
+    Code(String),
+    /// Installations were barred.
+    Revoked(String),
+    /// A backup was made.
+    BackedUp,
+}
+
+impl Deed {
+    /// What the command is about to do.
+    pub(super) fn of(command: &Command) -> Option<Self> {
+        Some(match command {
+            Command::Item(ItemCommand::Add(item)) => {
+                Self::Recorded(format!("item '{}' added", item.code()))
+            }
+            Command::Item(ItemCommand::Change(item)) => {
+                Self::Recorded(format!("item '{}' changed", item.code()))
+            }
+            Command::Item(ItemCommand::Unit { item, unit, .. }) => {
+                Self::Recorded(format!("unit '{unit}' of item '{item}' added"))
+            }
+            Command::Item(ItemCommand::Import { .. }) => Self::Imported("items"),
+            Command::Partner(PartnerCommand::Import { .. }) => Self::Imported("partners"),
+            Command::Partner(PartnerCommand::Add { code, .. }) => {
+                Self::Recorded(format!("partner '{code}' added"))
+            }
+            Command::Category(CategoryCommand::Add { code, .. }) => {
+                Self::Recorded(format!("category '{code}' added"))
+            }
+            Command::Reason(ReasonCommand::Add { code, .. }) => {
+                Self::Recorded(format!("reason '{code}' added"))
+            }
+            Command::Account(AccountCommand::Add { code, .. }) => {
+                Self::Recorded(format!("account '{code}' added"))
+            }
+            Command::Mapping(MappingCommand::Add(_)) => Self::Recorded("rule added".to_owned()),
+            Command::Policy(PolicyCommand::Set { policy, setting, .. }) => {
+                Self::Recorded(format!("policy '{policy}' is {setting} from now on"))
+            }
+            Command::Costing(CostingCommand::Set { method, .. }) => {
+                Self::Recorded(format!("costing method '{method}' set"))
+            }
+            Command::Invoice(InvoiceCommand::Supplier(_)) => {
+                Self::Recorded("supplier invoice recorded".to_owned())
+            }
+            Command::Invoice(InvoiceCommand::Customer(_)) => {
+                Self::Recorded("customer invoice recorded".to_owned())
+            }
+            Command::Payment(PaymentCommand::In(_) | PaymentCommand::Out(_)) => {
+                Self::Recorded("payment recorded".to_owned())
+            }
+            Command::Payment(PaymentCommand::Allocate { .. }) => {
+                Self::Recorded("allocation recorded".to_owned())
+            }
+            Command::Site(SiteCommand::Add { name, .. } | SiteCommand::Code { name }) => {
+                Self::Code(name.clone())
+            }
+            Command::Site(SiteCommand::Revoke { name }) => Self::Revoked(name.clone()),
+            Command::Backup { .. } => Self::BackedUp,
+            _ => return None,
+        })
+    }
+
+    /// The sentence about its answer.
+    pub(super) fn sentence(&self, answer: &Value) -> String {
+        match self {
+            Self::Recorded(what) => {
+                let number = listed(&answer["numbers"]);
+                let number = number.map_or_else(String::new, |number| format!(", number {number}"));
+                let captures = listed(&answer["captures"]).unwrap_or_default();
+                format!("{what}{number} (capture id {captures})")
+            }
+            Self::Imported(what) => format!("{} {what} added", answer["added"]),
+            Self::Code(name) => {
+                let code = answer["enrol"].as_str().unwrap_or_default();
+                format!(
+                    "one-time code of site '{name}', good for one box and seven days:\n\n  {code}\n\n\
+                     next, at the warehouse:\n\n  edge-node init\n  edge-node enrol {code} --hq \
+                     HOST:PORT\n  edge-node run"
+                )
+            }
+            Self::Revoked(name) => match listed(answer) {
+                None => format!("site '{name}' has no installation: nothing to revoke"),
+                Some(devices) => format!(
+                    "device {devices} of site '{name}' may not connect any more; what it recorded and \
+                     did not send stays in its own log"
+                ),
+            },
+            Self::BackedUp => {
+                let to = answer["to"].as_str().unwrap_or_default();
+                let (position, bytes) = (&answer["position"], &answer["bytes"]);
+                format!("{to}: everything up to entry {position}, {bytes} bytes, read back")
+            }
+        }
+    }
+}
+
+fn listed(values: &Value) -> Option<String> {
+    let values = values.as_array().filter(|values| !values.is_empty())?;
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    Some(values.iter().map(text).collect::<Vec<_>>().join(", "))
+}
