@@ -121,6 +121,26 @@ pub const fn round_div(numerator: i128, denominator: i128) -> i128 {
     }
 }
 
+/// Shares an amount by weights, none of them negative: each share rounded, the last one takes the
+/// rest; without any weight the last one takes all. `None` where a product passes 127 bits.
+pub fn share_out(amount: i64, weights: &[i128]) -> Option<Vec<i64>> {
+    let whole = weights.iter().try_fold(0i128, |sum, weight| sum.checked_add(*weight))?;
+    let mut left = i128::from(amount);
+    let mut shares = Vec::with_capacity(weights.len());
+    for (index, weight) in weights.iter().enumerate() {
+        let share = if index + 1 == weights.len() {
+            left
+        } else if whole == 0 {
+            0
+        } else {
+            round_div(i128::from(amount).checked_mul(*weight)?, whole)
+        };
+        left -= share;
+        shares.push(i64::try_from(share).ok()?);
+    }
+    Some(shares)
+}
+
 /// A price or cost of one unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Price {
@@ -160,6 +180,15 @@ pub fn exact_minor(figure: Scaled, currency: Currency) -> Result<Amount, ScaleEr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_share_takes_the_rest() {
+        assert_eq!(share_out(100, &[1, 1, 1]), Some(vec![33, 33, 34]));
+        assert_eq!(share_out(-7, &[2, 1, 2]), Some(vec![-3, -1, -3]));
+        assert_eq!(share_out(9, &[0, 0]), Some(vec![0, 9]));
+        assert_eq!(share_out(9, &[]), Some(Vec::new()));
+        assert_eq!(share_out(i64::MAX, &[i128::MAX, 1]), None);
+    }
 
     #[test]
     fn rounds_half_away_from_zero() {

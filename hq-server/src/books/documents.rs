@@ -11,7 +11,7 @@ use super::follow::Before;
 use super::pool::{Fill, share};
 use super::posting::difference_lines;
 use super::prepare::{find_accounts, inherit_accounts, link_invoice};
-use super::valuation::FactId;
+use super::valuation::{FactId, in_range};
 use super::voucher::Cause;
 use super::{Books, Effects, Head, Target};
 
@@ -28,7 +28,9 @@ impl Books {
         effects: &mut Effects,
     ) {
         match statement {
-            Statement::SupplierInvoice(line) if self.facts[id].origin.is_none() => {
+            Statement::SupplierInvoice(line) | Statement::CreditNote(line)
+                if self.facts[id].origin.is_none() =>
+            {
                 self.awaited.entry(line.refers_to).or_default().push((id, line.clone()));
             }
             Statement::Movement(movement) if movement.kind == Kind::Receipt => {
@@ -108,19 +110,22 @@ impl Books {
         self.post(head, postings, effects);
     }
 
-    /// Takes the invoices of a receipt in the order of their own dates and fills the receipt.
+    /// Takes the invoices and credit notes of a receipt in the order of their own dates and fills
+    /// the receipt, and adds up its landed cost.
     pub(super) fn price_receipt(&mut self, receipt: FactId) {
         let named = &self.facts[receipt];
-        let mut room = if named.reversed { 0 } else { named.quantity.0 };
+        let (mut room, mut invoiced) = (if named.reversed { 0 } else { named.quantity.0 }, 0);
         let mut fills = Vec::new();
-        for id in self.invoices_of(receipt, Kind::SupplierInvoice) {
+        for id in self.documents_of(receipt, &[Kind::SupplierInvoice, Kind::CreditNote]) {
             let record = &self.facts[id];
             let (amount, asked) = if record.reversed {
                 (0, 0)
             } else {
                 (record.stated.unwrap_or(0), record.quantity.0)
             };
-            let units = asked.min(room);
+            let (sign, limit) =
+                if record.kind == Kind::CreditNote { (-1, invoiced) } else { (1, room) };
+            let units = asked.min(limit);
             let matched = if units == record.quantity.0 {
                 amount
             } else {
@@ -128,15 +133,33 @@ impl Books {
                 cost.expect("asked for when the invoice was taken: a part of a stated amount")
             };
             if units > 0 {
-                fills.push(Fill { units, amount: matched });
+                fills.push(Fill { units: sign * units, amount: sign * matched });
             }
-            room -= units;
-            self.set_document(id, (-amount, if units > 0 { matched } else { 0 }), Cause::Invoice);
+            (room, invoiced) = (room - sign * units, invoiced + sign * units);
+            let matched = if units > 0 { matched } else { 0 };
+            self.set_document(id, (-sign * amount, sign * matched), Cause::Invoice);
         }
         let before = self.fills.get(&receipt).map_or(&[][..], Vec::as_slice);
         if before != fills {
             self.fills.insert(receipt, fills);
             self.mark_own_pool(receipt, Cause::Invoice);
+        }
+        self.add_landed_cost(receipt);
+    }
+
+    /// What is landed on a receipt, its bills whole and in any order. A sum that no pool could hold
+    /// is none.
+    fn add_landed_cost(&mut self, receipt: FactId) {
+        let bills = self.facts.dependents(receipt).iter().map(|id| &self.facts[*id]);
+        let bills = bills.filter(|bill| bill.kind == Kind::LandedCost && !bill.reversed);
+        let landed = in_range(bills.map(|bill| i128::from(bill.stated.unwrap_or(0))).sum());
+        let landed = landed.unwrap_or(0);
+        let record = &mut self.facts[receipt];
+        if record.landed() != landed {
+            record.document_target.0 = -landed;
+            let target = if record.reversed { (0, 0) } else { record.document_target };
+            self.set_document(receipt, target, Cause::LandedCost);
+            self.mark_own_pool(receipt, Cause::LandedCost);
         }
     }
 
@@ -146,7 +169,7 @@ impl Books {
         let named = &self.facts[sale];
         let (mut room, mut unbilled) =
             if named.reversed { (0, 0) } else { (named.quantity.0, named.document_target.0) };
-        for id in self.invoices_of(sale, Kind::CustomerInvoice) {
+        for id in self.documents_of(sale, &[Kind::CustomerInvoice]) {
             let record = &self.facts[id];
             let (amount, asked) = if record.reversed {
                 (0, 0)
@@ -161,10 +184,10 @@ impl Books {
         }
     }
 
-    /// The invoices that name a fact, by (own date, recorded-at, log, seq).
-    fn invoices_of(&self, named: FactId, kind: Kind) -> Vec<FactId> {
+    /// The documents that name a fact, by (own date, recorded-at, log, seq).
+    fn documents_of(&self, named: FactId, kinds: &[Kind]) -> Vec<FactId> {
         let mut invoices: Vec<FactId> = self.facts.dependents(named).to_vec();
-        invoices.retain(|id| self.facts[*id].kind == kind);
+        invoices.retain(|id| kinds.contains(&self.facts[*id].kind));
         invoices.sort_unstable_by_key(|id| {
             let record = &self.facts[*id];
             let own = record.key.own_place();
@@ -221,7 +244,9 @@ impl Books {
         self.mark_own_pool(id, Cause::Reversal);
         let mut before = Before::new();
         match (self.facts[id].kind, self.facts[id].origin) {
-            (Kind::SupplierInvoice, Some(receipt)) => self.price_receipt(receipt),
+            (Kind::SupplierInvoice | Kind::CreditNote | Kind::LandedCost, Some(receipt)) => {
+                self.price_receipt(receipt);
+            }
             (Kind::CustomerInvoice, Some(sale)) => self.bill_sale(sale),
             (Kind::Receipt, _) => self.price_receipt(id),
             (Kind::SaleIssue, _) => self.bill_sale(id),

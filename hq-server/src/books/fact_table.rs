@@ -41,6 +41,10 @@ pub enum PoolStep {
     MoveOut,
     /// Units arrive from another site of the same pool.
     MoveIn,
+    /// An amount is added to the value.
+    Revalue,
+    /// What is there is restated to a new cost.
+    Restate,
 }
 
 /// What is to be posted for a fact, debits positive. All zero once it is reversed.
@@ -120,6 +124,8 @@ pub struct FactRecord {
     pub reason: Option<ReasonNo>,
     /// The other site of a transfer.
     pub other_site: Option<SiteNo>,
+    /// Lot or batch.
+    pub lot: Option<ShortText>,
     /// An outside document's number.
     pub document: Option<ShortText>,
     /// The outside document's day, else its own.
@@ -150,7 +156,8 @@ pub struct FactRecord {
     pub one_pool: bool,
     /// A shipment that is invoiced later, with or without a price of its own.
     pub invoice_later: bool,
-    /// What the document itself says for `main` and `against` while it is active.
+    /// What the document itself says for `main` and `against` while it is active; for a receipt
+    /// its landed cost, waiting in `main` for its bills.
     pub document_target: (i64, i64),
     /// Its accounts.
     pub accounts: Accounts,
@@ -188,6 +195,11 @@ impl FactRecord {
         let named = [self.origin, self.second];
         let both = || named.into_iter().flatten().all(|id| !facts[id].reversed);
         !self.reversed && (self.kind != Kind::Allocation || both())
+    }
+
+    /// The landed cost of a receipt.
+    pub const fn landed(&self) -> i64 {
+        -self.document_target.0
     }
 
     /// The open item that `counter` belongs to.

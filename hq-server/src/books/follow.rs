@@ -190,15 +190,19 @@ impl Books {
         i128::from(record.quantity.0) * 10i128.pow(6 - decimals.min(6))
     }
 
-    /// The facts that have effect together: both sides of a repack, else the fact alone.
+    /// The facts that have effect together: both sides of a repack, a revaluation with the receipts
+    /// it names, else the fact alone.
     pub(super) fn effect_group(&self, id: FactId) -> Vec<FactId> {
         let record = &self.facts[id];
-        if !is_repack(record.kind) {
+        let together = |kind| {
+            if record.kind == Kind::Revaluation { kind == record.kind } else { is_repack(kind) }
+        };
+        if !together(record.kind) {
             return vec![id];
         }
         let members = record.group.0..record.group.0 + u32::from(record.group_len);
         let members = members.map(FactId).filter(|member| member.0 < self.facts.next().0);
-        members.filter(|member| is_repack(self.facts[*member].kind)).collect()
+        members.filter(|member| together(self.facts[*member].kind)).collect()
     }
 
     /// Balances a repack. What came of it is worth what went into it, except around a circle that

@@ -43,7 +43,7 @@ use shared::fact::effective::{EffectiveKey, LogRank};
 use shared::fact::statement::{CostScope, Payment, Stamp, Statement, parse_fact};
 use shared::fact::{Fact, Kind};
 use shared::ids::{Capture, CompanyNo, ItemNo, Seq, SiteNo};
-use shared::quantity::Quantity;
+use shared::quantity::{Quantity, ShortText};
 use shared::time::{Month, Timestamp};
 
 pub use check::Broken;
@@ -137,6 +137,8 @@ pub struct Books {
     pools: Vec<Pool>,
     /// By company and site (0 for a company-wide pool), then by item number.
     pool_index: BTreeMap<(CompanyNo, SiteNo), Vec<Option<PoolId>>>,
+    /// Pools of single lots, by company and site, item, lot.
+    lot_pools: BTreeMap<((CompanyNo, SiteNo), ItemNo, ShortText), PoolId>,
     /// The sum of all pools' values.
     pool_value: i128,
     /// The layers that ships took and receives bring, where the method has layers.
@@ -382,7 +384,7 @@ impl Books {
     fn value(&mut self, id: FactId) {
         match self.facts[id].kind {
             Kind::Reversal => self.reverse(id),
-            Kind::SupplierInvoice => {
+            Kind::SupplierInvoice | Kind::CreditNote | Kind::LandedCost => {
                 if let Some(receipt) = self.facts[id].origin {
                     self.price_receipt(receipt);
                 }
@@ -404,26 +406,58 @@ impl Books {
         }
         let item = record.item?;
         let site = (!record.one_pool).then_some(record.site);
-        let row = self.pool_index.entry((record.company, site.unwrap_or(SiteNo::HQ))).or_default();
+        let place = (record.company, site.unwrap_or(SiteNo::HQ));
+        if let Some(lot) = record.lot.as_ref().filter(|_| self.is_by_lot(record)) {
+            let key = (place, item, lot.clone());
+            if let Some(id) = self.lot_pools.get(&key) {
+                return Some(*id);
+            }
+            let id = self.new_pool(record.company, site, item, Some(lot.clone()));
+            self.lot_pools.insert(key, id);
+            return Some(id);
+        }
+        let row = self.pool_index.entry(place).or_default();
         let index = item.0 as usize;
         if index >= row.len() {
             row.resize(index + 1, None);
         }
-        Some(*row[index].get_or_insert_with(|| {
-            let id = PoolId(u32::try_from(self.pools.len()).expect("fewer than 2^32 pools"));
-            self.pools.push(Pool {
-                company: record.company,
-                site,
-                item,
-                state: PoolState::new(Stock::Average(AveragePool::new(valuation::UnitCost::ZERO))),
-                history: Vec::new(),
-                last: EffectiveKey::default(),
-                dirty: false,
-                cause: Cause::Fact,
-                restless: false,
-            });
-            id
-        }))
+        if let Some(id) = row[index] {
+            return Some(id);
+        }
+        let id = self.new_pool(record.company, site, item, None);
+        self.pool_index.entry(place).or_default()[index] = Some(id);
+        Some(id)
+    }
+
+    /// Whether a fact's goods are costed lot by lot.
+    fn is_by_lot(&self, record: &FactRecord) -> bool {
+        record.category.is_some_and(|category| {
+            let at = record.key.effective_at();
+            self.settings.method(record.company, category, at).by_lot()
+        })
+    }
+
+    fn new_pool(
+        &mut self,
+        company: CompanyNo,
+        site: Option<SiteNo>,
+        item: ItemNo,
+        lot: Option<ShortText>,
+    ) -> PoolId {
+        let id = PoolId(u32::try_from(self.pools.len()).expect("fewer than 2^32 pools"));
+        self.pools.push(Pool {
+            company,
+            site,
+            item,
+            lot,
+            state: PoolState::new(Stock::Average(AveragePool::new(valuation::UnitCost::ZERO))),
+            history: Vec::new(),
+            last: EffectiveKey::default(),
+            dirty: false,
+            cause: Cause::Fact,
+            restless: false,
+        });
+        id
     }
 
     /// Numbers a voucher, adds its lines to the ledger and the open items.
@@ -564,7 +598,8 @@ impl Books {
         &self.pools
     }
 
-    /// The pool of an item at a site, or of the whole company where it has one for all.
+    /// The pool of an item at a site, or of the whole company where it has one for all; without
+    /// those of single lots.
     pub fn pool(&self, company: CompanyNo, site: SiteNo, item: ItemNo) -> Option<&Pool> {
         let of = |site| {
             let row = self.pool_index.get(&(company, site))?;
@@ -581,7 +616,8 @@ impl Books {
 
     /// Units on hand of an item at a site.
     pub fn on_hand(&self, company: CompanyNo, site: SiteNo, item: ItemNo) -> Quantity {
-        Quantity(self.pool(company, site, item).map_or(0, |pool| pool.state.on_hand(site)))
+        let pools = self.pools.iter().filter(|pool| (pool.company, pool.item) == (company, item));
+        Quantity(pools.map(|pool| pool.state.on_hand(site)).sum())
     }
 
     /// Groups that wait, by number.

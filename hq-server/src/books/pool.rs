@@ -4,12 +4,14 @@
 use shared::fact::Kind;
 use shared::fact::effective::EffectiveKey;
 use shared::ids::{CompanyNo, ItemNo, SiteNo};
+use shared::quantity::ShortText;
 
 use super::fact_table::{FactRecord, PoolStep};
 use super::valuation::{Covered, FactId, Layer, OutOfRange, Stock, in_range};
 use super::voucher::Cause;
 
-/// Units of a receipt that an invoice priced, and what they cost by it.
+/// Units of a receipt that an invoice priced, and what they cost by it; both negative where a
+/// credit note takes that back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fill {
     /// Smallest units.
@@ -55,7 +57,7 @@ impl PoolState {
     }
 }
 
-/// A cost pool: an item at a site, or in the whole company.
+/// A cost pool: an item at a site, or in the whole company; of one lot where each lot is costed.
 #[derive(Clone, Debug)]
 pub struct Pool {
     /// The company.
@@ -64,6 +66,8 @@ pub struct Pool {
     pub site: Option<SiteNo>,
     /// The item.
     pub item: ItemNo,
+    /// The lot, where each lot is a pool.
+    pub lot: Option<ShortText>,
     /// The state after its last fact.
     pub state: PoolState,
     /// Its facts in effective order.
@@ -93,6 +97,18 @@ pub(super) struct StockTarget {
 impl StockTarget {
     const fn against(stock: i64) -> Self {
         Self { stock, counter: -stock, residue: 0 }
+    }
+
+    /// The same where the pool takes what comes in at another value: the difference is a variance
+    /// for what has an account for it, else it stays where the goods come from.
+    const fn worth(self, stock: i64, kind: Kind) -> Self {
+        if self.stock == stock {
+            return self;
+        }
+        match kind {
+            Kind::Receipt | Kind::TransferReceive | Kind::RepackIn => Self { stock, ..self },
+            _ => Self::against(stock),
+        }
     }
 }
 
@@ -128,8 +144,23 @@ pub(super) fn share_by_weight(value: i128, part: i128, whole: i128) -> i128 {
 pub(super) struct Origin {
     /// What the origin moved, in money.
     pub cost: i64,
-    /// And in units.
+    /// What it was bought for, without landed cost.
+    pub price: i64,
+    /// What it moved in units.
     pub units: i64,
+}
+
+/// What a fact's cost depends on beside itself and its pool.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Given<'a> {
+    /// What it answers.
+    pub origin: Option<Origin>,
+    /// Its invoiced units, for a receipt.
+    pub fills: &'a [Fill],
+    /// The layers that a transfer brings, where the method has layers.
+    pub arriving: &'a [Layer],
+    /// The receipts whose goods alone a revaluation is about; all goods where it names none.
+    pub inflows: &'a [FactId],
 }
 
 /// What a step does beside its target.
@@ -143,15 +174,12 @@ pub(super) struct Traces {
     pub short: bool,
 }
 
-/// Moves a pool by one fact. An error leaves the pool as it was. `arriving` are the layers that a
-/// transfer brings, where the method has layers.
+/// Moves a pool by one fact. An error leaves the pool as it was.
 pub(super) fn step(
     state: &mut PoolState,
     id: FactId,
     record: &FactRecord,
-    origin: Option<Origin>,
-    fills: &[Fill],
-    arriving: &[Layer],
+    given: &Given<'_>,
     traces: &mut Traces,
 ) -> Result<StockTarget, OutOfRange> {
     let units = record.quantity.0;
@@ -161,20 +189,20 @@ pub(super) fn step(
         PoolStep::In => {
             let held = state.with_units(record.site, units)?;
             let pool = &mut state.stock;
-            let target = incoming(pool, record, origin, fills)?;
-            if arriving.is_empty() {
-                pool.bring_in(id, units, target.stock, covered)?;
+            let target = incoming(pool, record, given)?;
+            let worth = if given.arriving.is_empty() {
+                pool.bring_in(id, units, target.stock, covered)?
             } else {
-                pool.bring_in_layers(arriving, target.stock, covered)?;
-            }
+                pool.bring_in_layers(given.arriving, target.stock, covered)?
+            };
             state.set_units(record.site, held);
-            Ok(target)
+            Ok(target.worth(worth, record.kind))
         }
         PoolStep::Out => {
             let units = units.abs();
             let held = state.with_units(record.site, -units)?;
             traces.short = units > state.stock.quantity();
-            let target = outgoing(&mut state.stock, id, record, units, origin, &mut traces.taken)?;
+            let target = outgoing(&mut state.stock, id, record, units, given, &mut traces.taken)?;
             state.set_units(record.site, held);
             Ok(target)
         }
@@ -201,8 +229,7 @@ pub(super) fn step(
             let excess = units - record.taken_over.units;
             let stock = if excess > 0 {
                 let value = state.stock.current_cost().times(excess)?;
-                state.stock.bring_in(id, excess, value, covered)?;
-                value
+                state.stock.bring_in(id, excess, value, covered)?
             } else {
                 0
             };
@@ -210,16 +237,27 @@ pub(super) fn step(
             state.on_the_way -= record.taken_over.units;
             Ok(StockTarget::against(stock))
         }
+        PoolStep::Revalue => {
+            traces.short = state.stock.quantity() <= 0;
+            if traces.short {
+                return Ok(StockTarget::default());
+            }
+            let amount = record.stated.unwrap_or(0);
+            state.stock.revalue(amount, given.inflows).map(StockTarget::against)
+        }
+        PoolStep::Restate => {
+            let cost = record.unit_cost.ok_or(OutOfRange)?;
+            state.stock.restate(cost).map(StockTarget::against)
+        }
     }
 }
 
 fn incoming(
     pool: &Stock,
     record: &FactRecord,
-    origin: Option<Origin>,
-    fills: &[Fill],
+    given: &Given<'_>,
 ) -> Result<StockTarget, OutOfRange> {
-    let units = record.quantity.0;
+    let (units, origin) = (record.quantity.0, given.origin);
     let of_origin = |origin: Origin| share(origin.cost, units, origin.units);
     let otherwise = || match record.stated {
         Some(value) => Ok(value),
@@ -231,7 +269,9 @@ fn incoming(
                 (None, Some(origin)) => of_origin(origin)?,
                 _ => otherwise()?,
             };
-            StockTarget::against(invoiced_value(record, base, fills)?)
+            let own = invoiced_value(record, base, given.fills)?;
+            let stock = in_range(i128::from(own) + i128::from(record.landed()))?;
+            StockTarget { stock, counter: -own, residue: 0 }
         }
         (Kind::CustomerReturn, Some(origin)) => StockTarget::against(of_origin(origin)?),
         // Its ship never happened: everything that arrived is more than was shipped.
@@ -269,15 +309,16 @@ fn outgoing(
     id: FactId,
     record: &FactRecord,
     units: i64,
-    origin: Option<Origin>,
+    given: &Given<'_>,
     taken: &mut Vec<Layer>,
 ) -> Result<StockTarget, OutOfRange> {
-    if let (Kind::SupplierReturn, Some(origin)) = (record.kind, origin) {
-        let price = share(origin.cost, units, origin.units)?;
+    if let (Kind::SupplierReturn, Some(origin)) = (record.kind, given.origin) {
+        let price = share(origin.price, units, origin.units)?;
         let cost = match (pool, record.origin) {
             (Stock::Average(pool), _) if units <= pool.quantity() => {
-                let residue = pool.take_out_at(units, price)?;
-                return Ok(StockTarget { stock: -price - residue, counter: price, residue });
+                let cost = share(origin.cost, units, origin.units)?;
+                let residue = pool.take_out_at(units, cost)?;
+                return Ok(StockTarget { stock: -cost - residue, counter: price, residue });
             }
             (Stock::Layers(pool), Some(receipt)) => pool.take_out_of(id, units, receipt, taken)?,
             (pool, _) => pool.take_out(id, units, taken)?,
@@ -295,18 +336,19 @@ fn outgoing(
 pub(super) fn provisional(
     state: &PoolState,
     record: &FactRecord,
-    origin: Option<Origin>,
-    fills: &[Fill],
+    given: &Given<'_>,
 ) -> StockTarget {
     let current = state.stock.current_cost();
     let target = match record.step {
-        PoolStep::In => incoming(&state.stock, record, origin, fills),
+        PoolStep::In => incoming(&state.stock, record, given),
         PoolStep::Out => {
-            current.times(record.quantity.0.abs()).and_then(|cost| match (record.kind, origin) {
+            let kind = (record.kind, given.origin);
+            current.times(record.quantity.0.abs()).and_then(|cost| match kind {
                 (Kind::RepackOut, _) => Ok(StockTarget { stock: -cost, counter: 0, residue: 0 }),
                 (Kind::SupplierReturn, Some(origin)) => {
-                    let price = share(origin.cost, record.quantity.0, origin.units)?;
-                    Ok(StockTarget::against(-price))
+                    let cost = share(origin.cost, record.quantity.0, origin.units)?;
+                    let counter = share(origin.price, record.quantity.0, origin.units)?;
+                    Ok(StockTarget { stock: -cost, counter, residue: 0 })
                 }
                 _ => Ok(StockTarget::against(-cost)),
             })

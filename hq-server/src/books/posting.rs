@@ -2,7 +2,7 @@
 //!
 //! | kind | stock against | document |
 //! | --- | --- | --- |
-//! | receipt | Dr inventory / Cr received not invoiced | |
+//! | receipt | Dr inventory / Cr received not invoiced, rest price variance | Cr landed cost clearing |
 //! | sale issue | Dr cost of sales / Cr inventory | Dr receivable / Cr revenue |
 //! | customer return | Dr inventory / Cr cost of sales | Dr sales returns / Cr receivable |
 //! | supplier return | Dr received not invoiced / Cr inventory, rest return difference | |
@@ -13,6 +13,9 @@
 //! | repack out, in | inventory of one item / of the other, rest price variance | |
 //! | service sale | | Dr receivable / Cr revenue |
 //! | supplier invoice | | Dr received not invoiced (bought in transit) / Cr payable |
+//! | credit note | | Dr payable / Cr received not invoiced (bought in transit) |
+//! | landed cost | | Dr landed cost clearing / Cr payable |
+//! | revaluation, standard cost | inventory / revaluation | |
 //! | customer invoice | | Dr receivable / Cr unbilled receivable, rest revenue |
 //! | payment in, out | | Dr bank / Cr customer advance; Dr supplier prepayment / Cr bank |
 //! | allocation | | advance or prepayment / receivable or payable |
@@ -71,7 +74,11 @@ pub fn roles(kind: Kind, situation: Situation) -> Roles {
     let document =
         |main, against| Roles { main: Some(main), against: Some(against), ..Roles::default() };
     match kind {
-        Kind::Receipt => stock(Role::ReceivedNotInvoiced),
+        Kind::Receipt => Roles {
+            difference: Some(Role::PriceVariance),
+            main: Some(Role::LandedCostClearing),
+            ..stock(Role::ReceivedNotInvoiced)
+        },
         Kind::SaleIssue => {
             let owed =
                 if situation.invoice_later { Role::UnbilledReceivable } else { Role::Receivable };
@@ -108,7 +115,9 @@ pub fn roles(kind: Kind, situation: Situation) -> Roles {
             ..Roles::default()
         },
         Kind::ServiceSale => document(Role::Receivable, Role::Revenue),
-        Kind::SupplierInvoice => Roles {
+        Kind::LandedCost if situation.priced => document(Role::Payable, Role::LandedCostClearing),
+        Kind::Revaluation | Kind::StandardCost => stock(Role::Revaluation),
+        Kind::SupplierInvoice | Kind::CreditNote => Roles {
             rest: Some(Role::BoughtInTransit),
             ..document(Role::Payable, Role::ReceivedNotInvoiced)
         },
@@ -152,9 +161,11 @@ fn parts(id: FactId, record: &FactRecord, target: &Target, out: &mut Vec<Part>) 
         Side::Debit => Side::Credit,
         Side::Credit => Side::Debit,
     };
-    // A count's and an adjustment's side follows its sign; every other kind's is fixed.
+    // A change of what is there has the side of its sign; every other kind's is fixed.
     let stock_side = match record.kind {
-        Kind::Count | Kind::Adjustment => by_sign(target.stock),
+        Kind::Count | Kind::Adjustment | Kind::Revaluation | Kind::StandardCost => {
+            by_sign(target.stock)
+        }
         Kind::Receipt
         | Kind::CustomerReturn
         | Kind::ProductionIn
@@ -163,13 +174,17 @@ fn parts(id: FactId, record: &FactRecord, target: &Target, out: &mut Vec<Part>) 
         _ => Side::Credit,
     };
     let main_side = match record.kind {
-        Kind::SupplierInvoice | Kind::CustomerReturn => Side::Credit,
+        Kind::SupplierInvoice | Kind::CustomerReturn | Kind::LandedCost | Kind::Receipt => {
+            Side::Credit
+        }
         Kind::Payment | Kind::Allocation => by_sign(target.main),
         _ => Side::Debit,
     };
     let counter_partner = matches!(record.kind, Kind::Receipt | Kind::SupplierReturn);
     let document_item = record.item.is_some();
-    let difference = -(target.stock + target.counter + target.residue);
+    let is_receipt = record.kind == Kind::Receipt;
+    let landed = if is_receipt { target.main } else { 0 };
+    let difference = -(target.stock + target.counter + target.residue + landed);
     let rest = -(target.main + target.against);
     let counter_side = opposite(stock_side);
     let against_side = opposite(main_side);
@@ -182,7 +197,7 @@ fn parts(id: FactId, record: &FactRecord, target: &Target, out: &mut Vec<Part>) 
         (accounts.counter, counter_side, target.counter, site, true, counter_partner, counter_item),
         (accounts.variance, Side::Debit, target.residue, site, true, false, id),
         (accounts.difference, Side::Debit, difference, site, true, false, id),
-        (accounts.main, main_side, target.main, record.main_site, false, true, main_item),
+        (accounts.main, main_side, target.main, record.main_site, false, !is_receipt, main_item),
         (accounts.against, against_side, target.against, site, document_item, true, against_item),
         (accounts.rest, against_side, rest, site, document_item, true, main_item),
     ];

@@ -1,6 +1,8 @@
 //! From a statement to a record of the books: numbers looked up, quantities in smallest units,
 //! money in minor units, accounts found. Changes nothing: a group is prepared whole or waits whole.
 
+mod costs;
+
 use shared::fact::Kind;
 use shared::fact::effective::{EffectiveKey, LogRank, OwnPlace};
 use shared::fact::statement::{
@@ -9,7 +11,7 @@ use shared::fact::statement::{
 };
 use shared::ids::{AccountNo, Capture, CompanyNo, ItemNo, PartnerNo, ReasonNo, Seq, SiteNo};
 use shared::money::{Currency, Price};
-use shared::quantity::{Quantity, Unit};
+use shared::quantity::{Quantity, ShortText, Unit};
 use shared::time::{Day, Timestamp};
 
 use super::fact_table::{Accounts, FactRecord, FactTable, PoolStep, TakenOver, Target};
@@ -38,6 +40,9 @@ pub enum Waits {
     /// HQ has not stated the site.
     #[error("site {0} is not known at that time: add it at HQ")]
     NoSite(SiteNo),
+    /// Each site is a pool of its own.
+    #[error("each site costs its own goods: name the site of the {0}")]
+    NoPoolSite(Kind),
     /// HQ has not stated the company.
     #[error("company {0} is not known at that time: add it at HQ")]
     NoCompany(CompanyNo),
@@ -160,7 +165,12 @@ impl<'a> Preparation<'a> {
                 Statement::Reversal { refers_to, reason } => {
                     self.reversal(stamp, index, *refers_to, *reason)?
                 }
-                Statement::SupplierInvoice(line) => self.supplier_invoice(stamp, index, line)?,
+                Statement::SupplierInvoice(line) | Statement::CreditNote(line) => {
+                    self.supplier_invoice(stamp, index, statement.kind(), line)?
+                }
+                Statement::LandedCost(landed) => self.landed_cost(stamp, index, landed)?,
+                Statement::Revaluation(stated) => self.revaluation(stamp, index, stated)?,
+                Statement::StandardCost(stated) => self.standard_cost(stamp, index, stated)?,
                 Statement::CustomerInvoice(line) => self.customer_invoice(stamp, index, line)?,
                 Statement::Payment(payment) => self.payment(stamp, index, payment)?,
                 Statement::Allocation(allocation) => self.allocation(stamp, index, allocation)?,
@@ -299,6 +309,7 @@ impl<'a> Preparation<'a> {
         record.partner = movement.partner;
         record.reason = movement.reason;
         record.other_site = movement.other_site;
+        record.lot = self.lot(movement, origin);
         record.document.clone_from(&movement.document);
         record.quantity = Quantity(units);
         record.stated = stated;
@@ -312,6 +323,12 @@ impl<'a> Preparation<'a> {
         record.invoice_later = movement.kind == Kind::SaleIssue && movement.invoice_later;
         self.find_accounts(&mut record)?;
         Ok(record)
+    }
+
+    /// What answers a movement moves its lot, where it names no other.
+    fn lot(&self, movement: &Movement, origin: Option<FactId>) -> Option<ShortText> {
+        let of_origin = || self.record(origin?).lot.clone();
+        movement.lot.clone().or_else(of_origin)
     }
 
     /// A return names a movement out, a receive names a ship, of the same item and company. What
@@ -378,16 +395,17 @@ impl<'a> Preparation<'a> {
         Ok(record)
     }
 
-    /// An invoice has no place in a pool: its key is its own, its receipt's key carries the price.
+    /// An invoice or a credit note has no place in a pool: its key is its own, its receipt's key carries the price.
     /// One that names no known receipt, or in a unit that its item has not, is goods on the way.
     fn supplier_invoice(
         &self,
         stamp: &'a Stamp,
         index: usize,
+        kind: Kind,
         line: &InvoiceLine,
     ) -> Result<FactRecord, Waits> {
-        self.only_hq(Kind::SupplierInvoice)?;
-        let draft = self.draft(stamp, index, Kind::SupplierInvoice, SiteNo::HQ, None)?;
+        self.only_hq(kind)?;
+        let draft = self.draft(stamp, index, kind, SiteNo::HQ, None)?;
         let currency = draft.company.currency;
         if line.price.currency != currency {
             return Err(Waits::ForeignCurrency(line.price.currency));
@@ -398,13 +416,13 @@ impl<'a> Preparation<'a> {
         let mut record = blank(&draft, self.facts.next(), self.stamps.len());
         let situation =
             Situation { priced: true, invoice_later: false, one_pool: false, inward: false };
-        record.roles = posting::roles(Kind::SupplierInvoice, situation);
+        record.roles = posting::roles(kind, situation);
         record.partner = Some(line.partner);
         record.document.clone_from(&line.document);
         record.document_day = line.document_date.unwrap_or(record.document_day);
         record.due_day = line.due_date;
         record.stated = Some(amount);
-        record.document_target = (-amount, 0);
+        record.document_target = if kind == Kind::CreditNote { (amount, 0) } else { (-amount, 0) };
         if let Some(receipt) = self.find(line.refers_to) {
             let named = self.record(receipt);
             link_invoice(self.settings, &mut record, line, receipt, named);
@@ -509,7 +527,7 @@ impl<'a> Preparation<'a> {
             Kind::SaleIssue | Kind::ServiceSale | Kind::CustomerInvoice | Kind::CustomerReturn => {
                 inward
             }
-            Kind::SupplierInvoice => !inward,
+            Kind::SupplierInvoice | Kind::LandedCost => !inward,
             _ => false,
         };
         if !fits {
@@ -597,8 +615,8 @@ pub(super) fn inherit_accounts<'f>(record: &mut FactRecord, of: impl Fn(FactId) 
         {
             record.accounts.counter = origin.counter;
         }
-        Kind::SupplierInvoice => record.accounts.against = origin.counter,
-        Kind::CustomerInvoice => record.accounts.against = origin.main,
+        Kind::SupplierInvoice | Kind::CreditNote => record.accounts.against = origin.counter,
+        Kind::CustomerInvoice | Kind::LandedCost => record.accounts.against = origin.main,
         Kind::Allocation => {
             record.accounts.against = origin.against;
             if let Some(open) = record.second.map(of) {
@@ -674,6 +692,8 @@ pub(super) fn invoiced(
 fn blank(draft: &Draft<'_>, group: FactId, group_len: usize) -> FactRecord {
     let at = draft.key.effective_at();
     let day: Day = at.day(draft.company.zone);
+    // What is owed has no site.
+    let is_owed = matches!(draft.kind, Kind::SupplierInvoice | Kind::CreditNote | Kind::LandedCost);
     FactRecord {
         capture: draft.stamp.capture,
         second: None,
@@ -682,7 +702,7 @@ fn blank(draft: &Draft<'_>, group: FactId, group_len: usize) -> FactRecord {
         key: draft.key,
         kind: draft.kind,
         site: draft.site,
-        main_site: if draft.kind == Kind::SupplierInvoice { SiteNo::HQ } else { draft.site },
+        main_site: if is_owed { SiteNo::HQ } else { draft.site },
         seq: draft.seq,
         company: draft.company_no,
         month: day.month(),
@@ -691,6 +711,7 @@ fn blank(draft: &Draft<'_>, group: FactId, group_len: usize) -> FactRecord {
         partner: None,
         reason: None,
         other_site: None,
+        lot: None,
         document: None,
         document_day: day,
         due_day: None,

@@ -16,10 +16,10 @@ use shared::fact::statement::CostMethod;
 use shared::ids::CompanyNo;
 use shared::time::{Month, Timestamp};
 
-use super::fact_table::{FactRecord, PoolId};
+use super::fact_table::{FactRecord, PoolId, PoolStep};
 use super::follow::{Before, is_repack};
 use super::ledger::OpenItems;
-use super::pool::{self, Origin, PoolState, StockTarget, Traces};
+use super::pool::{self, Given, Origin, PoolState, StockTarget, Traces};
 use super::posting::{Posting, SumKey, difference_lines};
 use super::settings::is_control;
 use super::valuation::{Covered, FactId, Layer, Stock, UnitCost};
@@ -86,12 +86,13 @@ impl Books {
         let held = &mut self.pools[pool_id.index()];
         let at = held.history.partition_point(|other| self.facts[*other].key < key);
         held.history.insert(at, id);
-        let guess = pool::provisional(
-            &held.state,
-            &self.facts[id],
-            origin(&self.facts, id),
-            self.fills.get(&id).map_or(&[], Vec::as_slice),
-        );
+        let given = Given {
+            origin: origin(&self.facts, id),
+            fills: self.fills.get(&id).map_or(&[], Vec::as_slice),
+            arriving: &[],
+            inflows: &[],
+        };
+        let guess = pool::provisional(&held.state, &self.facts[id], &given);
         set_target(&mut self.facts[id], guess);
         self.mark_dirty(pool_id, Cause::LateFact);
         self.touched.insert(id, Cause::LateFact);
@@ -137,12 +138,16 @@ impl Books {
 
     /// Moves a pool's state by one fact and sets the fact's target and those it covered.
     fn step(&mut self, pool_id: PoolId, id: FactId, covered: &mut Vec<Covered>) {
-        let origin = origin(&self.facts, id);
-        let fills = self.fills.get(&id).map_or(&[][..], Vec::as_slice);
-        let arriving = self.layers_in.get(&id).map_or(&[][..], Vec::as_slice);
+        let inflows = self.revalued(id);
+        let given = Given {
+            origin: origin(&self.facts, id),
+            fills: self.fills.get(&id).map_or(&[][..], Vec::as_slice),
+            arriving: self.layers_in.get(&id).map_or(&[][..], Vec::as_slice),
+            inflows: &inflows,
+        };
         let state = &mut self.pools[pool_id.index()].state;
         let mut traces = Traces { covered: std::mem::take(covered), ..Traces::default() };
-        let stepped = pool::step(state, id, &self.facts[id], origin, fills, arriving, &mut traces);
+        let stepped = pool::step(state, id, &self.facts[id], &given, &mut traces);
         *covered = traces.covered;
         self.note_layers_out(id, if stepped.is_ok() { traces.taken } else { Vec::new() });
         let record = &mut self.facts[id];
@@ -166,6 +171,14 @@ impl Books {
                 missing.value += change;
             }
         }
+    }
+
+    /// The receipts that a revaluation names.
+    fn revalued(&self, id: FactId) -> Vec<FactId> {
+        if self.facts[id].step != PoolStep::Revalue {
+            return Vec::new();
+        }
+        self.effect_group(id).into_iter().filter_map(|member| self.facts[member].origin).collect()
     }
 
     /// Remembers the layers that a ship took: they arrive as they left.
@@ -213,7 +226,7 @@ impl Books {
     /// what they got.
     fn fold_ring(&mut self, ring: &[PoolId]) {
         let order = self.in_effective_order(ring);
-        let stock: Vec<i64> = order.iter().map(|id| self.facts[*id].target.stock).collect();
+        let held: Vec<_> = order.iter().map(|id| self.facts[*id].target).collect();
         let mut before = Before::new();
         self.start_over(ring, &order, &mut before);
         let empty: Vec<PoolState> = ring.iter().map(|pool| self.empty(*pool)).collect();
@@ -229,8 +242,9 @@ impl Books {
             }
         }
         self.mark_changed(&before, ring);
-        for (id, stock) in order.iter().zip(stock) {
-            if self.facts[*id].target.stock != stock {
+        for (id, held) in order.iter().zip(held) {
+            let target = self.facts[*id].target;
+            if (target.stock, target.counter) != (held.stock, held.counter) {
                 self.mark_supplier_returns(*id, ring);
             }
             self.touch(*id);
@@ -424,13 +438,18 @@ fn origin(facts: &super::FactTable, id: FactId) -> Option<Origin> {
     }
     let units = answered.quantity.0;
     match record.kind {
-        Kind::TransferReceive => Some(Origin { cost: answered.cost(), units }),
+        Kind::TransferReceive => {
+            let cost = answered.cost();
+            Some(Origin { cost, price: cost, units })
+        }
         Kind::CustomerReturn | Kind::Receipt => {
-            Some(Origin { cost: record.taken_over.cost?, units })
+            let cost = record.taken_over.cost?;
+            Some(Origin { cost, price: cost, units })
         }
         // The receipt's value as it stands, invoices included, holds from its own time on.
         Kind::SupplierReturn if answered.kind == Kind::Receipt => {
-            Some(Origin { cost: answered.target.stock, units })
+            let target = &answered.target;
+            Some(Origin { cost: target.stock, price: -target.counter, units })
         }
         _ => None,
     }

@@ -32,6 +32,8 @@ pub enum Cause {
     Followed = 6,
     /// Master data valid from earlier became known.
     Settings = 7,
+    /// Landed cost was added to a receipt.
+    LandedCost = 8,
 }
 
 impl Cause {
@@ -45,6 +47,7 @@ impl Cause {
             5 => Some(Self::Reversal),
             6 => Some(Self::Followed),
             7 => Some(Self::Settings),
+            8 => Some(Self::LandedCost),
             _ => None,
         }
     }
@@ -59,6 +62,7 @@ impl Cause {
             Self::Reversal => "reversal",
             Self::Followed => "followed",
             Self::Settings => "settings",
+            Self::LandedCost => "landed_cost",
         }
     }
 }

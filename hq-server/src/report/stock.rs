@@ -348,6 +348,7 @@ fn pool_steps(lens: &Lens<'_>, pool: &Pool, steps: &mut Vec<Step>) {
             PoolStep::In | PoolStep::MoveIn => record.quantity.0,
             PoolStep::Out | PoolStep::MoveOut => -record.quantity.0.abs(),
             PoolStep::Count => record.quantity.0 - *held,
+            PoolStep::Revalue | PoolStep::Restate => 0,
         };
         *held += units;
         let value = record.target.stock;

@@ -86,7 +86,7 @@ kinds! {
     66 SupplierInvoice "supplier_invoice";
     /// One line of an invoice to a customer, for a shipment marked invoice-later.
     67 CustomerInvoice "customer_invoice";
-    /// One line of a credit note, either side.
+    /// One line of a credit note: a supplier's for a receipt.
     68 CreditNote "credit_note";
     /// Money in or out.
     69 Payment "payment";

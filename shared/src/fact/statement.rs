@@ -118,11 +118,12 @@ pub struct InvoiceLine {
 
 /// Which way money goes, or which side of a voucher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Direction {
     /// Money in from a customer; debit.
-    In,
+    In = 1,
     /// Money out to a supplier; credit.
-    Out,
+    Out = 2,
 }
 
 /// Money in or out.
@@ -240,6 +241,10 @@ macro_rules! coded {
     };
 }
 
+mod costs;
+
+pub use costs::{LandedCost, PoolName, Revaluation, SharedBy, StandardCost};
+
 coded! {
     /// What an account is for. Charts map roles to accounts; code never names an account.
     Role {
@@ -316,6 +321,10 @@ coded! {
         1 MovingAverage "moving_average";
         /// 先进先出: what came first leaves first.
         2 Fifo "fifo";
+        /// 标准成本: at the standard of the moment; what it cost otherwise is a variance.
+        4 Standard "standard";
+        /// 个别计价: each lot at its own average.
+        5 Specific "specific";
         /// 后进先出: what came last leaves first. For comparison: IFRS and Chinese standards bar it.
         6 Lifo "lifo";
     }
@@ -511,6 +520,14 @@ pub enum Statement {
     Payment(Payment),
     /// A payment settles part of an open item.
     Allocation(Allocation),
+    /// One line of a supplier's credit note.
+    CreditNote(InvoiceLine),
+    /// Cost that belongs to a receipt.
+    LandedCost(LandedCost),
+    /// An amount added to the value of a pool.
+    Revaluation(Revaluation),
+    /// A new standard cost.
+    StandardCost(StandardCost),
     /// Master data with its valid-from.
     MasterData {
         /// From when it holds; `None` from the beginning.
@@ -623,12 +640,23 @@ impl Reader<'_> {
     }
 
     fn amount(&self) -> Result<Money, Unreadable> {
-        let figure = self.scaled(field::AMOUNT, field::AMOUNT_EXPONENT)?;
-        let figure = self.need(field::AMOUNT.name, figure)?;
-        if figure.mantissa() <= 0 {
+        let amount = self.need(field::AMOUNT.name, self.signed_amount()?)?;
+        if amount.figure.mantissa() < 0 {
             return Err(self.bad(field::AMOUNT.name, "is not positive"));
         }
-        Ok(Money { figure, currency: self.need(field::CURRENCY.name, self.currency()?)? })
+        Ok(amount)
+    }
+
+    /// An amount that may be negative, never zero.
+    fn signed_amount(&self) -> Result<Option<Money>, Unreadable> {
+        let Some(figure) = self.scaled(field::AMOUNT, field::AMOUNT_EXPONENT)? else {
+            return Ok(None);
+        };
+        if figure.mantissa() == 0 {
+            return Err(self.bad(field::AMOUNT.name, "is zero"));
+        }
+        let currency = self.need(field::CURRENCY.name, self.currency()?)?;
+        Ok(Some(Money { figure, currency }))
     }
 
     #[inline(always)]
@@ -943,15 +971,11 @@ impl Payment {
     }
 
     fn put(&self, fact: &mut Fact) -> Result<(), Malformed> {
-        let direction = match self.direction {
-            Direction::In => 1u64,
-            Direction::Out => 2,
-        };
         put_money(fact, self.amount)?;
         field::PARTNER.put(fact, Some(self.partner))?;
         field::DOCUMENT.put(fact, self.document.as_deref())?;
         field::DOCUMENT_DATE.put(fact, self.document_date.map(|day| day.0))?;
-        field::DIRECTION.put(fact, Some(direction))?;
+        field::DIRECTION.put(fact, Some(self.direction as u8))?;
         field::ACCOUNT.put(fact, self.account)
     }
 }
@@ -1239,6 +1263,10 @@ impl Statement {
             },
             Kind::SupplierInvoice => Self::SupplierInvoice(InvoiceLine::parse(reader)?),
             Kind::CustomerInvoice => Self::CustomerInvoice(InvoiceLine::parse(reader)?),
+            Kind::CreditNote => Self::CreditNote(costs::parse_credit(reader)?),
+            Kind::LandedCost => Self::LandedCost(LandedCost::parse(reader)?),
+            Kind::Revaluation => Self::Revaluation(Revaluation::parse(reader)?),
+            Kind::StandardCost => Self::StandardCost(StandardCost::parse(reader)?),
             Kind::Payment => Self::Payment(Payment::parse(reader)?),
             Kind::Allocation => Self::Allocation(Allocation {
                 open_item: reader.need("REF_DEVICE", reader.reference()?)?,
@@ -1263,6 +1291,10 @@ impl Statement {
             Self::CustomerInvoice(_) => Kind::CustomerInvoice,
             Self::Payment(_) => Kind::Payment,
             Self::Allocation(_) => Kind::Allocation,
+            Self::CreditNote(_) => Kind::CreditNote,
+            Self::LandedCost(_) => Kind::LandedCost,
+            Self::Revaluation(_) => Kind::Revaluation,
+            Self::StandardCost(_) => Kind::StandardCost,
             Self::MasterData { data, .. } => data.kind(),
         }
     }
@@ -1278,6 +1310,10 @@ impl Statement {
                 field::REASON.put(&mut fact, *reason)?;
             }
             Self::SupplierInvoice(line) | Self::CustomerInvoice(line) => line.put(&mut fact)?,
+            Self::CreditNote(line) => costs::put_credit(line, &mut fact)?,
+            Self::LandedCost(landed) => landed.put(&mut fact)?,
+            Self::Revaluation(revaluation) => revaluation.put(&mut fact)?,
+            Self::StandardCost(standard) => standard.put(&mut fact)?,
             Self::Payment(payment) => payment.put(&mut fact)?,
             Self::Allocation(allocation) => {
                 let Allocation { open_item, payment, amount } = allocation;

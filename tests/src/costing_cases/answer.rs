@@ -15,6 +15,8 @@ use super::story::{Story, number, text};
 pub(super) fn computed(story: &Story<'_>) -> Value {
     let expect = story.case["expect"].as_object().cloned().unwrap_or_default();
     let complete = story.books(|_| true);
+    let waiting: Vec<_> = complete.waiting().map(|(_, group)| group.why.to_string()).collect();
+    assert!(waiting.is_empty(), "facts wait: {waiting:?}");
     let mut computed = Map::new();
     for (key, rows) in &expect {
         let figures = match key.as_str() {

@@ -7,21 +7,18 @@ use hq_server::books::{Books, Entry, Run};
 use serde_json::Value;
 use shared::fact::effective::LogRank;
 use shared::fact::statement::{
-    AccountType, CostMethod, CostScope, InvoiceLine, MasterData, Measure, Movement, Role, Stamp,
-    Statement,
+    AccountType, CostMethod, CostScope, InvoiceLine, LandedCost, MasterData, Measure, Money,
+    Movement, PoolName, Revaluation, Role, Stamp, StandardCost, Statement,
 };
 use shared::fact::{Fact, Kind};
 use shared::ids::{
     AccountNo, Capture, CategoryNo, CompanyNo, DeviceNo, ItemNo, PartnerNo, ReasonNo, Seq, SiteNo,
 };
-use shared::money::{Currency, Price};
-use shared::quantity::Unit;
+use shared::money::{Currency, Price, share_out};
+use shared::quantity::{Scaled, ShortText, Unit};
 use shared::time::{Day, OffsetMinutes, Timestamp};
 
-use super::figures::{QUANTITY_DECIMALS, decimal, product};
-
-/// Kinds of events that no fact states yet.
-const NOT_YET: [&str; 3] = ["landed_cost", "revaluation", "standard_cost_change"];
+use super::figures::{MONEY_DECIMALS, QUANTITY_DECIMALS, decimal, product};
 
 /// Why a case can't be computed.
 #[derive(Debug, thiserror::Error)]
@@ -29,9 +26,6 @@ pub enum Untold {
     /// The method is unknown.
     #[error("the method {0} is not built")]
     Method(String),
-    /// No fact states such an event.
-    #[error("no fact states a {0} yet")]
-    Event(String),
 }
 
 /// A case, and which of its events are refused.
@@ -61,16 +55,8 @@ impl<'a> Story<'a> {
         let method = text(&case["method"]);
         let method =
             CostMethod::from_word(method).ok_or_else(|| Untold::Method(method.to_owned()))?;
-        if !BUILT.contains(&method) {
-            return Err(Untold::Method(method.word().to_owned()));
-        }
         let (mut sites, mut items) = (BTreeSet::new(), BTreeSet::new());
         for event in events(case) {
-            let kind = text(&event["kind"]);
-            let negative = event["qty"].as_str().is_some_and(|qty| qty.starts_with('-'));
-            if NOT_YET.contains(&kind) || negative || references(event).len() > 1 {
-                return Err(Untold::Event(kind.to_owned()));
-            }
             sites.extend(["site", "to_site"].iter().filter_map(|field| event[field].as_str()));
             items.extend(event["item"].as_str());
         }
@@ -92,15 +78,23 @@ impl<'a> Story<'a> {
         &self.refused
     }
 
-    /// Tries each arriving event and leaves out what would take more than there is.
+    /// Tries each arriving event and leaves out what would take more than there is, and what would
+    /// revalue nothing.
     fn refuse(&mut self) {
-        if self.case["allow_negative"] != false {
-            return;
-        }
+        let may_take_more = self.case["allow_negative"] != false;
         for event in arriving(self.case) {
+            let revalues = text(&event["kind"]) == "revaluation";
             let without = references(event).iter().any(|n| self.refused.contains(n));
-            let known = |other: &Value| arrives(other) <= arrives(event);
-            if without || self.books(known).facts().iter().any(|(_, record)| record.short) {
+            if may_take_more && !revalues && !without {
+                continue;
+            }
+            let books = self.books(|other| arrives(other) <= arrives(event));
+            let refused = books.facts().iter().any(|(_, record)| {
+                let is_revaluation = record.kind == Kind::Revaluation;
+                let is_own = record.capture == self.capture(number(&event["n"]));
+                record.short && if is_revaluation { is_own } else { !may_take_more }
+            });
+            if without || refused {
                 self.refused.insert(number(&event["n"]));
             }
         }
@@ -125,35 +119,35 @@ impl<'a> Story<'a> {
     pub fn books(&self, wanted: impl Fn(&Value) -> bool) -> Books {
         let mut books = Books::new();
         let mut seqs: BTreeMap<SiteNo, u64> = BTreeMap::new();
-        let mut take = |site: SiteNo, statement: &Statement, stamp: &Stamp| {
-            let seq = seqs.entry(site).or_default();
-            *seq += 1;
-            let fact: Fact = statement.to_fact(stamp).expect("a legal fact");
+        let mut take = |site: SiteNo, facts: &[Fact]| {
+            let seq = seqs.entry(site).or_insert(1);
             books.apply(&Entry::Run(Run {
                 site,
                 log: LogRank(site.0.into()),
                 first: Seq(*seq),
                 received_at: Timestamp(0),
-                facts: &[fact],
+                facts,
             }));
+            *seq += facts.len() as u64;
         };
         for (counter, data) in (1_000_000..).zip(self.master_data()) {
             let capture = Capture { device: device(SiteNo::HQ), counter };
             let statement = Statement::MasterData { valid_from: None, data };
-            take(SiteNo::HQ, &statement, &stamp(capture, 0, None));
+            let fact = statement.to_fact(&stamp(capture, 0, None)).expect("a legal fact");
+            take(SiteNo::HQ, &[fact]);
         }
+        let mut invoiced = Invoiced::default();
         for event in arriving(self.case) {
-            if wanted(event) && !self.refused.contains(&number(&event["n"])) {
-                let capture = self.capture(number(&event["n"]));
-                let at = self.instant(text(&event["at"]));
-                let stamp = stamp(capture, arrives(event), Some(at));
-                take(self.log(event), &self.statement(event), &stamp);
+            if self.refused.contains(&number(&event["n"])) {
+                continue;
+            }
+            // Documents take their receipts in the order of arrival, asked for or not.
+            let statements = self.statements(event, &mut invoiced);
+            if wanted(event) {
+                take(self.log(event), &self.group(event, &statements));
             }
         }
         books.apply(&Entry::Settle);
-        let waiting: Vec<_> = books.waiting().map(|(_, group)| group.why.to_string()).collect();
-        let partly = waiting.is_empty() || self.case["expect"]["as_of"].is_array();
-        assert!(partly, "facts wait: {waiting:?}");
         books
     }
 
@@ -173,12 +167,33 @@ impl<'a> Story<'a> {
         Capture { device: device(self.log(self.event(n))), counter: n }
     }
 
-    /// Documents stand in HQ's log.
+    /// What HQ states stands in its own log.
     fn log(&self, event: &Value) -> SiteNo {
         match text(&event["kind"]) {
-            "supplier_invoice" | "customer_invoice" => SiteNo::HQ,
+            "supplier_invoice"
+            | "customer_invoice"
+            | "landed_cost"
+            | "revaluation"
+            | "standard_cost_change" => SiteNo::HQ,
             _ => self.site(text(&event["site"])),
         }
+    }
+
+    /// An event's facts: the first has the event's number.
+    fn group(&self, event: &Value, statements: &[Statement]) -> Vec<Fact> {
+        let n = number(&event["n"]);
+        let at = self.instant(text(&event["at"]));
+        (0u64..)
+            .zip(statements)
+            .map(|(index, statement)| {
+                let first = self.capture(n);
+                let counter = first.counter + index * FURTHER;
+                let mut stamp = stamp(Capture { counter, ..first }, arrives(event), Some(at));
+                let left = statements.len() - 1 - usize::try_from(index).expect("a small group");
+                stamp.group_left = u16::try_from(left).expect("a small group");
+                statement.to_fact(&stamp).expect("a legal fact")
+            })
+            .collect()
     }
 
     /// By how much a movement changed the value of stock.
@@ -192,6 +207,8 @@ impl<'a> Story<'a> {
     pub fn standing(&self, books: &Books, row: &Value) -> (i128, i128) {
         let site = row["site"].as_str().filter(|site| *site != "*").map(|site| self.site(site));
         let item = row["item"].as_str().map(|item| self.item(item));
+        let lot = row["lot"].as_str().map(str::as_bytes);
+        let of_lot = |held: Option<&[u8]>| lot.is_none() || held == lot;
         let mut sums = (0, 0);
         let mut add = |units: i64, value: i128| {
             sums.0 += i128::from(units);
@@ -199,13 +216,16 @@ impl<'a> Story<'a> {
         };
         for pool in books.pools() {
             let of_site = site.is_none() || pool.site.is_none() || pool.site == site;
-            if of_site && item.is_none_or(|item| pool.item == item) {
+            let of_item = item.is_none_or(|item| pool.item == item);
+            if of_site && of_item && of_lot(pool.lot.as_deref()) {
                 add(pool.state.stock.quantity(), pool.state.stock.value().into());
             }
         }
         if site.is_none() && text(&self.case["cost_scope"]) == "site" {
             for (ship, value) in books.open_items().of_role(Role::InterSiteTransit) {
-                if item.is_none_or(|item| books.facts()[ship].item == Some(item)) {
+                let record = &books.facts()[ship];
+                let of_item = item.is_none_or(|item| record.item == Some(item));
+                if of_item && of_lot(record.lot.as_deref()) {
                     add(on_the_way(books, ship), value);
                 }
             }
@@ -213,34 +233,167 @@ impl<'a> Story<'a> {
         sums
     }
 
-    fn statement(&self, event: &Value) -> Statement {
-        let quantity = Measure { figure: decimal(text(&event["qty"])), unit: unit() };
-        let refers_to = references(event).first().map(|n| self.capture(*n));
-        let kind = Kind::from_word(text(&event["kind"])).expect("a known kind");
-        if matches!(kind, Kind::SupplierInvoice | Kind::CustomerInvoice) {
-            let line = InvoiceLine {
-                partner: PartnerNo(1),
-                refers_to: refers_to.expect("an invoice names its goods"),
-                quantity,
-                price: self.price(event).expect("an invoice has a price"),
-                document: None,
-                document_date: None,
-                due_date: None,
-                tax_code: None,
-            };
-            return match kind {
-                Kind::SupplierInvoice => Statement::SupplierInvoice(line),
-                _ => Statement::CustomerInvoice(line),
-            };
+    fn statements(&self, event: &Value, invoiced: &mut Invoiced) -> Vec<Statement> {
+        match text(&event["kind"]) {
+            "supplier_invoice" => self.supplier_invoices(event, invoiced),
+            "landed_cost" => self.landed_costs(event),
+            "revaluation" => self.revaluations(event),
+            "standard_cost_change" => vec![Statement::StandardCost(StandardCost {
+                pool: self.pool_name(event),
+                cost: self.price(event).expect("a new standard"),
+                reason: None,
+            })],
+            "customer_invoice" => {
+                let sale = self.capture(references(event)[0]);
+                let quantity = decimal(text(&event["qty"]));
+                vec![Statement::CustomerInvoice(self.line(event, sale, quantity))]
+            }
+            _ => vec![self.movement(event)],
         }
+    }
+
+    fn movement(&self, event: &Value) -> Statement {
+        let quantity = Measure { figure: decimal(text(&event["qty"])), unit: unit() };
+        let kind = Kind::from_word(text(&event["kind"])).expect("a known kind");
         let mut movement = Movement::new(kind, self.item(text(&event["item"])), quantity);
         movement.price = self.price(event);
         movement.partner = Some(PartnerNo(1));
         movement.reason = Some(ReasonNo(1));
-        movement.refers_to = refers_to;
+        movement.refers_to = references(event).first().map(|n| self.capture(*n));
         movement.other_site = event["to_site"].as_str().map(|name| self.site(name));
         movement.invoice_later = kind == Kind::SaleIssue;
+        movement.lot = event["lot"].as_str().map(|lot| ShortText::from_slice(lot.as_bytes()));
         Statement::Movement(movement)
+    }
+
+    fn line(&self, event: &Value, refers_to: Capture, quantity: Scaled) -> InvoiceLine {
+        InvoiceLine {
+            partner: PartnerNo(1),
+            refers_to,
+            quantity: Measure { figure: quantity, unit: unit() },
+            price: self.price(event).expect("an invoice has a price"),
+            document: None,
+            // All of one day: then the order of arrival decides.
+            document_date: Some(Day(0)),
+            due_date: None,
+            tax_code: None,
+        }
+    }
+
+    /// One line for each receipt. What finds no room stays on the last one.
+    fn supplier_invoices(&self, event: &Value, invoiced: &mut Invoiced) -> Vec<Statement> {
+        let receipts = references(event);
+        let asked = units(&event["qty"]);
+        let mut left = asked.abs();
+        let mut parts: Vec<(u64, i64)> = Vec::new();
+        let mut take = |receipt: u64, room: i64| {
+            let part = left.min(room);
+            left -= part;
+            parts.push((receipt, part));
+        };
+        if asked < 0 {
+            for receipt in receipts.iter().rev() {
+                let held = invoiced.entry(*receipt).or_default();
+                take(*receipt, *held);
+            }
+        } else {
+            for receipt in &receipts {
+                let held = *invoiced.entry(*receipt).or_default();
+                take(*receipt, units(&self.event(*receipt)["qty"]) - held);
+            }
+        }
+        for (receipt, part) in &parts {
+            *invoiced.entry(*receipt).or_default() += part * asked.signum();
+        }
+        if let Some((_, last)) = parts.last_mut() {
+            *last += left;
+        }
+        let exponent = -QUANTITY_DECIMALS.cast_signed();
+        let lines = parts.into_iter().filter(|(_, part)| *part > 0).map(|(receipt, part)| {
+            let quantity = Scaled::new(part, exponent).expect("a small figure").normalized();
+            self.line(event, self.capture(receipt), quantity)
+        });
+        let statement = if asked < 0 { Statement::CreditNote } else { Statement::SupplierInvoice };
+        lines.map(statement).collect()
+    }
+
+    /// The bill is shared when it is entered.
+    fn landed_costs(&self, event: &Value) -> Vec<Statement> {
+        let receipts = references(event);
+        let by_value = event["basis"] == "value";
+        let weight = |n: &u64| {
+            let receipt = self.event(*n);
+            match self.price(receipt).filter(|_| by_value) {
+                Some(price) => {
+                    let price = price.figure.normalized();
+                    let power = 10i128.pow(u32::try_from(price.exponent() + 12).expect("small"));
+                    i128::from(units(&receipt["qty"])) * i128::from(price.mantissa()) * power
+                }
+                None => units(&receipt["qty"]).into(),
+            }
+        };
+        let weights: Vec<i128> = receipts.iter().map(weight).collect();
+        let shares = share_out(self.minor(event), &weights).expect("small figures");
+        let owed = event["credit_role"] == "ap";
+        let lines = receipts.iter().zip(shares).filter(|(_, share)| *share != 0);
+        lines
+            .map(|(receipt, share)| {
+                Statement::LandedCost(LandedCost {
+                    refers_to: self.capture(*receipt),
+                    amount: self.money(share),
+                    shared_by: None,
+                    partner: owed.then_some(PartnerNo(1)),
+                    document: None,
+                    document_date: None,
+                    due_date: None,
+                })
+            })
+            .collect()
+    }
+
+    fn revaluations(&self, event: &Value) -> Vec<Statement> {
+        let mut receipts: Vec<_> =
+            references(event).into_iter().map(|n| Some(self.capture(n))).collect();
+        if receipts.is_empty() {
+            receipts.push(None);
+        }
+        let amount = self.money(self.minor(event));
+        let amounts = std::iter::once(Some(amount)).chain(std::iter::repeat(None));
+        let stated = receipts.into_iter().zip(amounts);
+        let pool = self.pool_name(event);
+        stated
+            .map(|(refers_to, amount)| {
+                let pool = pool.clone();
+                Statement::Revaluation(Revaluation { pool, amount, refers_to, reason: None })
+            })
+            .collect()
+    }
+
+    fn pool_name(&self, event: &Value) -> PoolName {
+        let by_site = text(&self.case["cost_scope"]) == "site";
+        PoolName {
+            item: self.item(text(&event["item"])),
+            site: event["site"].as_str().filter(|_| by_site).map(|site| self.site(site)),
+            lot: event["lot"].as_str().map(|lot| ShortText::from_slice(lot.as_bytes())),
+        }
+    }
+
+    /// An amount in the functional currency, rounded.
+    fn minor(&self, event: &Value) -> i64 {
+        let amount = decimal(text(&event["amount"]));
+        let figure = match event["fx_rate"].as_str() {
+            Some(rate) => product(amount, decimal(rate)),
+            None => amount,
+        };
+        let price = Price { figure, currency: self.currency };
+        let one = Scaled::new(1, 0).expect("one");
+        price.extend(one, MONEY_DECIMALS).expect("a small figure").0
+    }
+
+    fn money(&self, minor: i64) -> Money {
+        let exponent = -MONEY_DECIMALS.cast_signed();
+        let figure = Scaled::new(minor, exponent).expect("a small figure");
+        Money { figure, currency: self.currency }
     }
 
     /// What one unit costs in the functional currency.
@@ -294,8 +447,16 @@ impl<'a> Story<'a> {
     }
 }
 
-/// The methods that the books know.
-const BUILT: [CostMethod; 3] = [CostMethod::MovingAverage, CostMethod::Fifo, CostMethod::Lifo];
+/// What is invoiced of each receipt, in smallest units.
+type Invoiced = BTreeMap<u64, i64>;
+
+/// How far apart the captures of one event's facts are.
+const FURTHER: u64 = 10_000;
+
+/// A quantity in smallest units.
+fn units(quantity: &Value) -> i64 {
+    decimal(text(quantity)).units(QUANTITY_DECIMALS).expect("a quantity of the case")
+}
 
 /// Every role has an account of its number.
 fn account(company: CompanyNo, role: Role) -> [MasterData; 2] {

@@ -150,9 +150,13 @@ fn refers_to(statement: &Statement) -> Option<Capture> {
     match statement {
         Statement::Movement(movement) => movement.refers_to,
         Statement::Reversal { refers_to, .. } => Some(*refers_to),
-        Statement::SupplierInvoice(line) | Statement::CustomerInvoice(line) => Some(line.refers_to),
+        Statement::SupplierInvoice(line)
+        | Statement::CustomerInvoice(line)
+        | Statement::CreditNote(line) => Some(line.refers_to),
         Statement::Allocation(allocation) => Some(allocation.open_item),
-        Statement::Payment(_) | Statement::MasterData { .. } => None,
+        Statement::LandedCost(landed) => Some(landed.refers_to),
+        Statement::Revaluation(stated) => stated.refers_to,
+        Statement::StandardCost(_) | Statement::Payment(_) | Statement::MasterData { .. } => None,
     }
 }
 
@@ -413,7 +417,12 @@ fn look_up(
             check_bank(payment, company_no, settings)?;
         }
         Statement::Allocation(allocation) => check_money(allocation.amount, &entry)?,
-        Statement::Reversal { .. } | Statement::MasterData { .. } => {}
+        Statement::CreditNote(_)
+        | Statement::LandedCost(_)
+        | Statement::Revaluation(_)
+        | Statement::StandardCost(_)
+        | Statement::Reversal { .. }
+        | Statement::MasterData { .. } => {}
     }
     Ok(entry)
 }
@@ -642,9 +651,13 @@ fn check_reference(entry: &Entry, entries: &BTreeMap<Capture, Entry>) -> Result<
             check_allocation(entry, known.ok_or(Why::Waits)?, payment.ok_or(Why::Waits)?)
         }
         // An invoice that fits no receipt is goods on their way: it never waits.
-        Statement::SupplierInvoice(_) | Statement::Payment(_) | Statement::MasterData { .. } => {
-            Ok(())
-        }
+        Statement::CreditNote(_)
+        | Statement::LandedCost(_)
+        | Statement::Revaluation(_)
+        | Statement::StandardCost(_)
+        | Statement::SupplierInvoice(_)
+        | Statement::Payment(_)
+        | Statement::MasterData { .. } => Ok(()),
     }
 }
 

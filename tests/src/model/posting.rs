@@ -69,7 +69,12 @@ fn roles(entry: &Entry, entries: &BTreeMap<Capture, Entry>) -> Vec<Role> {
                 _ => Vec::new(),
             }
         }
-        Statement::Reversal { .. } | Statement::MasterData { .. } => Vec::new(),
+        Statement::CreditNote(_)
+        | Statement::LandedCost(_)
+        | Statement::Revaluation(_)
+        | Statement::StandardCost(_)
+        | Statement::Reversal { .. }
+        | Statement::MasterData { .. } => Vec::new(),
     }
 }
 
@@ -93,7 +98,9 @@ fn movement_roles(movement: &Movement, one_pool: bool) -> Vec<Role> {
     let owed = if movement.invoice_later { Role::UnbilledReceivable } else { Role::Receivable };
     let priced = |roles: [Role; 2]| if movement.price.is_some() { roles.to_vec() } else { vec![] };
     let mut needed = match movement.kind {
-        Kind::Receipt => vec![Role::ReceivedNotInvoiced],
+        Kind::Receipt => {
+            vec![Role::ReceivedNotInvoiced, Role::LandedCostClearing, Role::PriceVariance]
+        }
         Kind::SaleIssue => [vec![Role::CostOfSales], priced([owed, Role::Revenue])].concat(),
         Kind::CustomerReturn => {
             [vec![Role::CostOfSales], priced([Role::Receivable, Role::SalesReturns])].concat()
@@ -202,7 +209,12 @@ impl Posted<'_> {
                 }
             }
             Statement::Allocation(allocation) => self.allocation(allocation, &mut lines),
-            Statement::Reversal { .. } | Statement::MasterData { .. } => {}
+            Statement::CreditNote(_)
+            | Statement::LandedCost(_)
+            | Statement::Revaluation(_)
+            | Statement::StandardCost(_)
+            | Statement::Reversal { .. }
+            | Statement::MasterData { .. } => {}
         }
         lines.balanced()
     }

@@ -140,6 +140,23 @@ impl AveragePool {
         Ok(change)
     }
 
+    /// What is on hand is restated to a cost; where nothing is, only the last known cost changes.
+    /// Returns the change in value.
+    pub fn restate(&mut self, cost: UnitCost) -> Result<i64, OutOfRange> {
+        if self.quantity > 0 {
+            return self.count_at(self.quantity, cost);
+        }
+        self.last_known = cost;
+        Ok(0)
+    }
+
+    /// Adds an amount to what is on hand.
+    pub fn revalue(&mut self, amount: i64) -> Result<(), OutOfRange> {
+        debug_assert!(self.quantity > 0);
+        self.value = in_range(i128::from(self.value) + i128::from(amount))?;
+        Ok(())
+    }
+
     fn check(&self) {
         if self.quantity <= 0 {
             assert!(
@@ -196,6 +213,16 @@ mod tests {
         assert_eq!(pool.count_at(4, UnitCost::of(80, 4)), Ok(28));
         assert_eq!((pool.quantity(), pool.value()), (4, 80));
         assert_eq!(pool.count_at(0, UnitCost::of(7, 1)), Ok(-80));
+        assert_eq!(pool.take_out(FACT, 2), Ok(14));
+    }
+
+    #[test]
+    fn restated_is_what_is_there() {
+        let mut pool = filled(10, 105);
+        assert_eq!(pool.restate(UnitCost::of(12, 1)), Ok(15));
+        assert_eq!(pool.revalue(-20), Ok(()));
+        assert_eq!(pool.take_out(FACT, 10), Ok(100));
+        assert_eq!(pool.restate(UnitCost::of(7, 1)), Ok(0));
         assert_eq!(pool.take_out(FACT, 2), Ok(14));
     }
 

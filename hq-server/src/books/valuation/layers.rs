@@ -296,16 +296,16 @@ impl LayerPool {
     /// the oldest first, the last takes the rest. Returns what found no layer.
     pub fn revalue(&mut self, amount: i64, inflows: &[FactId]) -> Result<i64, OutOfRange> {
         let named = |layer: &&Layer| inflows.is_empty() || inflows.contains(&layer.inflow);
-        let mut units: i64 = self.layers.iter().filter(named).map(|layer| layer.units).sum();
+        let units: i64 = self.layers.iter().filter(named).map(|layer| layer.units).sum();
         if units == 0 {
             return Ok(amount);
         }
         let value = in_range(i128::from(self.value) + i128::from(amount))?;
-        let (mut layers, mut left) = (self.layers.clone(), amount);
+        let (mut layers, mut after, mut left) = (self.layers.clone(), units, amount);
         for layer in layers.iter_mut().filter(|layer| named(&&**layer)) {
-            let part = share(left, layer.units, units);
+            after -= layer.units;
+            let part = if after == 0 { left } else { share(amount, layer.units, units) };
             layer.value = in_range(i128::from(layer.value) + i128::from(part))?;
-            units -= layer.units;
             left -= part;
         }
         (self.layers, self.value) = (layers, value);

@@ -5,6 +5,7 @@ mod average;
 mod cost;
 mod layers;
 mod shortfall;
+mod standard;
 mod stock;
 
 use shared::money::round_div;
@@ -14,6 +15,7 @@ pub use cost::UnitCost;
 pub(super) use layers::take_from_front;
 pub use layers::{Layer, LayerPool, Leaving};
 pub use shortfall::{Covered, Shortfall};
+pub use standard::StandardPool;
 pub use stock::Stock;
 
 /// Quantities and values of a pool stay below this, so that products fit 127 bits.

@@ -1,15 +1,21 @@
 //! What a pool holds, costed by the method of its item's category. Knows that there are methods;
 //! each has a file of its own.
 
-use super::{AveragePool, Covered, FactId, Layer, LayerPool, Leaving, OutOfRange, UnitCost};
+use shared::fact::statement::CostMethod;
+
+use super::{
+    AveragePool, Covered, FactId, Layer, LayerPool, Leaving, OutOfRange, StandardPool, UnitCost,
+};
 
 /// The state of a pool's goods at a place in the effective order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stock {
-    /// Moving average.
+    /// Moving average, also of one lot.
     Average(AveragePool),
     /// FIFO or LIFO.
     Layers(LayerPool),
+    /// Standard cost.
+    Standard(StandardPool),
 }
 
 impl Stock {
@@ -18,6 +24,7 @@ impl Stock {
         match self {
             Self::Average(pool) => pool.quantity(),
             Self::Layers(pool) => pool.quantity(),
+            Self::Standard(pool) => pool.quantity(),
         }
     }
 
@@ -26,21 +33,24 @@ impl Stock {
         match self {
             Self::Average(pool) => pool.value(),
             Self::Layers(pool) => pool.value(),
+            Self::Standard(pool) => pool.value(),
         }
     }
 
-    /// Value / quantity where there is stock, else the last known cost.
+    /// Value / quantity where there is stock, else the last known cost; the standard where there is
+    /// one.
     pub fn current_cost(&self) -> UnitCost {
         match self {
             Self::Average(pool) => pool.current_cost(),
             Self::Layers(pool) => pool.current_cost(),
+            Self::Standard(pool) => pool.standard(),
         }
     }
 
     /// The layers, the oldest first; none where the method has none.
     pub fn layers(&self) -> impl Iterator<Item = &Layer> {
         let layers = match self {
-            Self::Average(_) => None,
+            Self::Average(_) | Self::Standard(_) => None,
             Self::Layers(pool) => Some(pool.layers()),
         };
         layers.into_iter().flatten()
@@ -57,36 +67,39 @@ impl Stock {
         match self {
             Self::Average(pool) => pool.take_out(fact, quantity),
             Self::Layers(pool) => pool.take_out(fact, quantity, taken),
+            Self::Standard(pool) => pool.take_out(quantity),
         }
     }
 
-    /// Brings `quantity` > 0 in at `value`; covers open shortfalls first, oldest first.
+    /// Brings `quantity` > 0 in at `value`; covers open shortfalls first, oldest first. Returns
+    /// what it is worth here: `value`, or what it is at standard.
     pub fn bring_in(
         &mut self,
         fact: FactId,
         quantity: i64,
         value: i64,
         covered: &mut Vec<Covered>,
-    ) -> Result<(), OutOfRange> {
+    ) -> Result<i64, OutOfRange> {
         match self {
-            Self::Average(pool) => pool.bring_in(quantity, value, covered),
-            Self::Layers(pool) => pool.bring_in(fact, quantity, value, covered),
+            Self::Average(pool) => pool.bring_in(quantity, value, covered).map(|()| value),
+            Self::Layers(pool) => pool.bring_in(fact, quantity, value, covered).map(|()| value),
+            Self::Standard(pool) => pool.bring_in(quantity),
         }
     }
 
-    /// Brings in goods that kept their layers on their way, worth `value` in all.
+    /// Brings in goods that kept their layers on their way, worth `value` in all; as
+    /// [`Self::bring_in`].
     pub fn bring_in_layers(
         &mut self,
         layers: &[Layer],
         value: i64,
         covered: &mut Vec<Covered>,
-    ) -> Result<(), OutOfRange> {
+    ) -> Result<i64, OutOfRange> {
+        let units = || layers.iter().map(|layer| layer.units).sum();
         match self {
-            Self::Average(pool) => {
-                let units = layers.iter().map(|layer| layer.units).sum();
-                pool.bring_in(units, value, covered)
-            }
-            Self::Layers(pool) => pool.bring_in_layers(layers, covered),
+            Self::Average(pool) => pool.bring_in(units(), value, covered).map(|()| value),
+            Self::Layers(pool) => pool.bring_in_layers(layers, covered).map(|()| value),
+            Self::Standard(pool) => pool.bring_in(units()),
         }
     }
 
@@ -100,6 +113,7 @@ impl Stock {
         match self {
             Self::Average(pool) => pool.count(fact, counted, covered),
             Self::Layers(pool) => pool.count(fact, counted, covered),
+            Self::Standard(pool) => pool.count(counted),
         }
     }
 
@@ -114,19 +128,45 @@ impl Stock {
         match self {
             Self::Average(pool) => pool.count_at(counted, cost),
             Self::Layers(pool) => pool.count_at(fact, counted, cost),
+            Self::Standard(pool) => pool.count_at(counted, cost),
+        }
+    }
+
+    /// Adds an amount to what is on hand, which is more than nothing: to the goods of some inflows
+    /// where the method tells them apart and any are named. Returns the change in value.
+    pub fn revalue(&mut self, amount: i64, inflows: &[FactId]) -> Result<i64, OutOfRange> {
+        match self {
+            Self::Average(pool) => pool.revalue(amount).map(|()| amount),
+            Self::Layers(pool) => pool.revalue(amount, inflows).map(|rest| amount - rest),
+            Self::Standard(pool) => pool.revalue(amount).map(|()| amount),
+        }
+    }
+
+    /// A new standard cost: what is on hand is restated to it, but layers keep what they cost.
+    /// Returns the change in value.
+    pub fn restate(&mut self, cost: UnitCost) -> Result<i64, OutOfRange> {
+        match self {
+            Self::Average(pool) => pool.restate(cost),
+            Self::Layers(pool) => {
+                pool.know_cost(cost);
+                Ok(0)
+            }
+            Self::Standard(pool) => pool.restate(cost),
         }
     }
 }
 
-impl From<(shared::fact::statement::CostMethod, UnitCost)> for Stock {
+impl From<(CostMethod, UnitCost)> for Stock {
     /// An empty pool; the cost is what is assumed before any inflow.
-    fn from((method, initial): (shared::fact::statement::CostMethod, UnitCost)) -> Self {
-        use shared::fact::statement::CostMethod;
+    fn from((method, initial): (CostMethod, UnitCost)) -> Self {
         let layers = |leaving| Self::Layers(LayerPool::new(leaving, initial));
         match method {
-            CostMethod::MovingAverage => Self::Average(AveragePool::new(initial)),
+            CostMethod::MovingAverage | CostMethod::Specific => {
+                Self::Average(AveragePool::new(initial))
+            }
             CostMethod::Fifo => layers(Leaving::Oldest),
             CostMethod::Lifo => layers(Leaving::Newest),
+            CostMethod::Standard => Self::Standard(StandardPool::new(initial)),
         }
     }
 }
