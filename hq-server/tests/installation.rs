@@ -9,13 +9,67 @@ use common::{Hands, Site, init, populate, receipt, sale};
 use hq_server::books::Books;
 use hq_server::headquarters::{Headquarters, restore};
 use hq_server::own_log::{
-    AllocationDraft, Desk, FinanceError, InvoiceDraft, InvoiceLineDraft, PaymentDraft,
+    AllocationDraft, Desk, FinanceError, InvoiceDraft, InvoiceLineDraft, LandedCostDraft,
+    LandedOnDraft, PaymentDraft, PoolDraft, RevaluationDraft, StandardCostDraft,
 };
 use shared::catalogue::OpenTransfer;
 use shared::fact::Kind;
-use shared::fact::statement::{CostScope, Movement, Role};
+use shared::fact::statement::{CostMethod, CostScope, Movement, Role, SharedBy};
 use shared::ids::{Capture, DeviceNo, ItemNo, SiteNo};
 use shared::sync::StateCursor;
+
+fn check_costs(desk: &Desk<'_>, received: Capture, sold: Capture) {
+    let on = |of: Capture| LandedOnDraft { of: of.to_string(), weight: None };
+    let bill = |amount: &str, receipts: Vec<LandedOnDraft>| LandedCostDraft {
+        amount: amount.to_owned(),
+        receipts,
+        ..LandedCostDraft::default()
+    };
+    let good = bill("-3", vec![on(received)]);
+    let by = |word: &str| Some(word.to_owned());
+    let not_a_receipt =
+        FinanceError::WrongKind { capture: sold, found: Kind::SaleIssue, needed: "receipt" };
+    let no_weight = FinanceError::NoWeight { by: SharedBy::Weight, receipt: received };
+    let cases = [
+        (good.clone(), None),
+        (bill("0", vec![on(received)]), Some(FinanceError::Nothing)),
+        (bill("3", vec![]), Some(FinanceError::NoLines)),
+        (bill("3", vec![on(sold)]), Some(not_a_receipt)),
+        (bill("3", vec![on(received), on(received)]), Some(FinanceError::Twice(received))),
+        (LandedCostDraft { by: by("weight"), ..good.clone() }, Some(no_weight)),
+        (
+            LandedCostDraft { by: by("size"), ..good },
+            Some(FinanceError::UnknownBasis("size".to_owned())),
+        ),
+    ];
+    for (draft, expected) in cases {
+        assert_eq!(desk.landed_cost(&draft).err(), expected);
+    }
+    let pool = |item: &str, site: Option<&str>| PoolDraft {
+        item: item.to_owned(),
+        site: site.map(str::to_owned),
+        lot: None,
+    };
+    let revalue =
+        |pool| RevaluationDraft { pool, amount: "5".to_owned(), ..RevaluationDraft::default() };
+    let unknown = FinanceError::UnknownItem("nothing".to_owned());
+    assert_eq!(desk.revaluation(&revalue(pool("nothing", None))).err(), Some(unknown));
+    let (item, site) = ("bolt", "site-1");
+    assert_eq!(desk.revaluation(&revalue(pool(item, None))).err(), Some(FinanceError::NameASite));
+    assert_eq!(desk.revaluation(&revalue(pool(item, Some(site)))).err(), None);
+    let standard = StandardCostDraft {
+        pool: pool(item, None),
+        cost: "4.5".to_owned(),
+        ..StandardCostDraft::default()
+    };
+    let group = desk.standard_cost(&standard).expect("the item has a pool");
+    assert_eq!(group.statements.len(), 1, "a statement for each pool");
+    let lots = desk.costing(CostMethod::Specific, None, false).err();
+    assert_eq!(lots, Some(FinanceError::LotsFromTheBeginning));
+    // What is there begins at the standard of its item.
+    let groups = desk.costing(CostMethod::Standard, None, false).expect("a method");
+    assert_eq!(groups.len(), 2);
+}
 
 /// Balance of every role's accounts, debits positive.
 fn balances(books: &Books) -> BTreeMap<Role, i128> {
@@ -292,6 +346,7 @@ fn check_finance(hq: &Headquarters, received: Capture, sold: Capture) {
     for (draft, expected) in cases {
         assert_eq!(desk.supplier_invoice(&draft).err(), expected);
     }
+    check_costs(&desk, received, sold);
     let payment = PaymentDraft {
         partner: "acme".to_owned(),
         inward: true,

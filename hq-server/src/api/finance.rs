@@ -92,26 +92,35 @@ pub(super) fn router() -> OpenApiRouter<Headquarters> {
     OpenApiRouter::new()
         .routes(routes!(supplier_invoice))
         .routes(routes!(customer_invoice))
+        .routes(routes!(supplier_credit))
         .routes(routes!(payment))
         .routes(routes!(allocate))
 }
 
-async fn state(
+pub(super) async fn state(
     hq: &Headquarters,
     make: impl FnOnce(&Desk<'_>, Capture) -> Result<Group, FinanceError>,
+) -> Result<Json<Recorded>, ApiError> {
+    state_all(hq, |desk, next| Ok(vec![make(desk, next)?])).await
+}
+
+/// Records what the desk makes of a draft, each group by itself.
+pub(super) async fn state_all(
+    hq: &Headquarters,
+    make: impl FnOnce(&Desk<'_>, Capture) -> Result<Vec<Group>, FinanceError>,
 ) -> Result<Json<Recorded>, ApiError> {
     let now = hq.clock().now();
     let done = hq.own_log().record(|published, next| {
         let ledgers = published.ledgers();
         let catalogue = published.catalogue();
         let desk = Desk::new(&catalogue, &ledgers.books, now)?;
-        Ok::<_, FinanceError>((vec![make(&desk, next)?], ()))
+        Ok::<_, FinanceError>((make(&desk, next)?, ()))
     });
     let (captures, ()) = done.await?;
     Ok(recorded(&captures, Vec::new()))
 }
 
-fn day(written: Option<&String>) -> Result<Option<Day>, ApiError> {
+pub(super) fn day(written: Option<&String>) -> Result<Option<Day>, ApiError> {
     let day = written.map(|written| written.parse::<Day>()).transpose();
     day.map_err(|error| ApiError::refused(error.to_string()))
 }
@@ -139,6 +148,17 @@ async fn supplier_invoice(
 ) -> Result<Json<Recorded>, ApiError> {
     let draft = invoice(body)?;
     state(&hq, |desk, _| desk.supplier_invoice(&draft)).await
+}
+
+/// Records a supplier's credit note for receipts.
+#[utoipa::path(post, path = "/api/invoices/supplier-credit", tag = "finance",
+    request_body = InvoiceBody, responses((status = 200, body = Recorded)))]
+async fn supplier_credit(
+    State(hq): State<Headquarters>,
+    Json(body): Json<InvoiceBody>,
+) -> Result<Json<Recorded>, ApiError> {
+    let draft = invoice(body)?;
+    state(&hq, |desk, _| desk.supplier_credit(&draft)).await
 }
 
 /// Records an invoice to a customer for shipments that were to be invoiced later.

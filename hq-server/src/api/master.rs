@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
 use shared::fact::Kind;
-use shared::fact::statement::{AccountType, CostMethod, PolicyKind};
+use shared::fact::statement::{AccountType, PolicyKind};
 use shared::ids::Capture;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -161,21 +161,6 @@ pub struct PolicyBody {
     pub site: Option<String>,
 }
 
-/// How goods are costed, in the company or in one category.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CostingBody {
-    /// `moving_average`, `fifo` or `lifo`.
-    pub method: String,
-    /// Only for this category.
-    #[serde(default)]
-    pub category: Option<String>,
-    /// For all goods that ever moved: what they cost is computed again and the differences are
-    /// posted. Otherwise for goods that move for the first time from now on.
-    #[serde(default)]
-    pub from_the_beginning: bool,
-}
-
 /// Something with a number, a code and a name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NamedLine {
@@ -260,7 +245,6 @@ pub(super) fn router() -> OpenApiRouter<Headquarters> {
         .routes(routes!(mapping_add))
         .routes(routes!(mapping_check))
         .routes(routes!(policy_set))
-        .routes(routes!(costing_set))
 }
 
 pub(super) fn recorded(captures: &[Capture], numbers: Vec<u32>) -> Json<Recorded> {
@@ -518,29 +502,6 @@ async fn mapping_add(
 async fn mapping_check(State(hq): State<Headquarters>) -> Json<MappingGaps> {
     let missing = hq.mapping_gaps();
     Json(MappingGaps { complete: missing.is_empty(), missing })
-}
-
-/// Sets how goods are costed.
-#[utoipa::path(post, path = "/api/costing", tag = "master", request_body = CostingBody,
-    responses((status = 200, body = Recorded)))]
-async fn costing_set(
-    State(hq): State<Headquarters>,
-    Json(body): Json<CostingBody>,
-) -> Result<Json<Recorded>, ApiError> {
-    let method = CostMethod::from_word(&body.method).ok_or_else(|| {
-        let words: Vec<_> = CostMethod::ALL.iter().map(|method| method.word()).collect();
-        let words = words.join(", ");
-        ApiError::refused(format!("'{}' is no costing method: write one of {words}", body.method))
-    })?;
-    let now = hq.clock().now();
-    state(&hq, |draft| {
-        if !body.from_the_beginning {
-            draft.valid_from(now);
-        }
-        draft.costing(method, body.category.as_deref())?;
-        Ok(Vec::new())
-    })
-    .await
 }
 
 /// Sets a policy, from now on.

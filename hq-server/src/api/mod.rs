@@ -2,6 +2,7 @@
 //! every refusal comes from `own_log`, the authority or the intake; here it gets its status code.
 
 mod access;
+mod costs;
 mod finance;
 mod installation;
 mod master;
@@ -17,11 +18,12 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 pub use access::Access;
+pub use costs::{CostingBody, LandedCostBody, LandedOnBody, RevaluationBody, StandardCostBody};
 pub use finance::{AllocationBody, InvoiceBody, InvoiceLineBody, PaymentBody};
 pub use installation::{BackupBody, BackupReport, LogLine, Status};
 pub use master::{
-    AccountBody, AccountLine, CategoryBody, CostingBody, ItemBody, ItemLine, MappingBody,
-    MappingGaps, NamedLine, PartnerBody, PartnerLine, PolicyBody, ReasonBody, Recorded, UnitBody,
+    AccountBody, AccountLine, CategoryBody, ItemBody, ItemLine, MappingBody, MappingGaps,
+    NamedLine, PartnerBody, PartnerLine, PolicyBody, ReasonBody, Recorded, UnitBody,
 };
 pub use problem::ApiError;
 pub use sites::{SiteBody, SiteCode, SiteLine};
@@ -44,6 +46,7 @@ const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
         (name = "read", description = "Reports and the live stream"),
         (name = "master", description = "Items, partners, accounts, mapping, policies"),
         (name = "finance", description = "Invoices and payments"),
+        (name = "costs", description = "Costing methods, landed cost, revaluations, standard costs"),
         (name = "sites", description = "Warehouses and their installations"),
         (name = "installation", description = "Status, verification, backup")
     )
@@ -56,6 +59,7 @@ pub fn router(hq: &Headquarters, access: Access) -> Router {
     let (api, document) = OpenApiRouter::with_openapi(Document::openapi())
         .merge(master::router())
         .merge(finance::router())
+        .merge(costs::router())
         .merge(sites::router())
         .merge(installation::router())
         .with_state(hq.clone())

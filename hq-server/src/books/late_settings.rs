@@ -32,8 +32,30 @@ impl Books {
     /// Pools may be costed otherwise from their first fact on.
     pub(super) fn fold_by_new_methods(&mut self) {
         if std::mem::take(&mut self.methods_changed) {
+            self.rehouse_lots();
             for (id, _) in (0..).map(PoolId).zip(0..self.pools.len()) {
                 self.mark_dirty(id, Cause::Settings);
+            }
+        }
+    }
+
+    /// Lots may have pools of their own now, or none.
+    fn rehouse_lots(&mut self) {
+        for id in (0..self.facts.next().0).map(FactId) {
+            let (Some(_), Some(from)) = (&self.facts[id].lot, self.facts[id].pool) else {
+                continue;
+            };
+            let record = self.facts[id].clone();
+            let Some(to) = self.pool_for(&record).filter(|to| *to != from) else { continue };
+            self.pools[from.index()].history.retain(|other| *other != id);
+            let at = self.place_in(to, record.key);
+            self.pools[to.index()].history.insert(at, id);
+            self.facts[id].pool = Some(to);
+            self.mark_dirty(from, Cause::Settings);
+            self.mark_dirty(to, Cause::Settings);
+            self.note_flows(id);
+            for index in 0..self.facts.dependents(id).len() {
+                self.note_flows(self.facts.dependents(id)[index]);
             }
         }
     }
@@ -55,6 +77,7 @@ impl Books {
             }
             self.facts[id].category = record.category;
         }
+        self.rehouse_lots();
         let items = std::mem::take(&mut self.changed_items);
         self.mapping_changed = false;
         let pools = (0..).map(PoolId).zip(&self.pools);

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use shared::fact::Kind;
 use shared::fact::effective::LogRank;
 use shared::fact::statement::{
-    AccountType, Allocation, CostMethod, CostScope, Direction, InvoiceLine, MasterData, Measure,
-    Money, Movement, Payment, Role, Stamp, Statement,
+    AccountType, Allocation, CostMethod, CostScope, Direction, InvoiceLine, LandedCost, MasterData,
+    Measure, Money, Movement, Payment, PoolName, Revaluation, Role, Stamp, StandardCost, Statement,
 };
 use shared::ids::{
     AccountNo, Capture, CategoryNo, CompanyNo, DeviceNo, ItemNo, PartnerNo, ReasonNo, Seq, SiteNo,
@@ -32,6 +32,10 @@ fn currency() -> Currency {
 
 fn price(text: &str) -> Price {
     Price { figure: shared::decimal::parse(text).expect("a figure"), currency: currency() }
+}
+
+fn money(text: &str) -> Money {
+    Money { figure: shared::decimal::parse(text).expect("a figure"), currency: currency() }
 }
 
 fn pieces(text: &str) -> Measure {
@@ -311,10 +315,6 @@ fn a_payment_settles_what_it_is_allocated_to() {
     story.movement(1, 1, receipt("10", "10"));
     let sold = story.movement(1, 2, sale("4", "20"));
     story.text.clear();
-    let money = |text| Money {
-        figure: shared::decimal::parse(text).expect("a figure"),
-        currency: currency(),
-    };
     let paid = story.tell(
         0,
         3,
@@ -437,4 +437,103 @@ fn another_method_from_the_beginning_costs_everything_again() {
         assert_eq!(value(&story), expected, "{method:?}");
         assert_eq!(story.books.check(), Ok(()));
     }
+}
+
+fn lot(mut movement: Movement, lot: &str) -> Movement {
+    movement.lot = Some(shared::quantity::ShortText::from_slice(lot.as_bytes()));
+    movement
+}
+
+#[test]
+fn lots_get_pools_of_their_own_and_lose_them() {
+    let mut story = Story::new(CostScope::Site);
+    story.movement(1, 1, lot(receipt("1", "10"), "a"));
+    story.movement(1, 2, lot(receipt("1", "30"), "b"));
+    let sold = story.movement(1, 3, lot(sale("1", "50"), "a"));
+    let back = Movement { refers_to: Some(sold), ..movement(Kind::CustomerReturn, "1") };
+    story.movement(1, 4, Movement { partner: Some(PartnerNo(1)), ..back });
+    story.movement(1, 5, lot(movement(Kind::Issue, "1"), "b"));
+    let value = |story: &Story| story.books.stock_value();
+    assert_eq!(value(&story), 2_000);
+    for (method, expected) in [(CostMethod::Specific, 1_000), (CostMethod::MovingAverage, 2_000)] {
+        story.tell(0, 6, &costing(method));
+        assert_eq!(value(&story), expected, "{method:?}");
+        assert_eq!(story.books.check(), Ok(()));
+    }
+}
+
+#[test]
+fn landed_cost_waits_on_the_clearing_account_for_its_bill() {
+    let mut story = Story::new(CostScope::Site);
+    let received = story.movement(1, 1, receipt("4", "10"));
+    story.movement(1, 2, sale("1", "20"));
+    story.text.clear();
+    let landed = |amount: &str, partner| {
+        Statement::LandedCost(LandedCost {
+            refers_to: received,
+            amount: money(amount),
+            shared_by: None,
+            partner,
+            document: None,
+            document_date: None,
+            due_date: None,
+        })
+    };
+    let bill = story.tell(0, 3, &landed("8", Some(PartnerNo(1))));
+    story.expect(
+        "3 fact | Cr payable@0 8.00 | Dr landed_cost_clearing@1 8.00
+         4 landed_cost | Dr inventory@1 8.00 | Cr inventory@1 2.00 | Dr cost_of_sales@1 2.00 | Cr landed_cost_clearing@1 8.00",
+    );
+    story.text.clear();
+    story.tell(0, 4, &Statement::Reversal { refers_to: bill, reason: None });
+    assert_eq!(story.books.role_balance(Role::LandedCostClearing), 0);
+    story.tell(0, 5, &landed("-4", None));
+    assert_eq!(story.books.role_balance(Role::LandedCostClearing), 400);
+    // Goods that go back leave with their landed cost; the supplier owes their price.
+    story.text.clear();
+    let back = Movement { refers_to: Some(received), ..movement(Kind::SupplierReturn, "3") };
+    story.movement(1, 6, Movement { partner: Some(PartnerNo(1)), ..back });
+    story.expect(
+        "8 fact | Cr inventory@1 27.00 | Dr received_not_invoiced@1 30.00 | Dr return_difference@1 -3.00",
+    );
+    assert_eq!(story.books.check(), Ok(()));
+}
+
+#[test]
+fn under_standard_cost_the_rest_is_a_variance() {
+    let mut story = Story::new(CostScope::Site);
+    story.tell(0, 0, &costing(CostMethod::Standard));
+    let pool = || PoolName { item: ITEM, site: Some(SiteNo(1)), lot: None };
+    let standard = |cost| {
+        Statement::StandardCost(StandardCost { pool: pool(), cost: price(cost), reason: None })
+    };
+    story.tell(0, 1, &standard("12"));
+    story.movement(1, 2, receipt("5", "10"));
+    story.movement(1, 3, movement(Kind::Issue, "1"));
+    story.tell(0, 4, &standard("11"));
+    story.expect(
+        "1 fact | Dr inventory@1 60.00 | Cr received_not_invoiced@1 50.00 | Dr price_variance@1 -10.00
+         2 fact | Cr inventory@1 12.00 | Dr own_use@1 12.00
+         3 fact | Cr inventory@1 4.00 | Dr revaluation@1 4.00",
+    );
+    let revaluation =
+        Revaluation { pool: pool(), amount: Some(money("6")), refers_to: None, reason: None };
+    story.tell(0, 5, &Statement::Revaluation(revaluation));
+    assert_eq!((story.books.stock_value(), story.books.check()), (5_000, Ok(())));
+}
+
+#[test]
+fn a_method_holds_from_its_day_on() {
+    let mut story = Story::new(CostScope::Site);
+    story.movement(1, 1, receipt("1", "10"));
+    story.movement(1, 2, receipt("1", "30"));
+    story.movement(1, 5, receipt("2", "50"));
+    story.movement(1, 6, movement(Kind::Issue, "3"));
+    assert_eq!(story.books.stock_value(), 3_500);
+    let data =
+        MasterData::Costing { company: CompanyNo(1), category: None, method: CostMethod::Fifo };
+    let valid_from = Some(Timestamp(4 * DAY));
+    story.tell(0, 7, &Statement::MasterData { valid_from, data });
+    // What was there on day 4 is one layer of two at 20.
+    assert_eq!((story.books.stock_value(), story.books.check()), (5_000, Ok(())));
 }

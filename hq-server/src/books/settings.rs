@@ -244,6 +244,7 @@ pub struct Settings {
     accounts: Table<Account>,
     mapping: BTreeMap<(CompanyNo, Role), Vec<MappingRule>>,
     methods: BTreeMap<(CompanyNo, Option<CategoryNo>), Versions<CostMethod>>,
+    methods_vary: bool,
     /// The role an account was first mapped to.
     roles: BTreeMap<AccountNo, Role>,
     rules: i64,
@@ -316,6 +317,7 @@ impl Settings {
                 Ok(())
             }
             MasterData::Costing { company, category, method } => {
+                self.methods_vary |= valid_from.is_some();
                 self.methods.entry((company, category)).or_default().add(from, method);
                 Ok(())
             }
@@ -332,6 +334,11 @@ impl Settings {
     pub fn method(&self, company: CompanyNo, category: CategoryNo, at: Timestamp) -> CostMethod {
         let of = |category| self.methods.get(&(company, category))?.at(at);
         of(Some(category)).or_else(|| of(None)).copied().unwrap_or(CostMethod::MovingAverage)
+    }
+
+    /// Whether some goods are costed otherwise from some day on.
+    pub const fn methods_vary(&self) -> bool {
+        self.methods_vary
     }
 
     /// A payment goes through an account: from now on it is no control account.

@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 
 use shared::fact::Kind;
+use shared::fact::effective::EffectiveKey;
 use shared::fact::statement::CostMethod;
 use shared::ids::CompanyNo;
 use shared::time::{Month, Timestamp};
@@ -83,8 +84,8 @@ impl Books {
 
     fn place_late(&mut self, pool_id: PoolId, id: FactId, before: &mut Before) {
         let key = self.facts[id].key;
+        let at = self.place_in(pool_id, key);
         let held = &mut self.pools[pool_id.index()];
-        let at = held.history.partition_point(|other| self.facts[*other].key < key);
         held.history.insert(at, id);
         let given = Given {
             origin: origin(&self.facts, id),
@@ -99,6 +100,12 @@ impl Books {
         // A late ship or sale may already be answered by facts in other pools.
         self.hand_over(id, key, before);
         self.share_out(id, before);
+    }
+
+    /// Where a fact with this key belongs in a pool's history.
+    pub(super) fn place_in(&self, pool_id: PoolId, key: EffectiveKey) -> usize {
+        let history = &self.pools[pool_id.index()].history;
+        history.partition_point(|other| self.facts[*other].key < key)
     }
 
     fn value_of(&self, pool_id: PoolId) -> i128 {
@@ -138,6 +145,7 @@ impl Books {
 
     /// Moves a pool's state by one fact and sets the fact's target and those it covered.
     fn step(&mut self, pool_id: PoolId, id: FactId, covered: &mut Vec<Covered>) {
+        self.follow_method(pool_id, id);
         let inflows = self.revalued(id);
         let given = Given {
             origin: origin(&self.facts, id),
@@ -161,7 +169,8 @@ impl Books {
         for Covered { fact, change } in covered.iter() {
             let record = &mut self.facts[*fact];
             record.target.stock -= change;
-            if record.kind != Kind::RepackOut {
+            // A repack's and a variance's difference is what the sides leave.
+            if !matches!(record.kind, Kind::RepackOut | Kind::Receipt | Kind::TransferReceive) {
                 record.target.counter += change;
             }
             // What was missing stands at the end.
@@ -170,6 +179,16 @@ impl Books {
             {
                 missing.value += change;
             }
+        }
+    }
+
+    /// A pool goes on by the method that holds at its next fact.
+    fn follow_method(&mut self, pool_id: PoolId, id: FactId) {
+        let record = &self.facts[id];
+        if let Some(category) = record.category.filter(|_| self.settings.methods_vary()) {
+            let at = record.key.effective_at();
+            let method = self.settings.method(record.company, category, at);
+            self.pools[pool_id.index()].state.stock.go_on_by(method, id);
         }
     }
 

@@ -86,6 +86,12 @@ pub(super) enum Command {
     /// Invoices from suppliers and to customers.
     #[command(subcommand)]
     Invoice(InvoiceCommand),
+    /// Freight, duty and the like: a bill that belongs to receipts and follows their goods.
+    LandedCost(LandedCost),
+    /// Add an amount to the value of what is on hand.
+    Revalue(Revaluation),
+    /// Set a new standard cost and restate what is on hand to it.
+    StandardCost(StandardCost),
     /// Money in and out.
     #[command(subcommand)]
     Payment(PaymentCommand),
@@ -384,8 +390,8 @@ pub(super) enum PolicyCommand {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum CostingCommand {
-    /// Set the method of goods that move for the first time from now on: `moving_average` (the
-    /// default), `fifo`, or `lifo` for comparison: IFRS and Chinese standards bar it.
+    /// Set the method from now on: `moving_average` (the default), `fifo`, `standard`, `specific`
+    /// (each lot by itself), or `lifo` for comparison: IFRS and Chinese standards bar it.
     Set {
         /// The method.
         method: String,
@@ -404,6 +410,8 @@ pub(super) enum InvoiceCommand {
     Supplier(Invoice),
     /// An invoice to a customer for shipments that were to be invoiced later.
     Customer(Invoice),
+    /// A supplier's credit note for receipts: takes back what was invoiced, at its own price.
+    Credit(Invoice),
 }
 
 #[derive(Debug, Args)]
@@ -439,6 +447,116 @@ impl Invoice {
             "partner": self.partner, "document": self.document, "date": self.date,
             "due": self.due, "lines": self.lines.iter().map(line).collect::<Vec<_>>()
         })
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LandedCost {
+    /// How much, without tax; negative where it is taken back.
+    #[arg(allow_negative_numbers = true)]
+    amount: String,
+    /// A receipt that shares it, CAPTURE, or CAPTURE=WEIGHT where it is shared by weight or volume.
+    /// May be given several times; the last one takes what rounding leaves.
+    #[arg(long = "on", required = true, value_name = "RECEIPT")]
+    receipts: Vec<String>,
+    /// How it is shared: quantity, value, weight or volume.
+    #[arg(long, default_value = "quantity")]
+    by: String,
+    /// Whom it is owed to; accrued where absent.
+    #[arg(long, value_name = "CODE")]
+    partner: Option<String>,
+    /// The bill's number.
+    #[arg(long)]
+    document: Option<String>,
+    /// Its date, YEAR-MONTH-DAY; today where absent.
+    #[arg(long)]
+    date: Option<String>,
+    /// When it is due.
+    #[arg(long)]
+    due: Option<String>,
+}
+
+impl LandedCost {
+    pub(super) fn body(&self) -> Value {
+        let receipt = |written: &String| match written.split_once('=') {
+            Some((of, weight)) => json!({ "of": of, "weight": weight }),
+            None => json!({ "of": written }),
+        };
+        json!({
+            "amount": self.amount, "by": self.by, "partner": self.partner,
+            "document": self.document, "date": self.date, "due": self.due,
+            "receipts": self.receipts.iter().map(receipt).collect::<Vec<_>>()
+        })
+    }
+}
+
+/// Which goods are meant.
+#[derive(Debug, Args)]
+pub(super) struct Pool {
+    /// The item's code.
+    item: String,
+    /// The warehouse, where each costs its own goods.
+    #[arg(long, value_name = "CODE")]
+    site: Option<String>,
+    /// The lot, where each is costed by itself.
+    #[arg(long)]
+    lot: Option<String>,
+    /// Why: a reason's code.
+    #[arg(long, value_name = "CODE")]
+    reason: Option<String>,
+    /// When, YEAR-MONTH-DAY; now where absent.
+    #[arg(long)]
+    date: Option<String>,
+}
+
+impl Pool {
+    pub(super) fn item(&self) -> &str {
+        &self.item
+    }
+
+    fn body(&self) -> Value {
+        json!({
+            "item": self.item, "site": self.site, "lot": self.lot, "reason": self.reason,
+            "date": self.date
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Revaluation {
+    #[command(flatten)]
+    pub(super) pool: Pool,
+    /// How much; negative where it is taken off.
+    #[arg(allow_negative_numbers = true)]
+    amount: String,
+    /// Only the goods of this receipt, where the method tells goods apart. May be given several
+    /// times.
+    #[arg(long = "of", value_name = "CAPTURE")]
+    receipts: Vec<String>,
+}
+
+impl Revaluation {
+    pub(super) fn body(&self) -> Value {
+        let mut body = self.pool.body();
+        body["amount"] = json!(self.amount);
+        body["receipts"] = json!(self.receipts);
+        body
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StandardCost {
+    #[command(flatten)]
+    pub(super) pool: Pool,
+    /// The cost of one base unit.
+    cost: String,
+}
+
+impl StandardCost {
+    pub(super) fn body(&self) -> Value {
+        let mut body = self.pool.body();
+        body["cost"] = json!(self.cost);
+        body
     }
 }
 

@@ -158,6 +158,12 @@ fn ask(client: &Client<'_>, command: Command, json: bool) -> Result<ExitCode, Cl
         Command::Invoice(InvoiceCommand::Customer(invoice)) => {
             (client.post("/api/invoices/customer", &invoice.body())?, true)
         }
+        Command::Invoice(InvoiceCommand::Credit(invoice)) => {
+            (client.post("/api/invoices/supplier-credit", &invoice.body())?, true)
+        }
+        Command::LandedCost(bill) => (client.post("/api/landed-costs", &bill.body())?, true),
+        Command::Revalue(draft) => (client.post("/api/revaluations", &draft.body())?, true),
+        Command::StandardCost(draft) => (client.post("/api/standard-costs", &draft.body())?, true),
         Command::Payment(command) => (payment(client, command)?, true),
         command => (master(client, command)?, true),
     };

@@ -62,6 +62,16 @@ impl Deed {
             Command::Invoice(InvoiceCommand::Customer(_)) => {
                 Self::Recorded("customer invoice recorded".to_owned())
             }
+            Command::Invoice(InvoiceCommand::Credit(_)) => {
+                Self::Recorded("credit note recorded".to_owned())
+            }
+            Command::LandedCost(_) => Self::Recorded("landed cost recorded".to_owned()),
+            Command::Revalue(draft) => {
+                Self::Recorded(format!("item '{}' revalued", draft.pool.item()))
+            }
+            Command::StandardCost(draft) => {
+                Self::Recorded(format!("new standard cost of item '{}'", draft.pool.item()))
+            }
             Command::Payment(PaymentCommand::In(_) | PaymentCommand::Out(_)) => {
                 Self::Recorded("payment recorded".to_owned())
             }

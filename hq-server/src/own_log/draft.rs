@@ -5,9 +5,7 @@
 use shared::catalogue::Catalogue;
 use shared::decimal::{self, DecimalError};
 use shared::fact::Kind;
-use shared::fact::statement::{
-    AccountType, CostMethod, CostScope, MasterData, PolicyKind, Role, Statement,
-};
+use shared::fact::statement::{AccountType, CostScope, MasterData, PolicyKind, Role, Statement};
 use shared::ids::{
     AccountNo, CategoryNo, CompanyNo, DeviceNo, ItemNo, LogId, PartnerNo, ReasonNo, SiteNo,
 };
@@ -353,23 +351,6 @@ impl Draft {
             }
         };
         self.state(MasterData::Policy { site, policy, setting });
-        Ok(())
-    }
-
-    /// How the goods of a company, or of one category in it, are costed.
-    pub fn costing(
-        &mut self,
-        method: CostMethod,
-        category: Option<&str>,
-    ) -> Result<(), DraftError> {
-        let category = match category {
-            None => None,
-            Some(code) => {
-                let found = self.known.category_by_code(code);
-                Some(found.ok_or_else(|| unknown("category", code))?.category)
-            }
-        };
-        self.state(MasterData::Costing { company: CompanyNo::FIRST, category, method });
         Ok(())
     }
 

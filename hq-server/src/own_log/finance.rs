@@ -1,11 +1,13 @@
 //! Invoices and payments before they are recorded: codes become numbers, and what they name must be
 //! in the books. Pure.
 
+mod costs;
+
 use shared::catalogue::Catalogue;
 use shared::decimal::{self, DecimalError};
 use shared::fact::Kind;
 use shared::fact::statement::{
-    Allocation, Direction, InvoiceLine, Measure, Money, Payment, Statement,
+    Allocation, Direction, InvoiceLine, Measure, Money, Payment, SharedBy, Statement,
 };
 use shared::ids::{Capture, CompanyNo, NotACapture, PartnerNo};
 use shared::money::{Currency, Price};
@@ -14,6 +16,7 @@ use shared::time::{Day, OffsetMinutes, Timestamp};
 
 use super::Group;
 use crate::books::Books;
+pub use costs::{LandedCostDraft, LandedOnDraft, PoolDraft, RevaluationDraft, StandardCostDraft};
 
 /// Noon: a document states a day, and its fact needs a time in it.
 const NOON_MS: i64 = 12 * 3_600_000;
@@ -85,6 +88,53 @@ pub enum FinanceError {
     /// No line.
     #[error("a document needs at least one line")]
     NoLines,
+    /// Not a word of sharing.
+    #[error("'{0}' is no way to share a bill: write quantity, value, weight or volume")]
+    UnknownBasis(String),
+    /// A receipt in one bill twice.
+    #[error("{0} is named twice: name each receipt once")]
+    Twice(Capture),
+    /// By weight without one.
+    #[error("a bill shared by {} needs that of every receipt: write {receipt}=FIGURE", by.word())]
+    NoWeight {
+        /// How it is shared.
+        by: SharedBy,
+        /// The receipt without one.
+        receipt: Capture,
+    },
+    /// Figures beyond what can be shared.
+    #[error("the figures are too large to share: use a larger unit")]
+    TooLarge,
+    /// No amount.
+    #[error("an amount of nothing changes nothing: write another one")]
+    Nothing,
+    /// Not an item's code.
+    #[error("there is no item '{0}': see 'hq-server item list'")]
+    UnknownItem(String),
+    /// Not a site's code.
+    #[error("there is no site '{0}': see 'hq-server site list'")]
+    UnknownSite(String),
+    /// Not a category's code.
+    #[error("there is no category '{0}': see 'hq-server category list'")]
+    UnknownCategory(String),
+    /// Not a reason's code.
+    #[error("there is no reason '{0}': see 'hq-server reason list'")]
+    UnknownReason(String),
+    /// Each site is a pool.
+    #[error("each site costs its own goods: say at which one with --site")]
+    NameASite,
+    /// Nothing to revalue.
+    #[error("nothing of item '{0}' is on hand there: there is no value to change")]
+    NothingThere(String),
+    /// Nothing ever moved.
+    #[error("item '{0}' never moved: change the item's cost instead, with 'hq-server item change'")]
+    NoPool(String),
+    /// Another item's.
+    #[error("{0} is a receipt of another item")]
+    OtherItem(Capture),
+    /// Lots need their pools from their first movement.
+    #[error("lots are costed each by itself from their first movement: add --from-the-beginning")]
+    LotsFromTheBeginning,
     /// More is allocated than paid.
     #[error("the allocations are more than the payment of {0}")]
     OverAllocated(String),
@@ -240,7 +290,7 @@ impl<'a> Desk<'a> {
                 "sale or customer invoice",
             )
         } else {
-            (&[Kind::SupplierInvoice], "supplier invoice")
+            (&[Kind::SupplierInvoice, Kind::LandedCost], "supplier's bill")
         };
         if !kinds.contains(&record.kind) {
             let found = record.kind;

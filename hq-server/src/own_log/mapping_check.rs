@@ -46,8 +46,16 @@ impl Missing {
 }
 
 /// Kinds that HQ's own log states.
-const FINANCE: [Kind; 4] =
-    [Kind::SupplierInvoice, Kind::CustomerInvoice, Kind::Payment, Kind::Allocation];
+const FINANCE: [Kind; 5] = [
+    Kind::SupplierInvoice,
+    Kind::CustomerInvoice,
+    Kind::CreditNote,
+    Kind::Payment,
+    Kind::Allocation,
+];
+
+/// Kinds that HQ's own log states of the goods at a site.
+const COSTS: [Kind; 3] = [Kind::LandedCost, Kind::Revaluation, Kind::StandardCost];
 
 /// Every posting of a company that has no account at a time.
 pub fn check_mapping(settings: &Settings, company: CompanyNo, at: Timestamp) -> Vec<Missing> {
@@ -83,7 +91,8 @@ pub fn check_mapping(settings: &Settings, company: CompanyNo, at: Timestamp) -> 
 
 /// Every kind with every role that it may post to.
 fn needed() -> BTreeSet<(Kind, Role)> {
-    let kinds = Kind::ALL.iter().copied().filter(|kind| kind.is_movement()).chain(FINANCE);
+    let movements = Kind::ALL.iter().copied().filter(|kind| kind.is_movement());
+    let kinds = movements.chain(FINANCE).chain(COSTS);
     let mut needed = BTreeSet::new();
     for kind in kinds {
         for bits in 0..16u8 {

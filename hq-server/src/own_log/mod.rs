@@ -27,7 +27,8 @@ use crate::sequencer::Published;
 use crate::store::FileError;
 pub use draft::{Draft, DraftError, ItemDraft, MappingDraft, PartnerDraft};
 pub use finance::{
-    AllocationDraft, Desk, FinanceError, InvoiceDraft, InvoiceLineDraft, PaymentDraft,
+    AllocationDraft, Desk, FinanceError, InvoiceDraft, InvoiceLineDraft, LandedCostDraft,
+    LandedOnDraft, PaymentDraft, PoolDraft, RevaluationDraft, StandardCostDraft,
 };
 pub use mapping_check::{Missing, check_mapping};
 

@@ -269,9 +269,11 @@ impl FactHead {
             Ok(Statement::Movement(movement)) => {
                 (Some(movement.quantity), movement.price, Some(movement.item))
             }
-            Ok(Statement::SupplierInvoice(line) | Statement::CustomerInvoice(line)) => {
-                (Some(line.quantity), Some(line.price), None)
-            }
+            Ok(
+                Statement::SupplierInvoice(line)
+                | Statement::CustomerInvoice(line)
+                | Statement::CreditNote(line),
+            ) => (Some(line.quantity), Some(line.price), None),
             _ => (None, None, None),
         };
         let in_books = lens.books.facts().find(stamp.capture);

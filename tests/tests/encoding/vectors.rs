@@ -2,8 +2,9 @@
 //! Every kind and every field stands in at least one fact.
 
 use shared::fact::statement::{
-    AccountType, Allocation, CostMethod, CostScope, Direction, InvoiceLine, MasterData, Measure,
-    Money, Movement, Payment, PolicyKind, Role, Stamp, Statement,
+    AccountType, Allocation, CostMethod, CostScope, Direction, InvoiceLine, LandedCost, MasterData,
+    Measure, Money, Movement, Payment, PolicyKind, PoolName, Revaluation, Role, SharedBy, Stamp,
+    StandardCost, Statement,
 };
 use shared::fact::{Fact, Kind, KindNo, Value, field};
 use shared::ids::{
@@ -112,6 +113,7 @@ pub(crate) fn facts() -> Facts {
     groups(&mut facts);
     strangers(&mut facts);
     costing(&mut facts);
+    costs(&mut facts);
     facts
 }
 
@@ -123,6 +125,47 @@ fn costing(facts: &mut Facts) {
         method: CostMethod::Fifo,
     };
     facts.say("costing", &Statement::MasterData { valid_from: Some(Timestamp(-1)), data });
+}
+
+fn costs(facts: &mut Facts) {
+    let line = InvoiceLine {
+        partner: PartnerNo(21),
+        refers_to: capture(1_043),
+        quantity: measure(2, 0, "kg"),
+        price: price(1_260, -2, "CNY"),
+        document: Some(short("CN-9")),
+        document_date: Some(Day(20_790)),
+        due_date: None,
+        tax_code: None,
+    };
+    facts.say("credit note of a supplier", &Statement::CreditNote(line));
+    let landed = LandedCost {
+        refers_to: capture(1_043),
+        amount: money(-1_999, -2, "CNY"),
+        shared_by: Some(SharedBy::Volume),
+        partner: Some(PartnerNo(22)),
+        document: Some(short("AWB 176-1")),
+        document_date: Some(Day(20_790)),
+        due_date: Some(Day(20_820)),
+    };
+    facts.say("landed cost taken back", &Statement::LandedCost(landed.clone()));
+    let accrued =
+        LandedCost { shared_by: None, partner: None, document: None, due_date: None, ..landed };
+    facts.say("landed cost accrued", &Statement::LandedCost(accrued));
+    let pool = PoolName { item: ItemNo(7), site: Some(SiteNo(8)), lot: Some(short("L-2026-11")) };
+    let revaluation = Revaluation {
+        pool: pool.clone(),
+        amount: Some(money(-5, 0, "CNY")),
+        refers_to: Some(capture(1_043)),
+        reason: Some(ReasonNo(1)),
+    };
+    facts.say("revaluation of a receipt", &Statement::Revaluation(revaluation.clone()));
+    let further = Revaluation { amount: None, reason: None, ..revaluation };
+    facts.say("revaluation of a further receipt", &Statement::Revaluation(further));
+    let cost = price(455, -2, "CNY");
+    let everywhere = PoolName { site: None, lot: None, ..pool };
+    let standard = StandardCost { pool: everywhere, cost, reason: None };
+    facts.say("standard cost of a company's pool", &Statement::StandardCost(standard));
 }
 
 /// The example of `FORMAT.md`.

@@ -24,6 +24,23 @@ impl AveragePool {
         Self { quantity: 0, value: 0, last_known: initial, shortfalls: Shortfalls::new() }
     }
 
+    /// A pool that holds this.
+    pub(super) fn holding(
+        quantity: i64,
+        value: i64,
+        last_known: UnitCost,
+        shortfalls: Shortfalls,
+    ) -> Self {
+        let pool = Self { quantity, value, last_known, shortfalls };
+        pool.check();
+        pool
+    }
+
+    /// What left before it was there.
+    pub(super) const fn shortfalls(&self) -> &Shortfalls {
+        &self.shortfalls
+    }
+
     /// Units on hand; below zero when more left than came in.
     pub const fn quantity(&self) -> i64 {
         self.quantity

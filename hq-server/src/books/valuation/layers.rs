@@ -88,6 +88,30 @@ impl LayerPool {
         }
     }
 
+    /// A pool that holds one layer, or nothing, or less.
+    pub(super) fn holding(
+        leaving: Leaving,
+        layer: Layer,
+        last_known: UnitCost,
+        shortfalls: Shortfalls,
+    ) -> Self {
+        let Layer { units: quantity, value, .. } = layer;
+        let layers = if quantity > 0 { VecDeque::from([layer]) } else { VecDeque::new() };
+        let pool = Self { leaving, quantity, value, layers, last_known, shortfalls };
+        pool.check();
+        pool
+    }
+
+    /// From now on these layers leave first.
+    pub(super) const fn leave_by(&mut self, leaving: Leaving) {
+        self.leaving = leaving;
+    }
+
+    /// What left before it was there.
+    pub(super) const fn shortfalls(&self) -> &Shortfalls {
+        &self.shortfalls
+    }
+
     /// Units on hand; below zero when more left than came in.
     pub const fn quantity(&self) -> i64 {
         self.quantity

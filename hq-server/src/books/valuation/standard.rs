@@ -20,6 +20,11 @@ impl StandardPool {
         Self { quantity: 0, value: 0, standard }
     }
 
+    /// A pool that holds this, at the cost of it or at `standard` where it holds nothing.
+    pub(super) fn holding(quantity: i64, value: i64, standard: UnitCost) -> Self {
+        Self { quantity, value, standard }
+    }
+
     /// Units on hand; below zero when more left than came in.
     pub const fn quantity(&self) -> i64 {
         self.quantity

@@ -3,6 +3,7 @@
 
 use shared::fact::statement::CostMethod;
 
+use super::shortfall::{Shortfall, Shortfalls};
 use super::{
     AveragePool, Covered, FactId, Layer, LayerPool, Leaving, OutOfRange, StandardPool, UnitCost,
 };
@@ -156,6 +157,53 @@ impl Stock {
     }
 }
 
+impl Stock {
+    /// Goes on by a method with what there is: quantity and value stay, and a standard begins as
+    /// what the goods cost. What becomes one layer is `by`'s, and so is what was missing at
+    /// standard.
+    pub fn go_on_by(&mut self, method: CostMethod, by: FactId) {
+        let leaving = match method {
+            CostMethod::Fifo => Some(Leaving::Oldest),
+            CostMethod::Lifo => Some(Leaving::Newest),
+            _ => None,
+        };
+        let is_standard = method == CostMethod::Standard;
+        let (units, value, cost) = (self.quantity(), self.value(), self.current_cost());
+        match (&mut *self, leaving) {
+            (Self::Standard(_), None) if is_standard => {}
+            (Self::Average(_), None) if !is_standard => {}
+            (Self::Layers(pool), Some(leaving)) => pool.leave_by(leaving),
+            (_, None) if is_standard => {
+                *self = Self::Standard(StandardPool::holding(units, value, cost));
+            }
+            (_, None) => {
+                let missing = self.missing(by);
+                *self = Self::Average(AveragePool::holding(units, value, cost, missing));
+            }
+            (_, Some(leaving)) => {
+                let (layer, missing) = (Layer { inflow: by, units, value }, self.missing(by));
+                *self = Self::Layers(LayerPool::holding(leaving, layer, cost, missing));
+            }
+        }
+    }
+
+    fn missing(&self, by: FactId) -> Shortfalls {
+        match self {
+            Self::Average(pool) => pool.shortfalls().clone(),
+            Self::Layers(pool) => pool.shortfalls().clone(),
+            Self::Standard(pool) => {
+                let mut shortfalls = Shortfalls::new();
+                let (missing, provisional) = (-pool.quantity(), -pool.value());
+                if missing > 0 {
+                    let cost = provisional;
+                    shortfalls.push(Shortfall { fact: by, missing, provisional, cost });
+                }
+                shortfalls
+            }
+        }
+    }
+}
+
 impl From<(CostMethod, UnitCost)> for Stock {
     /// An empty pool; the cost is what is assumed before any inflow.
     fn from((method, initial): (CostMethod, UnitCost)) -> Self {
@@ -168,5 +216,52 @@ impl From<(CostMethod, UnitCost)> for Stock {
             CostMethod::Lifo => layers(Leaving::Newest),
             CostMethod::Standard => Self::Standard(StandardPool::new(initial)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BY: FactId = FactId(9);
+
+    fn out(stock: &mut Stock, units: i64) -> i64 {
+        stock.take_out(BY, units, &mut Vec::new()).expect("in range")
+    }
+
+    fn put(stock: &mut Stock, units: i64, value: i64) -> i64 {
+        stock.bring_in(FactId(1), units, value, &mut Vec::new()).expect("in range")
+    }
+
+    #[test]
+    fn another_method_goes_on_with_what_there_is() {
+        let mut stock = Stock::from((CostMethod::Fifo, UnitCost::ZERO));
+        put(&mut stock, 2, 20);
+        put(&mut stock, 2, 60);
+        stock.go_on_by(CostMethod::Lifo, BY);
+        assert_eq!(out(&mut stock, 1), 30);
+        stock.go_on_by(CostMethod::MovingAverage, BY);
+        assert_eq!((stock.quantity(), stock.value()), (3, 50));
+        stock.go_on_by(CostMethod::Standard, BY);
+        assert_eq!(put(&mut stock, 3, 90), 50);
+        stock.go_on_by(CostMethod::Fifo, BY);
+        put(&mut stock, 1, 70);
+        assert_eq!((out(&mut stock, 6), out(&mut stock, 1)), (100, 70));
+    }
+
+    #[test]
+    fn what_was_missing_is_missing_under_another_method_too() {
+        let mut stock = Stock::from((CostMethod::MovingAverage, UnitCost::of(5, 1)));
+        assert_eq!(out(&mut stock, 2), 10);
+        let mut covered = Vec::new();
+        stock.go_on_by(CostMethod::Fifo, FactId(8));
+        stock.bring_in(FactId(1), 1, 7, &mut covered).expect("in range");
+        assert_eq!(covered, [Covered { fact: BY, change: 2 }]);
+        stock.go_on_by(CostMethod::Standard, FactId(8));
+        assert_eq!((stock.quantity(), stock.value()), (-1, -5));
+        stock.go_on_by(CostMethod::MovingAverage, FactId(8));
+        stock.bring_in(FactId(1), 2, 20, &mut covered).expect("in range");
+        assert_eq!(covered[1], Covered { fact: FactId(8), change: 5 });
+        assert_eq!((stock.quantity(), stock.value()), (1, 10));
     }
 }
