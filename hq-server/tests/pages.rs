@@ -11,6 +11,7 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use axum::response::Response;
 use hq_server::clock::Clock;
+use hq_server::report::cost::CostReport;
 use hq_server::report::dashboard::Dashboard;
 use hq_server::report::ledger::{AccountLedger, TrialBalance};
 use hq_server::report::open_items::OpenItems;
@@ -151,7 +152,7 @@ async fn reports_tie_with_each_other() {
     let open: OpenItems = site.report("/api/reports/open-items").await;
 
     assert!(dashboard.stock.difference.is_zero() && !dashboard.stock.total.is_zero());
-    assert_eq!(stock.tie, dashboard.stock);
+    assert_eq!(stock.tie, Some(dashboard.stock));
     assert_eq!(stock.value, dashboard.stock.on_hand);
     let sites: i128 = dashboard.sites.iter().map(|site| site.value.units()).sum();
     assert_eq!(sites, dashboard.stock.on_hand.units());
@@ -170,6 +171,18 @@ async fn reports_tie_with_each_other() {
         let ledger: ItemLedger = site.report(&address).await;
         assert_eq!((ledger.closing.quantity, ledger.closing.value), (row.quantity, row.value));
     }
+    for row in &stock.rows {
+        let address = format!("/api/reports/costs/{}?site={}", row.item.no, row.site.no);
+        let cost: CostReport = site.report(&address).await;
+        assert_eq!((cost.closing.quantity, cost.closing.value), (row.quantity, row.value));
+        let last = cost.lines.last().expect("steps");
+        assert_eq!(last.balance, cost.closing);
+        assert!(cost.lines.iter().all(|line| line.voucher.is_some()), "{address}");
+    }
+    let past: StockBalance = site.report("/api/reports/stock?at=2001-01-01").await;
+    assert_eq!((past.rows.len(), past.tie), (0, None));
+    let today: StockBalance = site.report("/api/reports/stock?at=2030-01-01").await;
+    assert_eq!(today.rows, stock.rows);
     for row in &trial.rows {
         let ledger: AccountLedger =
             site.report(&format!("/api/reports/accounts/{}", row.account.no)).await;
@@ -205,6 +218,7 @@ async fn tables_say_what_the_reports_say() {
         "vouchers",
         "stock",
         "items/3",
+        "costs/3?site=1",
         "trial-balance",
         "accounts/1",
         "open-items",
@@ -212,7 +226,7 @@ async fn tables_say_what_the_reports_say() {
     ];
     for name in names {
         let report: serde_json::Value = site.report(&format!("/api/reports/{name}")).await;
-        let kind = name.split('/').next().expect("a name");
+        let kind = name.split(['/', '?']).next().expect("a name");
         for language in Language::ALL {
             let table = text_of(kind, &report, language.words()).expect("a known report");
             assert!(table.lines().count() >= 3, "{name}: {table}");

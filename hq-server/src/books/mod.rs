@@ -16,11 +16,13 @@
 //! | `documents.rs` | invoices, reversals, allocations |
 //! | `late_settings.rs` | accounts and categories found again |
 //! | `posting.rs` | lines of a target |
+//! | `explain.rs` | how the cost of a pool came to be |
 //! | `ledger.rs` | balances and open items |
 //! | `check.rs` | the invariants |
 
 mod check;
 mod documents;
+mod explain;
 mod fact_table;
 mod flows;
 mod follow;
@@ -47,6 +49,7 @@ use shared::quantity::{Quantity, ShortText};
 use shared::time::{Month, Timestamp};
 
 pub use check::Broken;
+pub use explain::{CostStep, PoolStanding};
 pub use fact_table::{FactRecord, FactTable, PoolId, PoolStep, TakenOver, Target};
 pub use ledger::{Ledger, OpenItems, Turnover};
 pub use pool::{Fill, Pool, PoolState};

@@ -15,7 +15,7 @@ use shared::money::{Currency, Price};
 use shared::quantity::Unit;
 use shared::time::{OffsetMinutes, Timestamp};
 
-use super::{Books, Effects, Entry, Run};
+use super::{Books, Effects, Entry, PoolId, Run};
 
 const ITEM: ItemNo = ItemNo(1);
 const DAY: i64 = 86_400_000;
@@ -152,7 +152,20 @@ impl Story {
             self.write(&effects);
         }
         self.books.check().expect("the invariants hold");
+        self.check_explanations();
         capture
+    }
+
+    /// A pool explained to the end stands where it stands, and so do its targets.
+    fn check_explanations(&self) {
+        for (id, pool) in (0u32..).map(PoolId).zip(self.books.pools()) {
+            let (steps, state) = self.books.explain(id, Timestamp(i64::MAX));
+            assert_eq!(state, pool.state);
+            let after = steps.last().map_or((0, 0), |step| (step.quantity_after, step.value_after));
+            assert_eq!(after, (pool.state.stock.quantity(), pool.state.stock.value()));
+            let standing = self.books.standing(id, Timestamp(i64::MAX));
+            assert_eq!((standing.quantity(), standing.value), after);
+        }
     }
 
     fn movement(&mut self, site: u32, day: i64, movement: Movement) -> Capture {
@@ -536,4 +549,30 @@ fn a_method_holds_from_its_day_on() {
     story.tell(0, 7, &Statement::MasterData { valid_from, data });
     // What was there on day 4 is one layer of two at 20.
     assert_eq!((story.books.stock_value(), story.books.check()), (5_000, Ok(())));
+}
+
+#[test]
+fn a_past_day_stands_as_the_ledger_has_it_and_as_it_was_explained() {
+    let mut story = Story::new(CostScope::Site);
+    story.movement(1, 1, receipt("2", "10"));
+    let sold = story.movement(1, 3, sale("3", "20"));
+    story.movement(1, 5, receipt("4", "16"));
+    let (id, day) = (PoolId(0), |day| Timestamp(day * DAY));
+    let standing = |story: &Story, at| {
+        let standing = story.books.standing(id, at);
+        (standing.quantity(), standing.value)
+    };
+    let explained = |story: &Story, at| {
+        let (steps, state) = story.books.explain(id, at);
+        (steps.len(), state.stock.quantity(), state.stock.value())
+    };
+    assert_eq!(standing(&story, day(2)), (2, 2_000));
+    // On day 4 one was missing at 10; now it is known to cost 16.
+    assert_eq!(explained(&story, day(4)), (2, -1, -1_000));
+    assert_eq!(standing(&story, day(4)), (-1, -1_600));
+    let (steps, _) = story.books.explain(id, Timestamp(i64::MAX));
+    let covered: Vec<_> = steps[2].covered.iter().map(|covered| covered.change).collect();
+    assert_eq!(covered, [600]);
+    assert_eq!(story.books.facts().find(sold), Some(steps[1].fact));
+    assert_eq!(steps.iter().map(|step| step.value).collect::<Vec<_>>(), [2_000, -3_000, 5_800]);
 }

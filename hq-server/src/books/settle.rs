@@ -119,7 +119,7 @@ impl Books {
     }
 
     /// A pool before its first fact: the method is that of the category at that fact.
-    fn empty(&self, pool_id: PoolId) -> PoolState {
+    pub(super) fn empty(&self, pool_id: PoolId) -> PoolState {
         let first = self.first_active(pool_id).map(|id| &self.facts[id]);
         let method = first.and_then(|first| {
             let (category, at) = (first.category?, first.key.effective_at());
@@ -145,17 +145,15 @@ impl Books {
 
     /// Moves a pool's state by one fact and sets the fact's target and those it covered.
     fn step(&mut self, pool_id: PoolId, id: FactId, covered: &mut Vec<Covered>) {
-        self.follow_method(pool_id, id);
         let inflows = self.revalued(id);
-        let given = Given {
-            origin: origin(&self.facts, id),
-            fills: self.fills.get(&id).map_or(&[][..], Vec::as_slice),
-            arriving: self.layers_in.get(&id).map_or(&[][..], Vec::as_slice),
-            inflows: &inflows,
-        };
-        let state = &mut self.pools[pool_id.index()].state;
         let mut traces = Traces { covered: std::mem::take(covered), ..Traces::default() };
+        // Lent, so that the rest of the books can be read beside the pool.
+        let mut pools = std::mem::take(&mut self.pools);
+        let state = &mut pools[pool_id.index()].state;
+        self.follow_method(state, id);
+        let given = self.given(id, &inflows);
         let stepped = pool::step(state, id, &self.facts[id], &given, &mut traces);
+        self.pools = pools;
         *covered = traces.covered;
         self.note_layers_out(id, if stepped.is_ok() { traces.taken } else { Vec::new() });
         let record = &mut self.facts[id];
@@ -182,18 +180,27 @@ impl Books {
         }
     }
 
+    /// What a fact's cost depends on beside itself and its pool.
+    pub(super) fn given<'a>(&'a self, id: FactId, inflows: &'a [FactId]) -> Given<'a> {
+        Given {
+            origin: origin(&self.facts, id),
+            fills: self.fills.get(&id).map_or(&[][..], Vec::as_slice),
+            arriving: self.layers_in.get(&id).map_or(&[][..], Vec::as_slice),
+            inflows,
+        }
+    }
+
     /// A pool goes on by the method that holds at its next fact.
-    fn follow_method(&mut self, pool_id: PoolId, id: FactId) {
+    pub(super) fn follow_method(&self, state: &mut PoolState, id: FactId) {
         let record = &self.facts[id];
         if let Some(category) = record.category.filter(|_| self.settings.methods_vary()) {
             let at = record.key.effective_at();
-            let method = self.settings.method(record.company, category, at);
-            self.pools[pool_id.index()].state.stock.go_on_by(method, id);
+            state.stock.go_on_by(self.settings.method(record.company, category, at), id);
         }
     }
 
     /// The receipts that a revaluation names.
-    fn revalued(&self, id: FactId) -> Vec<FactId> {
+    pub(super) fn revalued(&self, id: FactId) -> Vec<FactId> {
         if self.facts[id].step != PoolStep::Revalue {
             return Vec::new();
         }

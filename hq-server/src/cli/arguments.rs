@@ -632,6 +632,12 @@ pub(super) enum ReportCommand {
         /// Only items whose code or name has this in it.
         #[arg(long)]
         search: Option<String>,
+        /// At the end of this day, YEAR-MONTH-DAY; now where absent.
+        #[arg(long, value_parser = day, value_name = "DAY")]
+        at: Option<String>,
+        /// As HQ knew it at the end of this day; as it knows it now where absent.
+        #[arg(long, value_parser = day, value_name = "DAY")]
+        known_at: Option<String>,
         /// Which page of a long list.
         #[arg(long)]
         page: Option<u64>,
@@ -657,6 +663,27 @@ pub(super) enum ReportCommand {
         /// Only at this warehouse.
         #[arg(long)]
         site: Option<String>,
+        /// Which page of a long list; the last one where absent.
+        #[arg(long)]
+        page: Option<u64>,
+    },
+    /// How the cost of an item came to be: each step with its fact and voucher, and what changed it.
+    Cost {
+        /// The item's code.
+        #[arg(long, value_name = "CODE")]
+        item: String,
+        /// The warehouse, where each costs its own goods.
+        #[arg(long, value_name = "CODE")]
+        site: Option<String>,
+        /// The lot, where each is costed by itself.
+        #[arg(long)]
+        lot: Option<String>,
+        /// Up to the end of this day, YEAR-MONTH-DAY.
+        #[arg(long, value_parser = day, value_name = "DAY")]
+        at: Option<String>,
+        /// As HQ knew it at the end of this day; as it knows it now where absent.
+        #[arg(long, value_parser = day, value_name = "DAY")]
+        known_at: Option<String>,
         /// Which page of a long list; the last one where absent.
         #[arg(long)]
         page: Option<u64>,
@@ -697,10 +724,15 @@ impl ReportCommand {
             Self::TrialBalance { from, to } => {
                 ("trial-balance".to_owned(), vec![("from", text(from)), ("to", text(to))])
             }
-            Self::Stock { site, search, page } => {
+            Self::Stock { site, search, at, known_at, page } => {
                 let site = site.as_ref().map(|code| client.number("/api/sites", "site", code));
-                let query =
-                    vec![("site", site.transpose()?), ("q", text(search)), ("page", number(page))];
+                let query = vec![
+                    ("site", site.transpose()?),
+                    ("q", text(search)),
+                    ("at", text(at)),
+                    ("known_at", text(known_at)),
+                    ("page", number(page)),
+                ];
                 ("stock".to_owned(), query)
             }
             Self::Account { code, from, to, page } => {
@@ -712,6 +744,18 @@ impl ReportCommand {
                 let item = client.number("/api/items", "item", code)?;
                 let site = site.as_ref().map(|code| client.number("/api/sites", "site", code));
                 (format!("items/{item}"), vec![("site", site.transpose()?), ("page", number(page))])
+            }
+            Self::Cost { item, site, lot, at, known_at, page } => {
+                let item = client.number("/api/items", "item", item)?;
+                let site = site.as_ref().map(|code| client.number("/api/sites", "site", code));
+                let query = vec![
+                    ("site", site.transpose()?),
+                    ("lot", text(lot)),
+                    ("at", text(at)),
+                    ("known_at", text(known_at)),
+                    ("page", number(page)),
+                ];
+                (format!("costs/{item}"), query)
             }
             Self::OpenItems => ("open-items".to_owned(), vec![]),
             Self::SetAside => ("set-aside".to_owned(), vec![]),
@@ -766,6 +810,13 @@ fn month(written: &str) -> Result<String, String> {
     } else {
         Err(fail())
     }
+}
+
+/// A day, as it is sent on.
+fn day(written: &str) -> Result<String, String> {
+    let day = written.parse::<shared::time::Day>();
+    day.map(|day| day.to_string())
+        .map_err(|_| "write YEAR-MONTH-DAY, for example 2026-11-24".to_owned())
 }
 
 fn factor(written: &str) -> Result<Factor, String> {

@@ -13,6 +13,7 @@ use crate::books::Books;
 use crate::gateway::intake::{LogStatus, Piece};
 use crate::report::archive::{Archive, ArchiveError, StoredFact, StoredSeal, StoredVoucher};
 use crate::report::tally::Tally;
+use crate::sequencer::Replay;
 use crate::store::{Block, EntryNo, FileError, Record, SequenceEntry, VoucherKey};
 use crate::web::books_desk::Lender;
 
@@ -26,6 +27,11 @@ impl Lender for Headquarters {
     fn lend(&self, read: &mut dyn FnMut(&Books, &Tally)) {
         let ledgers = self.published().ledgers();
         read(&ledgers.books, &ledgers.tally);
+    }
+
+    fn as_known(&self, at: Timestamp) -> Result<Books, ArchiveError> {
+        let known = Replay::new(&**self.store(), self.intake()).as_known(at);
+        known.map_err(|error| ArchiveError(error.to_string()))
     }
 }
 

@@ -4,7 +4,7 @@
 use shared::ids::{AccountNo, CompanyNo, ItemNo, PartnerNo, SiteNo};
 use shared::money::Currency;
 use shared::quantity::Quantity;
-use shared::time::{OffsetMinutes, Timestamp};
+use shared::time::{Day, OffsetMinutes, Timestamp};
 
 use super::archive::StoredVoucher;
 use super::figure::{Figure, Moment, Named};
@@ -51,6 +51,12 @@ impl<'a> Lens<'a> {
     /// An instant in the company's zone.
     pub const fn moment(&self, at: Timestamp) -> Moment {
         Moment { at, zone: self.zone }
+    }
+
+    /// The last instant of a day in the company's zone; the end of time where no day is named.
+    pub fn end_of(&self, day: Option<Day>) -> Timestamp {
+        let next = day.and_then(|day| day.0.checked_add(1)).map(Day);
+        next.map_or(Timestamp(i64::MAX), |next| Timestamp(next.start(self.zone).0 - 1))
     }
 
     /// The company's name.

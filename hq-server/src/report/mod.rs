@@ -5,6 +5,7 @@
 //! must equal, and the difference.
 
 pub mod archive;
+pub mod cost;
 pub mod dashboard;
 pub mod fact;
 pub mod figure;

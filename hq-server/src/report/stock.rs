@@ -6,14 +6,15 @@ use serde::{Deserialize, Serialize};
 use shared::fact::effective::EffectiveKey;
 use shared::ids::{Capture, ItemNo, SiteNo};
 use shared::money::round_div;
+use shared::time::Day;
 use utoipa::ToSchema;
 
 use super::dashboard::StockTie;
-use super::figure::{Figure, Moment, Named, as_text};
+use super::figure::{Figure, Moment, Named, as_text, as_text_or_none};
 use super::lens::Lens;
 use super::part::{Opens, Part};
 use crate::books::valuation::FactId;
-use crate::books::{Pool, PoolStep};
+use crate::books::{Pool, PoolId, PoolStep};
 
 /// What is on hand where, and what it is worth.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -24,6 +25,14 @@ pub struct StockBalance {
     pub site: Option<Named>,
     /// Only items whose code or name has this text.
     pub search: Option<String>,
+    /// At the end of this day; now where absent.
+    #[serde(default, with = "as_text_or_none")]
+    #[schema(value_type = Option<String>)]
+    pub at: Option<Day>,
+    /// As HQ knew it at the end of this day; as it knows it now where absent.
+    #[serde(default, with = "as_text_or_none")]
+    #[schema(value_type = Option<String>)]
+    pub known_at: Option<Day>,
     /// The rows of the page.
     pub rows: Vec<StockRow>,
     /// Value of all rows that the filter lets through, on every page.
@@ -35,8 +44,8 @@ pub struct StockBalance {
     pub page: u64,
     /// How many pages there are.
     pub pages: u64,
-    /// All stock of the company beside its inventory accounts.
-    pub tie: StockTie,
+    /// All stock of the company beside its inventory accounts; not for a past day.
+    pub tie: Option<StockTie>,
 }
 
 /// One item at one site.
@@ -46,6 +55,9 @@ pub struct StockRow {
     pub item: Named,
     /// The site.
     pub site: Named,
+    /// The lot, where each lot is costed by itself.
+    #[serde(default)]
+    pub lot: Option<String>,
     /// Its base unit.
     pub unit: String,
     /// How much.
@@ -158,12 +170,18 @@ pub(super) struct Share {
 /// A pool by site. Values follow units; the last part takes the rest, so that they sum to the pool.
 pub(super) fn shares(pool: &Pool) -> Vec<Share> {
     let whole = (pool.state.stock.quantity(), pool.state.stock.value());
-    let sites = pool.state.sites.iter().map(|(site, units)| (Some(*site), *units));
-    let on_the_way = Some((None, pool.state.on_the_way)).filter(|(_, units)| *units != 0);
-    let parts: Vec<_> = sites.chain(on_the_way).collect();
+    shared_out(pool.state.sites.iter().copied(), pool.state.on_the_way, whole)
+}
+
+fn shared_out(
+    sites: impl Iterator<Item = (SiteNo, i64)>,
+    on_the_way: i64,
+    whole: (i64, i64),
+) -> Vec<Share> {
+    let on_the_way = Some((None, on_the_way)).filter(|(_, units)| *units != 0);
+    let parts = sites.map(|(site, units)| (Some(site), units)).chain(on_the_way);
     let mut rest = whole.1;
     let mut shares: Vec<Share> = parts
-        .into_iter()
         .map(|(site, units)| {
             let value = value_of(units, whole);
             rest -= value;
@@ -174,6 +192,13 @@ pub(super) fn shares(pool: &Pool) -> Vec<Share> {
         last.value += rest;
     }
     shares
+}
+
+/// A pool by site at the end of a day.
+fn shares_at(lens: &Lens<'_>, pool: PoolId, day: Day) -> Vec<Share> {
+    let standing = lens.books.standing(pool, lens.end_of(Some(day)));
+    let whole = (standing.quantity(), standing.value);
+    shared_out(standing.sites.into_iter(), standing.on_the_way, whole)
 }
 
 /// The value of some units of a (quantity, value).
@@ -192,12 +217,17 @@ pub struct StockFilter<'a> {
     pub site: Option<SiteNo>,
     /// Only items whose code or name has this text, whatever the case.
     pub search: Option<&'a str>,
+    /// At the end of this day.
+    pub at: Option<Day>,
+    /// The books are those of the end of this day.
+    pub known_at: Option<Day>,
 }
 
 /// A row before anything of it is written out.
 struct Found<'a> {
     code: &'a str,
     item: ItemNo,
+    lot: Option<&'a [u8]>,
     site: SiteNo,
     units: i64,
     value: i64,
@@ -207,18 +237,20 @@ impl StockBalance {
     /// What the filter lets through, by item code and site.
     pub fn of(lens: &Lens<'_>, filter: StockFilter<'_>, page: u64) -> Self {
         let mut found = found(lens, filter);
-        found.sort_unstable_by_key(|row| (row.code, row.item, row.site));
+        found.sort_unstable_by_key(|row| (row.code, row.item, row.site, row.lot));
         let part = Part::of(found.len() as u64, page, Opens::AtTop);
         Self {
             currency: lens.currency(),
             site: filter.site.map(|site| lens.site(site)),
             search: filter.search.map(str::to_owned),
+            at: filter.at,
+            known_at: filter.known_at,
             value: lens.money(found.iter().map(|row| i128::from(row.value)).sum::<i128>()),
             count: found.len() as u64,
             page: part.page,
             pages: part.pages,
             rows: found[part.range()].iter().map(|row| StockRow::of(lens, row)).collect(),
-            tie: StockTie::of(lens),
+            tie: filter.at.is_none().then(|| StockTie::of(lens)),
         }
     }
 }
@@ -231,6 +263,7 @@ impl StockRow {
         Self {
             item: lens.item(found.item),
             site: lens.site(found.site),
+            lot: found.lot.map(|lot| String::from_utf8_lossy(lot).into_owned()),
             unit,
             quantity,
             unit_cost: Figure::unit_cost(value, quantity),
@@ -242,7 +275,8 @@ impl StockRow {
 fn found<'a>(lens: &Lens<'a>, filter: StockFilter<'_>) -> Vec<Found<'a>> {
     let wanted = filter.search.map(str::to_lowercase);
     let mut found = Vec::new();
-    for pool in lens.books.pools().iter().filter(|pool| pool.company == lens.company) {
+    let pools = (0u32..).map(PoolId).zip(lens.books.pools());
+    for (id, pool) in pools.filter(|(_, pool)| pool.company == lens.company) {
         let Some(item) = lens.stated_item(pool.item) else { continue };
         let matches = wanted.as_ref().is_none_or(|wanted| {
             [&item.code, &item.name].iter().any(|text| text.to_lowercase().contains(wanted))
@@ -250,10 +284,15 @@ fn found<'a>(lens: &Lens<'a>, filter: StockFilter<'_>) -> Vec<Found<'a>> {
         if !matches {
             continue;
         }
-        let parts = shares(pool).into_iter().filter(|part| part.units != 0 || part.value != 0);
+        let parts = match filter.at {
+            None => shares(pool),
+            Some(day) => shares_at(lens, id, day),
+        };
+        let parts = parts.into_iter().filter(|part| part.units != 0 || part.value != 0);
         for Share { site, units, value } in parts {
             if let Some(site) = site.filter(|site| filter.site.is_none_or(|only| only == *site)) {
-                found.push(Found { code: &item.code, item: pool.item, site, units, value });
+                let (code, lot) = (&item.code, pool.lot.as_deref());
+                found.push(Found { code, item: pool.item, lot, site, units, value });
             }
         }
     }

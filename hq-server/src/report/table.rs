@@ -6,6 +6,7 @@ use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::cost::{CostLine, CostPart, CostReport};
 use super::dashboard::Dashboard;
 use super::fact::FactReport;
 use super::figure::{Figure, Moment, Named};
@@ -26,6 +27,7 @@ pub fn text_of(name: &str, report: &Value, words: &Words) -> Option<String> {
             .or_else(|| read::<VoucherList>(report).map(|report| vouchers(&report, words))),
         "facts" => read::<FactReport>(report).map(|report| fact(&report, words)),
         "stock" => read::<StockBalance>(report).map(|report| stock(&report, words)),
+        "costs" => read::<CostReport>(report).map(|report| cost(&report, words)),
         "items" => read::<ItemLedger>(report).map(|report| item(&report, words)),
         "trial-balance" => read::<TrialBalance>(report).map(|report| trial_balance(&report, words)),
         "accounts" => read::<AccountLedger>(report).map(|report| account(&report, words)),
@@ -267,7 +269,7 @@ fn stock(r: &StockBalance, words: &Words) -> String {
     let mut rows = Rows::new(&heads.map(|key| words.of(key)));
     for row in &r.rows {
         rows.add([
-            name(&row.item),
+            left([both(&row.item), row.lot.clone().unwrap_or_default()].join(" ").trim_end()),
             name(&row.site),
             figure(row.quantity),
             left(&row.unit),
@@ -277,8 +279,9 @@ fn stock(r: &StockBalance, words: &Words) -> String {
     }
     let sum = format!("{}: {} {}", words.of("sum-of-filter"), r.value.grouped(), r.currency);
     let (subledger, ledger) = (words.of("stock-subledger"), words.of("inventory-accounts"));
-    let tie = tie(subledger, ledger, r.tie.difference, r.tie.settling, words);
-    [rows.text(), sum, tie].join("\n") + &of_pages(r.page, r.pages)
+    let mut lines = vec![rows.text(), sum];
+    lines.extend(r.tie.map(|held| tie(subledger, ledger, held.difference, held.settling, words)));
+    lines.join("\n") + &of_pages(r.page, r.pages)
 }
 
 fn item(r: &ItemLedger, words: &Words) -> String {
@@ -317,6 +320,92 @@ fn item(r: &ItemLedger, words: &Words) -> String {
         r.currency
     );
     [both(&r.item), rows.text(), closing].join("\n") + &of_pages(r.page, r.pages)
+}
+
+fn cost(r: &CostReport, words: &Words) -> String {
+    let (quantity, value) = (words.of("quantity"), words.of("value"));
+    let balance = words.of("balance");
+    let (balance_quantity, balance_value) =
+        (format!("{balance} {quantity}"), format!("{balance} {value}"));
+    let mut rows = Rows::new(&[
+        words.of("occurred-at"),
+        words.of("kind"),
+        words.of("fact"),
+        words.of("voucher-number"),
+        quantity,
+        value,
+        &balance_quantity,
+        &balance_value,
+        words.of("unit-cost"),
+        words.of("explanation"),
+    ]);
+    for line in &r.lines {
+        rows.add([
+            moment(Some(line.at)),
+            left(words.of_family("kind", &line.kind)),
+            left(line.capture),
+            left(line.voucher.clone().unwrap_or_default()),
+            figure(line.quantity),
+            figure(line.value),
+            figure(line.balance.quantity),
+            figure(line.balance.value),
+            number(line.balance.unit_cost().map(Figure::grouped).unwrap_or_default()),
+            left(explanation(line, words)),
+        ]);
+    }
+    let place = r.site.as_ref().map(both).unwrap_or_default();
+    let lot = r.lot.clone().unwrap_or_default();
+    let method = words.of_family("method", &r.method);
+    let head = [both(&r.item), place, lot, method.to_owned()].join(" ");
+    let mut lines = vec![head, rows.text()];
+    if !r.layers.is_empty() {
+        let mut layers = Rows::new(&[words.of("layer"), quantity, value, words.of("unit-cost")]);
+        for layer in &r.layers {
+            let cost = Figure::unit_cost(layer.value, layer.quantity);
+            layers.add([
+                left(layer.capture),
+                figure(layer.quantity),
+                figure(layer.value),
+                number(cost.map(Figure::grouped).unwrap_or_default()),
+            ]);
+        }
+        lines.push(layers.text());
+    }
+    lines.push(format!(
+        "{}: {} {}, {} {}",
+        words.of("closing-balance"),
+        r.closing.quantity.grouped(),
+        r.unit,
+        r.closing.value.grouped(),
+        r.currency
+    ));
+    lines.join("\n") + &of_pages(r.page, r.pages)
+}
+
+/// What a step took, re-priced, and became: each on a line of its own.
+fn explanation(line: &CostLine, words: &Words) -> String {
+    let part = |part: &CostPart| {
+        format!("{} × {} = {}", part.capture, part.quantity.grouped(), part.value.grouped())
+    };
+    let mut lines: Vec<String> = line.taken.iter().map(part).collect();
+    for change in &line.repriced {
+        let text = words.of("cause-negative-stock");
+        lines.push(format!("{text}: {} {}", change.capture, change.change.grouped()));
+    }
+    if let Some(first) = &line.first {
+        lines.push(format!(
+            "{}: {} → {} ({})",
+            words.of("first-posted"),
+            first.value.grouped(),
+            first.now.grouped(),
+            first.difference.grouped()
+        ));
+        for cause in &first.causes {
+            let kind = words.of_family("kind", &cause.kind);
+            lines.push(format!("{} {kind} {}", words.of("because-of"), cause.capture));
+        }
+    }
+    lines.join("\n")
 }
 
 fn trial_balance(r: &TrialBalance, words: &Words) -> String {

@@ -115,6 +115,24 @@ impl<'a> Replay<'a> {
         Ok(Replayed { books, last: EntryNo(next.0 - 1) })
     }
 
+    /// The books of what was received up to a time. The sequence is in the order of receiving but
+    /// for what waited for the sequencer together; what follows the first later run is not known.
+    pub fn as_known(&self, at: Timestamp) -> Result<Books, ReplayError> {
+        let mut books = Books::new();
+        let mut next = EntryNo::ZERO.next();
+        'sequence: while let Some((first, entries)) = self.store.entries(next)? {
+            for (no, entry) in (first.0..).map(EntryNo).zip(&entries) {
+                if matches!(entry, SequenceEntry::Run(run) if run.received_at > at) {
+                    break 'sequence;
+                }
+                self.step(&mut books, (no, at), entry, &mut |_| Ok(()))?;
+                next = no.next();
+            }
+        }
+        books.apply(&Entry::Settle);
+        Ok(books)
+    }
+
     fn step(
         &self,
         books: &mut Books,

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use shared::fact::effective::LogRank;
 use shared::fact::statement::Stamp;
 use shared::ids::{AccountNo, Capture, CompanyNo, DeviceNo, ItemNo, Seq, SiteNo};
-use shared::time::Month;
+use shared::time::{Day, Month, Timestamp};
 use tokio::sync::broadcast;
 
 use super::desk::{Change, Desk, DeskError, Posted, SitePosted};
 use crate::books::Books;
 use crate::clock::Clock;
 use crate::report::archive::{Archive, ArchiveError, StoredVoucher};
+use crate::report::cost::{CostDraft, CostFilter, CostReport};
 use crate::report::dashboard::{Dashboard, LogLink};
 use crate::report::fact::FactReport;
 use crate::report::figure::Named;
@@ -30,6 +31,8 @@ use crate::report::voucher::{VoucherList, VoucherReport, parse_voucher_id};
 pub trait Lender: Send + Sync + 'static {
     /// Calls `read` once.
     fn lend(&self, read: &mut dyn FnMut(&Books, &Tally));
+    /// The books of what HQ had received at a time, folded again for whoever asks.
+    fn as_known(&self, at: Timestamp) -> Result<Books, ArchiveError>;
 }
 
 /// What HQ gives the desk.
@@ -83,6 +86,30 @@ impl BooksDesk {
             found = Some(read(&Lens::new(books, self.company), tally));
         });
         found.expect("a lender calls its reader")
+    }
+
+    /// The end of a day by the company's clock.
+    fn known_at(&self, day: Option<Day>) -> Option<Timestamp> {
+        day.map(|day| self.read(|lens, _| lens.end_of(Some(day))))
+    }
+
+    fn read_as_known<T>(
+        &self,
+        day: Option<Day>,
+        read: impl FnOnce(&Lens<'_>) -> T,
+    ) -> Result<T, DeskError> {
+        self.read_known(self.known_at(day), read)
+    }
+
+    /// Reads the books as they were at a time; as they stand where none is named.
+    fn read_known<T>(
+        &self,
+        known: Option<Timestamp>,
+        read: impl FnOnce(&Lens<'_>) -> T,
+    ) -> Result<T, DeskError> {
+        let Some(known) = known else { return Ok(self.read(|lens, _| read(lens))) };
+        let books = self.books.as_known(known).map_err(|error| DeskError::Store(error.0))?;
+        Ok(read(&Lens::new(&books, self.company)))
     }
 
     fn missing(what: &'static str, key: &impl ToString) -> DeskError {
@@ -161,14 +188,21 @@ impl Desk for BooksDesk {
             .map_err(|error| DeskError::Store(error.to_string()))
     }
 
-    fn stock(
-        &self,
-        site: Option<SiteNo>,
-        search: Option<&str>,
-        page: u64,
-    ) -> Result<StockBalance, DeskError> {
-        let filter = StockFilter { site, search };
-        Ok(self.read(|lens, _| StockBalance::of(lens, filter, page)))
+    fn stock(&self, filter: StockFilter<'_>, page: u64) -> Result<StockBalance, DeskError> {
+        self.read_as_known(filter.known_at, |lens| StockBalance::of(lens, filter, page))
+    }
+
+    fn cost(&self, filter: &CostFilter, known_at: Option<Day>) -> Result<CostReport, DeskError> {
+        let missing = || Self::missing("cost of item", &filter.item);
+        let known = self.known_at(known_at);
+        let draft = self.read_known(known, |lens| CostDraft::of(lens, filter))?;
+        let draft = draft.ok_or_else(missing)?;
+        let mut vouchers = Vec::with_capacity(draft.places.len());
+        for (device, seq) in &draft.places {
+            let stored = self.archive.fact(*device, *seq)?;
+            vouchers.push(stored.map_or_else(Vec::new, |stored| stored.vouchers));
+        }
+        self.read_known(known, |lens| draft.with(lens, &vouchers))
     }
 
     fn item(&self, item: ItemNo, site: Option<SiteNo>, page: u64) -> Result<ItemLedger, DeskError> {

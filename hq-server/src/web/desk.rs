@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use shared::ids::{AccountNo, Capture, ItemNo, SiteNo};
-use shared::time::Month;
+use shared::time::{Day, Month};
 use tokio::sync::broadcast;
 
+use crate::report::cost::{CostFilter, CostReport};
 use crate::report::dashboard::Dashboard;
 use crate::report::fact::FactReport;
 use crate::report::figure::Named;
 use crate::report::ledger::{AccountLedger, Months, TrialBalance};
 use crate::report::open_items::{OpenFilter, OpenItems};
 use crate::report::set_aside::SetAside;
-use crate::report::stock::{ItemLedger, StockBalance};
+use crate::report::stock::{ItemLedger, StockBalance, StockFilter};
 use crate::report::voucher::{VoucherList, VoucherReport};
 
 /// Why a report can't be had.
@@ -74,12 +75,9 @@ pub trait Desk: Send + Sync + 'static {
     /// One fact.
     fn fact(&self, capture: Capture) -> Result<FactReport, DeskError>;
     /// What is on hand.
-    fn stock(
-        &self,
-        site: Option<SiteNo>,
-        search: Option<&str>,
-        page: u64,
-    ) -> Result<StockBalance, DeskError>;
+    fn stock(&self, filter: StockFilter<'_>, page: u64) -> Result<StockBalance, DeskError>;
+    /// How a cost came to be, as HQ knew it at the end of a day, or as it knows it now.
+    fn cost(&self, filter: &CostFilter, known_at: Option<Day>) -> Result<CostReport, DeskError>;
     /// One item's movements; page 0 is the last one.
     fn item(&self, item: ItemNo, site: Option<SiteNo>, page: u64) -> Result<ItemLedger, DeskError>;
     /// Every account.

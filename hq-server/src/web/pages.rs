@@ -7,19 +7,20 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Response};
 use serde::Deserialize;
 use shared::ids::{AccountNo, Capture, ItemNo, PartnerNo, SiteNo};
-use shared::time::Month;
+use shared::time::{Day, Month};
 
 use super::chart::Chart;
 use super::desk::{Desk, DeskError};
 use super::language::Chosen;
 use super::{Desks, ask, assets};
+use crate::report::cost::CostFilter;
 use crate::report::dashboard::Dashboard;
 use crate::report::fact::FactReport;
 use crate::report::figure::{Figure, Named};
 use crate::report::ledger::{AccountLedger, AccountLine, Months, TrialBalance};
 use crate::report::open_items::{AGE_BUCKETS, OpenFilter, OpenItems};
 use crate::report::set_aside::SetAside;
-use crate::report::stock::{ItemLedger, StockBalance};
+use crate::report::stock::{ItemLedger, StockBalance, StockFilter};
 use crate::report::voucher::{VoucherList, VoucherReport};
 use crate::report::words::{Language, Words};
 
@@ -286,6 +287,9 @@ pub(super) struct Filter {
     pub(super) q: String,
     pub(super) partner: String,
     pub(super) page: String,
+    pub(super) lot: String,
+    pub(super) at: String,
+    pub(super) known_at: String,
 }
 
 impl Filter {
@@ -303,6 +307,26 @@ impl Filter {
 
     pub(super) fn site(&self) -> Option<SiteNo> {
         self.site.parse().ok().map(SiteNo)
+    }
+
+    /// What is on hand where and when.
+    pub(super) fn stock(&self) -> StockFilter<'_> {
+        let (site, search) = (self.site(), self.search());
+        StockFilter { site, search, at: self.at.parse().ok(), known_at: self.known_at() }
+    }
+
+    pub(super) fn known_at(&self) -> Option<Day> {
+        self.known_at.parse().ok()
+    }
+
+    pub(super) fn cost(&self, item: ItemNo) -> CostFilter {
+        CostFilter {
+            item,
+            site: self.site().unwrap_or(SiteNo::HQ),
+            lot: Some(self.lot.clone()).filter(|lot| !lot.is_empty()),
+            at: self.at.parse().ok(),
+            page: self.page(),
+        }
     }
 
     pub(super) fn open(&self) -> OpenFilter {
@@ -393,8 +417,7 @@ impl StockPage {
 }
 
 pub(super) async fn stock(request: Request, Query(filter): Query<Filter>) -> Response {
-    let found =
-        ask(&request.desk, move |desk| desk.stock(filter.site(), filter.search(), filter.page()));
+    let found = ask(&request.desk, move |desk| desk.stock(filter.stock(), filter.page()));
     match found.await {
         Err(error) => request.problem(&error),
         Ok(r) => request.show(&StockPage {

@@ -11,6 +11,7 @@ use utoipa_axum::routes;
 use super::desk::{Desk, DeskError};
 use super::pages::{Filter, numbered};
 use super::{Desks, ask, live};
+use crate::report::cost::CostReport;
 use crate::report::dashboard::Dashboard;
 use crate::report::fact::FactReport;
 use crate::report::ledger::{AccountLedger, TrialBalance};
@@ -28,6 +29,7 @@ pub(super) fn router() -> OpenApiRouter<Desks> {
         .routes(routes!(fact))
         .routes(routes!(stock))
         .routes(routes!(item))
+        .routes(routes!(cost))
         .routes(routes!(trial_balance))
         .routes(routes!(account))
         .routes(routes!(open_items))
@@ -94,10 +96,33 @@ async fn fact(State(desk): State<Desks>, Path(capture): Path<String>) -> Answer<
 #[utoipa::path(get, path = "/api/reports/stock", tag = "read",
     params(("site" = Option<u32>, Query, description = "only this site"),
         ("q" = Option<String>, Query, description = "part of an item's code or name"),
+        ("at" = Option<String>, Query, description = "at the end of this day: 2026-11-24"),
+        ("known_at" = Option<String>, Query, description = "as HQ knew it at the end of this day"),
         ("page" = Option<u64>, Query, description = "from 1")),
     responses((status = 200, body = StockBalance)))]
 async fn stock(State(desk): State<Desks>, Query(filter): Query<Filter>) -> Answer<StockBalance> {
-    let found = ask(&desk, move |desk| desk.stock(filter.site(), filter.search(), filter.page()));
+    let found = ask(&desk, move |desk| desk.stock(filter.stock(), filter.page()));
+    found.await.map(Json)
+}
+
+/// How the cost of an item came to be, step by step.
+#[utoipa::path(get, path = "/api/reports/costs/{no}", tag = "read",
+    params(("no" = u32, Path, description = "the item"),
+        ("site" = Option<u32>, Query, description = "the site, where each costs its own goods"),
+        ("lot" = Option<String>, Query, description = "the lot, where each is costed by itself"),
+        ("at" = Option<String>, Query, description = "up to the end of this day: 2026-11-24"),
+        ("known_at" = Option<String>, Query, description = "as HQ knew it at the end of this day"),
+        ("page" = Option<u64>, Query, description = "from 1; the last one when absent")),
+    responses((status = 200, body = CostReport), (status = 404, body = Problem)))]
+async fn cost(
+    State(desk): State<Desks>,
+    Path(number): Path<String>,
+    Query(filter): Query<Filter>,
+) -> Answer<CostReport> {
+    let found = ask(&desk, move |desk| {
+        let item = ItemNo(numbered("item", &number)?);
+        desk.cost(&filter.cost(item), filter.known_at())
+    });
     found.await.map(Json)
 }
 

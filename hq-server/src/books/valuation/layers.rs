@@ -102,6 +102,11 @@ impl LayerPool {
         pool
     }
 
+    /// Which layers leave first.
+    pub const fn leaving(&self) -> Leaving {
+        self.leaving
+    }
+
     /// From now on these layers leave first.
     pub(super) const fn leave_by(&mut self, leaving: Leaving) {
         self.leaving = leaving;

@@ -20,6 +20,18 @@ pub enum Stock {
 }
 
 impl Stock {
+    /// The word of the method; specific lots are averages of their own.
+    pub const fn method_word(&self) -> &'static str {
+        match self {
+            Self::Average(_) => CostMethod::MovingAverage.word(),
+            Self::Layers(pool) => match pool.leaving() {
+                Leaving::Oldest => CostMethod::Fifo.word(),
+                Leaving::Newest => CostMethod::Lifo.word(),
+            },
+            Self::Standard(_) => CostMethod::Standard.word(),
+        }
+    }
+
     /// Units on hand; below zero when more left than came in.
     pub const fn quantity(&self) -> i64 {
         match self {

@@ -1,0 +1,119 @@
+//! How the cost of a pool came to be: its facts folded once more, up to a time, each step kept.
+//! Changes nothing. Invariant: without an end the last step stands where the pool stands.
+
+use shared::time::Timestamp;
+
+use super::Books;
+use super::fact_table::PoolId;
+use super::pool::{self, PoolState, Traces};
+use super::valuation::{Covered, FactId, Layer};
+
+/// What a fact did in its pool when it was its turn.
+#[derive(Clone, Debug)]
+pub struct CostStep {
+    /// The fact.
+    pub fact: FactId,
+    /// In, or negative out.
+    pub units: i64,
+    /// What it brought or took; what was missing provisionally.
+    pub value: i64,
+    /// Units after it.
+    pub quantity_after: i64,
+    /// And their value.
+    pub value_after: i64,
+    /// Earlier movements that it gave another cost.
+    pub covered: Vec<Covered>,
+    /// The layers that left, where the method has layers.
+    pub taken: Vec<Layer>,
+}
+
+impl Books {
+    /// A pool's steps up to a time, that time included, and where it stands then.
+    pub fn explain(&self, pool: PoolId, until: Timestamp) -> (Vec<CostStep>, PoolState) {
+        let mut state = self.empty(pool);
+        let mut steps = Vec::new();
+        for id in &self.pools[pool.index()].history {
+            let record = &self.facts[*id];
+            if record.key.effective_at() > until {
+                break;
+            }
+            if !record.is_active() {
+                continue;
+            }
+            self.follow_method(&mut state, *id);
+            let (units, value) = (state.stock.quantity(), state.stock.value());
+            let mut traces = Traces::default();
+            let inflows = self.revalued(*id);
+            let given = self.given(*id, &inflows);
+            if pool::step(&mut state, *id, record, &given, &mut traces).is_err() {
+                continue;
+            }
+            let (quantity_after, value_after) = (state.stock.quantity(), state.stock.value());
+            steps.push(CostStep {
+                fact: *id,
+                units: quantity_after - units,
+                value: value_after - value,
+                quantity_after,
+                value_after,
+                covered: traces.covered,
+                taken: traces.taken,
+            });
+        }
+        (steps, state)
+    }
+
+    /// Units by site, units on their way within the pool, and the value at a time as it is known
+    /// now: what the ledger holds of the pool at that time.
+    pub fn standing(&self, pool: PoolId, at: Timestamp) -> PoolStanding {
+        let mut standing = PoolStanding::default();
+        let history = &self.pools[pool.index()].history;
+        let known = history.partition_point(|id| self.facts[*id].key.effective_at() <= at);
+        for id in &history[..known] {
+            let record = &self.facts[*id];
+            if record.is_active() {
+                standing.take(record);
+            }
+        }
+        standing
+    }
+}
+
+/// What a pool held at a time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PoolStanding {
+    /// By site.
+    pub sites: std::collections::BTreeMap<shared::ids::SiteNo, i64>,
+    /// Between sites of the pool.
+    pub on_the_way: i64,
+    /// Minor units.
+    pub value: i64,
+}
+
+impl PoolStanding {
+    /// Takes the next fact in effective order.
+    fn take(&mut self, record: &super::FactRecord) {
+        use super::PoolStep;
+        let held = self.sites.entry(record.site).or_default();
+        let units = record.quantity.0;
+        match record.step {
+            PoolStep::None | PoolStep::Revalue | PoolStep::Restate => {}
+            PoolStep::In => *held += units,
+            PoolStep::Out => *held -= units.abs(),
+            PoolStep::Count => *held = units,
+            PoolStep::MoveOut => {
+                *held -= units;
+                self.on_the_way += units;
+            }
+            PoolStep::MoveIn => {
+                *held += units;
+                self.on_the_way -= record.taken_over.units;
+            }
+        }
+        self.value += record.target.stock;
+    }
+
+    /// Units in all.
+    pub fn quantity(&self) -> i64 {
+        self.sites.values().sum::<i64>() + self.on_the_way
+    }
+}
