@@ -87,6 +87,9 @@ fn every_kind_is_taken_with_what_it_needs() {
         with("service_sale", "FIT", "1", |line| {
             (line.partner, line.price) = (some("CUST"), some("90"));
         }),
+        with("service_sale", "FIT", "-1", |line| {
+            (line.partner, line.price) = (some("CUST"), some("90"));
+        }),
         with("reversal", "", "", |line| {
             (line.item, line.quantity, line.refers_to) = (None, None, some("5-12"));
         }),
@@ -204,6 +207,12 @@ fn other_faults_are_named_too() {
         ("missing_field", with("reversal", "PEN", "1", |_| {})),
         ("missing_field", with("count", "PEN", "1", |line| line.quantity = None)),
         ("goods_as_service", with("service_sale", "PEN", "1", |line| line.partner = some("CUST"))),
+        (
+            "bad_form",
+            with("service_sale", "FIT", "0", |line| {
+                (line.partner, line.price) = (some("CUST"), some("90"));
+            }),
+        ),
         ("no_open_transfer", with("transfer_receive", "FIT", "1", |_| {})),
         ("which_transfer", with("transfer_receive", "INK", "1", |_| {})),
         ("missing_field", with("transfer_receive", "INK", "1", |line| line.item = None)),

@@ -531,8 +531,12 @@ impl Writer {
         let mut group = Vec::new();
         for _ in 0..lines {
             let item = if kind == Kind::ServiceSale { self.service() } else { self.stocked() };
-            let quantity =
-                if kind == Kind::ServiceSale { measure(2, 0, "EA") } else { self.measure(item) };
+            let quantity = match kind {
+                // Less than nothing: a credit.
+                Kind::ServiceSale if self.chance(1, 3) => measure(-2, 0, "EA"),
+                Kind::ServiceSale => measure(2, 0, "EA"),
+                _ => self.measure(item),
+            };
             let mut movement = Movement::new(kind, item, quantity);
             match kind {
                 Kind::Receipt => {

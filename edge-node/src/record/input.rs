@@ -117,7 +117,7 @@ optional_texts! {
         /// The item's code.
         #[schema(example = "PEN-01")]
         item,
-        /// How much: positive, signed for an adjustment, what is there for a count.
+        /// How much: positive, signed for an adjustment and a service, what is there for a count.
         #[schema(example = "12.5")]
         quantity,
         /// The unit; the item's own where absent.

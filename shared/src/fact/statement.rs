@@ -63,7 +63,8 @@ pub struct Movement {
     pub kind: Kind,
     /// What moved.
     pub item: ItemNo,
-    /// How much: positive, but signed for an adjustment, and zero or more for a count.
+    /// How much: positive, but signed for an adjustment and for a service (negative is a credit), and
+    /// zero or more for a count.
     pub quantity: Measure,
     /// Cost of one unit for what comes in, selling price for what is sold or brought back.
     pub price: Option<Price>,
@@ -826,9 +827,11 @@ impl Movement {
         let bad = |field, why| Err(Unreadable::BadValue { kind, field, why });
         let mantissa = self.quantity.figure.mantissa();
         match kind {
-            Kind::Adjustment if mantissa == 0 => return bad("QUANTITY", "is zero"),
+            Kind::Adjustment | Kind::ServiceSale if mantissa == 0 => {
+                return bad("QUANTITY", "is zero");
+            }
             Kind::Count if mantissa < 0 => return bad("QUANTITY", "is negative"),
-            Kind::Adjustment | Kind::Count => {}
+            Kind::Adjustment | Kind::ServiceSale | Kind::Count => {}
             _ if mantissa <= 0 => return bad("QUANTITY", "is not positive"),
             _ => {}
         }
