@@ -97,8 +97,18 @@ pub fn fold(admitted: &Admitted) -> Folded {
     let by_capture = happened.iter().map(|entry| (entry.capture, *entry)).collect();
     let matched = matched(&happened, &by_capture);
     let mut folded = Folded { matched, ..Folded::default() };
+    let mut of_pools: BTreeMap<PoolNo, Vec<&Entry>> = BTreeMap::new();
+    for entry in &happened {
+        if let Some(pool) = pool_no(entry) {
+            of_pools.entry(pool).or_default().push(entry);
+        }
+    }
     for ring in rings(&admitted.entries) {
-        folded = fold_ring(&ring, &happened, &by_capture, &folded);
+        let of_ring = ring.iter().flat_map(|pool| of_pools.get(pool).into_iter().flatten());
+        let mut of_ring: Vec<&Entry> = of_ring.copied().collect();
+        of_ring.sort_by_key(|entry| entry.key);
+        let facts = Facts { happened: &happened, of_ring: &of_ring, by_capture: &by_capture };
+        folded = fold_ring(facts, folded);
     }
     for entry in happened.iter().filter(|entry| is_repack(entry.statement.kind())) {
         let change = folded.change[&entry.capture].clone();
@@ -107,19 +117,30 @@ pub fn fold(admitted: &Admitted) -> Folded {
     folded
 }
 
+/// The facts that a fold of a ring reads, in effective order.
+#[derive(Clone, Copy)]
+struct Facts<'a> {
+    /// All that happened.
+    happened: &'a [&'a Entry],
+    /// Those that move the ring's pools.
+    of_ring: &'a [&'a Entry],
+    /// All that happened, by name.
+    by_capture: &'a BTreeMap<Capture, &'a Entry>,
+}
+
 /// Folds the facts of a ring until their costs come to rest.
-fn fold_ring(
-    ring: &BTreeSet<PoolNo>,
-    happened: &[&Entry],
-    by_capture: &BTreeMap<Capture, &Entry>,
-    so_far: &Folded,
-) -> Folded {
+fn fold_ring(facts: Facts<'_>, so_far: Folded) -> Folded {
+    let so_far = Folded { left_at: BTreeMap::new(), ..so_far };
+    let now = Key::default();
+    // Only what arrives, or what goods become, asks for costs at the end of the pass before.
+    let arrives = [Kind::TransferReceive, Kind::RepackIn];
+    if !facts.of_ring.iter().any(|entry| arrives.contains(&entry.statement.kind())) {
+        return Pass { facts, before: None, folded: so_far, now }.run();
+    }
     let mut before: Option<Folded> = None;
     for _ in 0..PASSES_MAX {
-        let folded = Folded { left_at: BTreeMap::new(), ..so_far.clone() };
-        let now = Key::default();
-        let pass = Pass { happened, by_capture, before: before.as_ref(), folded, now };
-        let folded = pass.run(ring);
+        let pass = Pass { facts, before: before.as_ref(), folded: so_far.clone(), now };
+        let folded = pass.run();
         if before.as_ref().is_some_and(|before| before.change == folded.change) {
             return folded;
         }
@@ -234,10 +255,9 @@ fn by_date(invoice: &Entry) -> (i32, i64, Spot) {
     (date.unwrap_or(own).0, invoice.recorded_at, invoice.spot)
 }
 
-/// One fold over everything.
+/// One fold over a ring.
 struct Pass<'a> {
-    happened: &'a [&'a Entry],
-    by_capture: &'a BTreeMap<Capture, &'a Entry>,
+    facts: Facts<'a>,
     before: Option<&'a Folded>,
     folded: Folded,
     /// The movement at hand.
@@ -245,13 +265,11 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    fn run(mut self, ring: &BTreeSet<PoolNo>) -> Folded {
-        for entry in self.happened {
-            let (Some(movement), Some(pool)) = (entry.movement(), pool_no(entry)) else { continue };
-            if ring.contains(&pool) {
-                self.now = entry.key;
-                self.movement(entry, movement);
-            }
+    fn run(mut self) -> Folded {
+        for entry in self.facts.of_ring {
+            let movement = entry.movement().expect("only movements move pools");
+            self.now = entry.key;
+            self.movement(entry, movement);
         }
         self.folded
     }
@@ -280,7 +298,7 @@ impl Pass<'_> {
             }
             Kind::RepackOut => {
                 self.take(entry, quantity);
-                let cost = went_into(entry.group, self.happened, &self.folded);
+                let cost = went_into(entry.group, self.facts.happened, &self.folded);
                 self.folded.left_at.insert(entry.group, cost);
             }
             Kind::RepackIn => self.become_other(entry),
@@ -367,7 +385,7 @@ impl Pass<'_> {
 
     /// What a movement refers to, where that happened.
     fn origin(&self, movement: &Movement) -> Option<Capture> {
-        movement.refers_to.filter(|origin| self.by_capture.contains_key(origin))
+        movement.refers_to.filter(|origin| self.facts.by_capture.contains_key(origin))
     }
 
     /// What the origin cost at this point of the order, for a part of its quantity.
@@ -375,7 +393,7 @@ impl Pass<'_> {
         let changes = self.folded.changes[&origin].iter();
         let known = { changes }.rfind(|(by, _)| *by < self.now);
         let cost = known.map_or_else(Figure::zero, |(_, change)| -change);
-        share(&cost, quantity, &self.by_capture[&origin].goods().quantity)
+        share(&cost, quantity, &self.facts.by_capture[&origin].goods().quantity)
     }
 
     fn customer_return(&mut self, entry: &Entry, movement: &Movement) {
@@ -394,7 +412,7 @@ impl Pass<'_> {
         let Some(receipt) = self.origin(movement).filter(|_| there) else {
             return self.take(entry, &quantity);
         };
-        let received = &self.by_capture[&receipt].goods().quantity;
+        let received = &self.facts.by_capture[&receipt].goods().quantity;
         let cost = share(&self.folded.receipts[&receipt], &quantity, received);
         let residue = self.pool(entry).take_at(&quantity, &cost);
         self.change(entry.capture, &-cost);
@@ -422,9 +440,9 @@ impl Pass<'_> {
     /// What a receive gets of a ship's units and cost, and how many units more it states: whoever
     /// received earlier takes first.
     fn arrive(&self, ship: Capture, receive: Capture) -> (Figure, Figure) {
-        let mut units = self.by_capture[&ship].goods().quantity.clone();
+        let mut units = self.facts.by_capture[&ship].goods().quantity.clone();
         let mut value = self.cost_of_ship(ship);
-        let of_ship = self.happened.iter().filter(|each| {
+        let of_ship = self.facts.happened.iter().filter(|each| {
             each.statement.kind() == Kind::TransferReceive && each.refers_to() == Some(ship)
         });
         for each in of_ship {
@@ -447,7 +465,7 @@ impl Pass<'_> {
         let (worth, over) = match self.origin(movement) {
             Some(ship) => {
                 let (worth, excess) = self.arrive(ship, entry.capture);
-                let shipped = &self.by_capture[&ship].goods().quantity;
+                let shipped = &self.facts.by_capture[&ship].goods().quantity;
                 (worth, share(&self.cost_of_ship(ship), &excess, shipped))
             }
             None => (whole(0), rounded(&(self.pool(entry).current_cost() * &quantity))),
@@ -498,11 +516,11 @@ impl Pass<'_> {
 
     /// Goods that are what others became: what leaves is what arrives, shared by quantity.
     fn become_other(&mut self, entry: &Entry) {
-        let members = self.happened.iter().filter(|each| each.group == entry.group);
+        let members = self.facts.happened.iter().filter(|each| each.group == entry.group);
         let ins: Vec<_> = members.filter(|each| each.statement.kind() == Kind::RepackIn).collect();
         let mut units: Figure = ins.iter().map(|each| base_units(each)).sum();
         let mut value =
-            self.cost_of(entry.group, |folded| went_into(entry.group, self.happened, folded));
+            self.cost_of(entry.group, |folded| went_into(entry.group, self.facts.happened, folded));
         for each in ins {
             let worth = share(&value, &base_units(each), &units);
             if each.capture == entry.capture {
