@@ -416,10 +416,10 @@ const RETAIL_ROWS: usize = 20_000;
 
 #[test]
 fn the_other_example_maps_hold() {
-    let reason = MasterData::Reason {
-        reason: ReasonNo(9),
-        code: "WRITE-OFF".to_owned(),
-        name: "Written off".to_owned(),
+    let reason = |(code, number): (&str, u32)| MasterData::Reason {
+        reason: ReasonNo(number),
+        code: code.to_owned(),
+        name: code.to_owned(),
         movement: None,
     };
     if let Some(folder) = data("online-retail") {
@@ -431,13 +431,19 @@ fn the_other_example_maps_hold() {
         let rows: Vec<&str> = text.lines().take(1 + RETAIL_ROWS).collect();
         std::fs::write(&file, rows.join("\n")).expect("writes");
         let mut extra = items(column(&file, "StockCode"), "EA");
+        for data in &mut extra {
+            if let MasterData::Item { code, service, .. } = data {
+                *service = !code.starts_with(|first: char| first.is_ascii_digit());
+            }
+        }
         let customers = column(&file, "CustomerID").into_iter().filter(|id| !id.is_empty());
         let customers = customers.map(|id| format!("C{}", id.trim_end_matches(".0")));
         extra.extend(partners(customers.chain(["CASH".to_owned()])));
-        extra.push(reason);
+        extra.extend(["lost", "found", "sample"].into_iter().zip(9..).map(reason));
         let totals = Site::new(extra).import(&map_named("online-retail.toml"), &file, &[]);
         assert_eq!((totals.read, totals.rejected), (RETAIL_ROWS as u64, 0), "see the reject file");
-        assert!((50..1_000).contains(&totals.filtered), "{}", totals.filtered);
+        assert_eq!((totals.recorded, totals.filtered), (RETAIL_ROWS as u64, 0));
+        assert!((50..1_000).contains(&totals.kinds["service_sale"].recorded), "{totals:?}");
         std::fs::remove_dir_all(file.parent().expect("its folder")).expect("cleans up");
     }
     if let Some(folder) = data("scms") {

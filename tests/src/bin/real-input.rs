@@ -1,9 +1,10 @@
-//! `cargo run --release -p tests --bin real-input -- adventureworks`: real data, end to end.
+//! `cargo run --release -p tests --bin real-input -- SET`: real data, end to end.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use tests::real_input::{adventureworks, data_set};
+use tests::real_input::{adventureworks, data_set, online_retail};
 
 /// Plays a real data set through edge nodes, QUIC and HQ and checks the books to the cent.
 #[derive(Debug, Parser)]
@@ -17,12 +18,17 @@ struct Arguments {
 enum DataSet {
     /// 202,696 movements over three sites.
     Adventureworks,
+    /// 541,909 movements over 38 sites.
+    OnlineRetail,
 }
 
 fn main() -> ExitCode {
-    let DataSet::Adventureworks = Arguments::parse().set;
-    let Some(folder) = data_set("adventureworks") else { return ExitCode::SUCCESS };
-    match adventureworks::run(&folder) {
+    let (name, run): (_, fn(&Path) -> _) = match Arguments::parse().set {
+        DataSet::Adventureworks => ("adventureworks", adventureworks::run),
+        DataSet::OnlineRetail => ("online-retail", online_retail::run),
+    };
+    let Some(folder) = data_set(name) else { return ExitCode::SUCCESS };
+    match run(&folder) {
         Ok(wrong) if wrong.is_empty() => {
             println!("\nall as expected");
             ExitCode::SUCCESS

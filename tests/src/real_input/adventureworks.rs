@@ -3,20 +3,15 @@
 //! cost. 48 products are sold without any inflow and stay negative.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use hq_server::clock::Clock;
-use hq_server::headquarters::Headquarters as OpenHq;
 use serde_json::Value;
 use shared::fact::Kind;
-use shared::fact::effective::LogRank;
 use shared::fact::statement::Role;
-use shared::ids::Seq;
 
-use crate::agreement::Standing;
+use super::{check_books, csv_error, open, print_measures, text, written};
 use crate::demo::stage::{EdgeNode, Headquarters};
-use crate::model::{Model, Written};
 use crate::processes::{ProcessError, run_json};
 
 const SITES: usize = 3;
@@ -68,14 +63,8 @@ pub fn run(folder: &Path) -> Result<Vec<String>, ProcessError> {
         }
         node.node.stop()?;
     }
-    let data = stop(hq)?;
-    check(&data, folder, &mut wrong)?;
+    check(hq, folder, &mut wrong)?;
     Ok(wrong)
-}
-
-fn stop(mut hq: Headquarters) -> Result<PathBuf, ProcessError> {
-    hq.server.stop()?;
-    Ok(hq.data.clone())
 }
 
 fn headquarters(root: &Path, folder: &Path) -> Result<Headquarters, ProcessError> {
@@ -86,17 +75,11 @@ fn headquarters(root: &Path, folder: &Path) -> Result<Headquarters, ProcessError
     let partners = root.join("partners.csv");
     write_items(folder, &items).map_err(csv_error)?;
     write_partners(folder, &partners).map_err(csv_error)?;
-    let path = |path: &Path| path.to_str().expect("temporary paths are UTF-8").to_owned();
-    hq.command(&["item", "import", &path(&items)])?;
-    hq.command(&["partner", "import", &path(&partners)])?;
+    hq.command(&["item", "import", text(&items)])?;
+    hq.command(&["partner", "import", text(&partners)])?;
     hq.command(&["policy", "set", "import_backdating_days", "10000"])?;
     hq.command(&["policy", "set", "negative_stock", "1"])?;
     Ok(hq)
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "an error handler for map_err")]
-fn csv_error(error: csv::Error) -> ProcessError {
-    ProcessError::Answer(error.to_string())
 }
 
 fn write_items(folder: &Path, to: &Path) -> csv::Result<()> {
@@ -143,43 +126,21 @@ fn import_all(nodes: &[EdgeNode], folder: &Path) -> Result<(), ProcessError> {
 }
 
 fn import(site: usize, node: &EdgeNode, folder: &Path) -> Result<(), ProcessError> {
-    let data = node.data.to_str().expect("temporary paths are UTF-8");
+    let data = text(&node.data);
     let remainder = format!("remainder={site}");
     for file in FILES {
         let file = folder.join(file);
-        let file = file.to_str().expect("data paths are UTF-8");
-        run_json(
-            "edge-node",
-            &["--data", data, "import", "--map", MAP, "--set", &remainder, file],
-        )?;
+        let map = ["--map", MAP, "--set", &remainder, text(&file)];
+        run_json("edge-node", &[&["--data", data, "import"], &map[..]].concat())?;
     }
     Ok(())
 }
 
-fn print_measures(hq: &Headquarters, nodes: &[EdgeNode], rows: u64, took: Duration, sent: u64) {
-    let per_second = u128::from(rows) * 1_000 / took.as_millis().max(1);
-    let memory = |bytes: Option<u64>| bytes.map_or(0, |bytes| bytes >> 20);
-    println!(
-        "\n{rows} movements from file to posted in {:.1} s: {per_second}/s",
-        took.as_secs_f32()
-    );
-    println!(
-        "{sent} bytes of datagrams sent up: {}.{} a movement",
-        sent / rows,
-        sent * 10 / rows % 10
-    );
-    println!("peak memory of HQ: {} MiB", memory(hq.server.peak_memory()));
-    for (site, node) in nodes.iter().enumerate() {
-        println!("peak memory of site {site}: {} MiB", memory(node.node.peak_memory()));
-    }
-}
-
 /// Opens HQ's files and compares the books with the sums, the data's own facts and the model.
-fn check(data: &Path, folder: &Path, wrong: &mut Vec<String>) -> Result<(), ProcessError> {
+fn check(hq: Headquarters, folder: &Path, wrong: &mut Vec<String>) -> Result<(), ProcessError> {
     let runtime = tokio::runtime::Runtime::new()?;
     let _entered = runtime.enter();
-    let hq = OpenHq::open(data, Clock::system())
-        .map_err(|error| ProcessError::Answer(error.to_string()))?;
+    let hq = open(hq)?;
     let written = written(&hq)?;
     let ledgers = hq.published().ledgers();
     let books = &ledgers.books;
@@ -203,35 +164,9 @@ fn check(data: &Path, folder: &Path, wrong: &mut Vec<String>) -> Result<(), Proc
     );
     let totals = books.ledger().totals();
     must("trial balance, debit = credit", totals.debit, totals.credit);
-    if let Err(broken) = books.check() {
-        wrong.push(broken.to_string());
-    }
     compare_counts(books, folder, wrong)?;
-    let differences =
-        Standing::of_books(books).differences(&Standing::of_model(&Model::of(&written)));
-    if differences.is_empty() {
-        println!("every balance, pool and open item equals the naive model's");
-    } else {
-        let first: Vec<&str> = differences.lines().take(20).collect();
-        wrong.push(format!("the naive model differs:\n{}", first.join("\n")));
-    }
+    check_books(books, &written, wrong);
     Ok(())
-}
-
-/// Every fact of every log, as the model takes them.
-fn written(hq: &OpenHq) -> Result<Vec<Written>, ProcessError> {
-    let mut written = Vec::new();
-    for log in hq.intake().logs() {
-        let facts = hq.intake().facts(log.record.no, Seq(1), log.received.last);
-        let facts = facts.map_err(|error| ProcessError::Answer(error.to_string()))?;
-        written.extend(facts.into_iter().enumerate().map(|(index, fact)| Written {
-            site: log.record.site,
-            log: LogRank::of(&log.record.log),
-            seq: Seq(index as u64 + 1),
-            fact,
-        }));
-    }
-    Ok(written)
 }
 
 /// Rows and quantities per transaction type, as the data set's own facts state them.
