@@ -71,9 +71,10 @@ fn import_with(map: &str, file: &Path, parameters: &[&str]) -> Vec<GroupInput> {
 
 fn retail_file(folder: &Path, country: &str) -> PathBuf {
     let mut text = HEADER.to_owned();
-    for ([invoice, code, quantity, price, customer], _) in CASES {
+    for &([invoice, code, quantity, price, customer], _) in CASES {
         let time = "2011-07-01 09:30:00";
-        text += &format!("{invoice},{code},X,{quantity},{time},{price},{customer},{country}\n");
+        let row = [invoice, code, "X", quantity, time, price, customer, country];
+        text += &(row.join(",") + "\n");
     }
     let file = folder.join("online-retail.csv");
     std::fs::write(&file, text).expect("writes");

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use hq_server::books::Books;
+use serde_json::Value;
 use shared::fact::Kind;
 use shared::fact::statement::Role;
 use shared::ids::AccountNo;
@@ -12,7 +13,7 @@ use shared::money::Amount;
 use shared::time::{Day, Month};
 
 use super::online_retail::Openings;
-use super::online_retail_lines::{DaySum, Input, figure};
+use super::online_retail_lines::{DaySum, Input, Site, figure};
 use super::{check_books, csv_error, open, written};
 use crate::demo::stage::Headquarters;
 use crate::processes::ProcessError;
@@ -43,6 +44,8 @@ pub(super) fn check(
     let stated = stated_days(&folder.join("per-day.csv"))?;
     let mut must = Must { wrong };
     check_counts(books, input, openings, &mut must);
+    check_countries(folder, input, must.wrong)?;
+    check_kinds(books, input, must.wrong);
     check_sums(books, &mut must);
     check_accounts(books, &mut must);
     check_days(books, input, &stated, must.wrong);
@@ -75,7 +78,7 @@ impl Must<'_> {
 }
 
 fn money(minor: i128) -> String {
-    Amount(i64::try_from(minor).unwrap_or(i64::MAX)).display(2).to_string()
+    Amount(i64::try_from(minor).unwrap_or(i64::MAX)).display(2)
 }
 
 fn count(number: usize) -> i128 {
@@ -86,7 +89,7 @@ fn count(number: usize) -> i128 {
 fn check_counts(books: &Books, input: &Input, openings: Openings, must: &mut Must<'_>) {
     println!();
     must.count("sites", count(input.sites.len()), count(SITES));
-    let lines: u64 = input.sites.iter().map(|site| site.rows()).sum();
+    let lines: u64 = input.sites.iter().map(Site::rows).sum();
     must.count("lines", lines, LINES);
     must.count("opening receipts", openings.receipts, OPENING_RECEIPTS);
     must.count("units in them", openings.units, OPENING_UNITS);
@@ -97,9 +100,38 @@ fn check_counts(books: &Books, input: &Input, openings: Openings, must: &mut Mus
     must.count("movements that wait", count(books.waiting().count()), 0);
     let unposted = movements().filter(|(_, record)| record.target != record.posted);
     must.count("movements not posted to the full", count(unposted.count()), 0);
+    for kind in Kind::ALL {
+        let of_kind = || movements().filter(|(_, record)| record.kind == *kind);
+        let units: i64 = of_kind().map(|(_, record)| record.quantity.0).sum();
+        if of_kind().count() > 0 {
+            println!("  {:<44}{:>16} rows, {units} units", kind.word(), of_kind().count());
+        }
+    }
+}
+
+/// The set's own facts count the same lines in each country.
+fn check_countries(
+    folder: &Path,
+    input: &Input,
+    wrong: &mut Vec<String>,
+) -> Result<(), ProcessError> {
+    let text = std::fs::read_to_string(folder.join("facts.json"))?;
+    let facts: Value =
+        serde_json::from_str(&text).map_err(|error| ProcessError::Answer(error.to_string()))?;
+    for site in &input.sites {
+        let stated = &facts["per_country"][&site.country]["lines"];
+        if stated.as_u64() != Some(site.rows()) {
+            wrong.push(format!("{} has {} lines, not {stated}", site.country, site.rows()));
+        }
+    }
+    Ok(())
+}
+
+/// Every site has as many movements of each kind as the set has lines of it.
+fn check_kinds(books: &Books, input: &Input, wrong: &mut Vec<String>) {
     let mut found: BTreeMap<(&str, Kind), u64> = BTreeMap::new();
     let sites: BTreeMap<_, _> = books.settings().sites().collect();
-    for (_, record) in movements() {
+    for (_, record) in books.facts().iter().filter(|(_, record)| record.kind.is_movement()) {
         *found.entry((sites[&record.site].code.as_str(), record.kind)).or_default() += 1;
     }
     let mut expected: BTreeMap<(&str, Kind), u64> = BTreeMap::new();
@@ -110,12 +142,7 @@ fn check_counts(books: &Books, input: &Input, openings: Openings, must: &mut Mus
     }
     expected.retain(|_, rows| *rows > 0);
     if found != expected {
-        must.wrong.push(format!("movements by site and kind: {found:?}, not {expected:?}"));
-    }
-    for kind in Kind::ALL.iter().filter(|kind| expected.keys().any(|(_, held)| held == *kind)) {
-        let of_kind = || movements().filter(|(_, record)| record.kind == *kind);
-        let units: i64 = of_kind().map(|(_, record)| record.quantity.0).sum();
-        println!("  {:<44}{:>16} rows, {units} units", kind.word(), of_kind().count());
+        wrong.push(format!("movements by site and kind: {found:?}, not {expected:?}"));
     }
 }
 
@@ -134,12 +161,15 @@ fn check_sums(books: &Books, must: &mut Must<'_>) {
     for (name, role) in [
         ("received, not invoiced", Role::ReceivedNotInvoiced),
         ("cost of sales", Role::CostOfSales),
-        ("gifts to customers", Role::OwnUse),
         ("corrections of stock", Role::StockAdjustment),
         ("receivable", Role::Receivable),
     ] {
         println!("{name:<46}{:>16}", money(books.role_balance(role)));
     }
+    // Their account takes scrap too.
+    let gifts = books.facts().iter().filter(|(_, record)| record.kind == Kind::Issue);
+    let gifts: i128 = gifts.map(|(_, record)| i128::from(record.posted.counter)).sum();
+    println!("{:<46}{:>16}", "gifts to customers", money(gifts));
 }
 
 const fn is_sold(kind: Kind) -> bool {
