@@ -2,27 +2,29 @@
 //! connection and nothing of the books, so that receiving never waits for posting.
 //!
 //! One thread writes. Whatever is queued becomes durable in one commit; consecutive runs of a log
-//! are stored as one piece. Invariant: a log's stored facts are consecutive from 1, end with a
-//! whole group, and their chain gives the stored head.
+//! are stored as one piece, small ones together with those of other logs. Invariant: a log's stored
+//! facts are consecutive from 1, end with a whole group, and their chain gives the stored head.
 
 mod backlog;
+mod commit;
 mod file;
 mod log;
+mod logs;
+mod rows;
+mod tails;
 #[cfg(test)]
 mod tests;
 mod writer;
 
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
-use ed25519_dalek::{SigningKey, VerifyingKey};
+use ed25519_dalek::SigningKey;
 use redb::StorageBackend;
 use shared::document::journal::JournalTip;
 use shared::fact::Fact;
-use shared::fact::effective::LogRank;
 use shared::ids::{DeviceNo, Head, HistoryId, LogId, Seq, SiteNo};
 use shared::segment::chain::{Chain, Genesis};
 use shared::segment::seal::SignedSeal;
@@ -36,9 +38,13 @@ use super::keyed_state::KeyedState;
 use crate::clock::Clock;
 use crate::store::FileError;
 use backlog::Backlog;
-use file::{Cursor, IntakeFile};
-pub use file::{LogNo, LogRecord, Piece};
+use file::IntakeFile;
 pub use log::RunRefused;
+pub use logs::LogStatus;
+pub(crate) use logs::ReceivedLog;
+use logs::{LogEntry, Logs, recorded};
+use rows::damaged;
+pub use rows::{LogNo, LogRecord, Piece};
 use writer::{Request, Writer};
 
 /// How many facts may wait for the writer; more make their connections wait.
@@ -144,60 +150,6 @@ impl From<FileError> for IntakeError {
     }
 }
 
-/// What is known of a log right now.
-#[derive(Debug)]
-struct LogEntry {
-    record: LogRecord,
-    key: VerifyingKey,
-    received: watch::Sender<Position>,
-    posted: watch::Sender<Seq>,
-    safe: AtomicU64,
-    sealed: AtomicU64,
-    /// What the site itself says it has.
-    announced: AtomicU64,
-    /// When anything was last heard from the site; 0 for never.
-    heard_at: AtomicI64,
-    /// The recorded-at of the last fact received.
-    recorded_at: AtomicI64,
-    refusal: Mutex<Option<String>>,
-}
-
-/// How a log stands, for pages and commands.
-#[derive(Clone, Debug)]
-pub struct LogStatus {
-    /// The log as registered.
-    pub record: LogRecord,
-    /// Durable here.
-    pub received: Position,
-    /// Sealed by its writer.
-    pub sealed: Seq,
-    /// In the books.
-    pub posted: Seq,
-    /// Also in a verified backup.
-    pub safe: Seq,
-    /// What the site said it has, if it said so since HQ started.
-    pub announced: Option<Seq>,
-    /// When anything was last heard from it since HQ started.
-    pub heard_at: Option<Timestamp>,
-    /// When the last received fact was recorded.
-    pub complete_to: Option<Timestamp>,
-    /// Why something of it was refused: makes the site doubtful.
-    pub refusal: Option<String>,
-}
-
-/// A log as the sequencer sees it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ReceivedLog {
-    /// The log.
-    pub(crate) no: LogNo,
-    /// Its site.
-    pub(crate) site: SiteNo,
-    /// Its rank among logs.
-    pub(crate) rank: LogRank,
-    /// Its last durable fact.
-    pub(crate) last: Seq,
-}
-
 #[derive(Debug)]
 struct Shared {
     file: IntakeFile,
@@ -207,12 +159,6 @@ struct Shared {
     state: RwLock<KeyedState>,
     state_at: watch::Sender<u64>,
     failure: watch::Sender<Option<String>>,
-}
-
-#[derive(Debug, Default)]
-struct Logs {
-    by_id: BTreeMap<LogId, Arc<LogEntry>>,
-    by_no: BTreeMap<LogNo, Arc<LogEntry>>,
 }
 
 /// A handle of the intake; clones share everything.
@@ -429,16 +375,18 @@ impl Intake {
         logs.by_no.values().map(|entry| entry.status()).collect()
     }
 
-    /// How far every log is durable: what the sequencer asks again and again.
+    /// How far every log is durable.
     pub(crate) fn received_logs(&self) -> Vec<ReceivedLog> {
         let logs = self.shared.logs.read().unwrap_or_else(PoisonError::into_inner);
-        let received = |entry: &Arc<LogEntry>| ReceivedLog {
-            no: entry.record.no,
-            site: entry.record.site,
-            rank: LogRank::of(&entry.record.log),
-            last: entry.received.borrow().last,
-        };
-        logs.by_no.values().map(received).collect()
+        logs.by_no.values().map(|entry| entry.as_received(entry.received.borrow().last)).collect()
+    }
+
+    /// As [`Self::received_logs`], of the logs that have news since the last call.
+    pub(crate) fn news(&self) -> Vec<ReceivedLog> {
+        let news = self.shared.backlog.take_news();
+        let logs = self.shared.logs.read().unwrap_or_else(PoisonError::into_inner);
+        let received = |(no, last)| logs.by_no.get(&no).map(|entry| entry.as_received(last));
+        news.into_iter().filter_map(received).collect()
     }
 
     /// How one log stands.
@@ -476,7 +424,7 @@ impl Intake {
         let id = logs.by_no.get(&log).map(|entry| entry.record.log);
         drop(logs);
         let head = id.map(|id| self.head_at(&id, seq)).transpose()?.flatten();
-        head.ok_or_else(|| file::damaged("facts of a log"))
+        head.ok_or_else(|| damaged("facts of a log"))
     }
 
     /// The chain after a stored fact; `None` beyond the last one.
@@ -492,7 +440,7 @@ impl Intake {
         };
         while chain.seq() < seq {
             let next = chain.seq().next();
-            let piece = self.piece(no, next)?.ok_or_else(|| file::damaged("facts of a log"))?;
+            let piece = self.piece(no, next)?.ok_or_else(|| damaged("facts of a log"))?;
             chain.extend(piece.part(next, seq));
         }
         Ok(Some(chain))
@@ -542,12 +490,14 @@ impl Intake {
         self.shared.backlog.wake();
     }
 
-    /// The books have a log up to here.
-    pub(crate) fn set_posted(&self, log: LogNo, posted: Seq) {
-        self.shared.backlog.drop_through(log, posted);
+    /// The books have logs up to here.
+    pub(crate) fn set_posted(&self, moved: &[(LogNo, Seq)]) {
+        self.shared.backlog.drop_through(moved);
         let logs = self.shared.logs.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = logs.by_no.get(&log) {
-            entry.posted.send_if_modified(|known| std::mem::replace(known, posted) != posted);
+        for (log, posted) in moved {
+            if let Some(entry) = logs.by_no.get(log) {
+                entry.posted.send_if_modified(|known| std::mem::replace(known, *posted) != *posted);
+            }
         }
     }
 
@@ -587,74 +537,11 @@ impl Shared {
         if let Some(piece) = self.backlog.find(log, seq) {
             return Ok(Some(piece));
         }
-        Ok(self.file.piece(log, seq)?.map(Arc::new))
-    }
-}
-
-impl Logs {
-    fn add(&mut self, entry: LogEntry) {
-        let entry = Arc::new(entry);
-        self.by_no.insert(entry.record.no, Arc::clone(&entry));
-        self.by_id.insert(entry.record.log, entry);
+        self.file.piece(log, seq)
     }
 
-    /// Whether a new log may stand beside these.
-    fn allows(&self, record: &LogRecord) -> Result<(), RegisterRefused> {
-        let rank = LogRank::of(&record.log);
-        for entry in self.by_no.values() {
-            if entry.record.device == record.device {
-                return Err(RegisterRefused::DeviceHasLog(record.device));
-            }
-            if LogRank::of(&entry.record.log) == rank {
-                return Err(RegisterRefused::SameRank);
-            }
-        }
-        Ok(())
+    fn entry_of(&self, log: LogNo) -> Option<Arc<LogEntry>> {
+        let logs = self.logs.read().unwrap_or_else(PoisonError::into_inner);
+        logs.by_no.get(&log).map(Arc::clone)
     }
-}
-
-impl LogEntry {
-    fn new(record: LogRecord, cursor: &Cursor, recorded_at: Timestamp) -> Result<Self, FileError> {
-        let key = VerifyingKey::from_bytes(&record.public_key)
-            .map_err(|_| file::damaged("a log's key"))?;
-        Ok(Self {
-            record,
-            key,
-            received: watch::Sender::new(Position { last: cursor.last, head: cursor.head }),
-            posted: watch::Sender::new(Seq::ZERO),
-            safe: AtomicU64::new(0),
-            sealed: AtomicU64::new(cursor.sealed.0),
-            announced: AtomicU64::new(0),
-            heard_at: AtomicI64::new(0),
-            recorded_at: AtomicI64::new(recorded_at.0),
-            refusal: Mutex::new(None),
-        })
-    }
-
-    fn status(&self) -> LogStatus {
-        let seq = |value: &AtomicU64| Seq(value.load(Ordering::Acquire));
-        let time = |value: &AtomicI64| match value.load(Ordering::Acquire) {
-            0 => None,
-            at => Some(Timestamp(at)),
-        };
-        // What follows received is read before it, so that no status overtakes it.
-        let (posted, safe, sealed) = (*self.posted.borrow(), seq(&self.safe), seq(&self.sealed));
-        LogStatus {
-            record: self.record.clone(),
-            received: *self.received.borrow(),
-            sealed,
-            posted,
-            safe,
-            announced: Some(seq(&self.announced)).filter(|last| *last != Seq::ZERO),
-            heard_at: time(&self.heard_at),
-            complete_to: time(&self.recorded_at),
-            refusal: self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-        }
-    }
-}
-
-/// When the last of some facts was recorded.
-fn recorded(facts: &[Fact]) -> Timestamp {
-    let at = facts.last().and_then(|fact| shared::fact::field::RECORDED_AT.of(fact));
-    Timestamp(at.unwrap_or(0))
 }

@@ -2,7 +2,8 @@
 //! them. Pure but for reading.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use shared::fact::effective::LogRank;
 use shared::fact::{Fact, Kind, field};
@@ -10,7 +11,7 @@ use shared::ids::{Seq, SiteNo};
 use shared::time::Timestamp;
 
 use crate::books::{Books, Effects, Entry, Run};
-use crate::gateway::intake::{Intake, LogNo};
+use crate::gateway::intake::{Intake, LogNo, Piece};
 use crate::store::{EntryNo, FileError, RunEntry, SequenceEntry, Store};
 
 /// Why the stored sequence does not replay.
@@ -98,12 +99,13 @@ impl<'a> Replay<'a> {
         let mut books = Books::new();
         let mut received_at = Timestamp(0);
         let mut next = EntryNo::ZERO.next();
+        let mut facts = Facts::default();
         while let Some((first, entries)) = self.store.entries(next)? {
             for (no, entry) in (first.0..).map(EntryNo).zip(&entries) {
                 if let SequenceEntry::Run(run) = entry {
                     received_at = run.received_at;
                 }
-                self.step(&mut books, (no, received_at), entry, &mut see)?;
+                self.step(&mut books, &mut facts, (no, received_at), entry, &mut see)?;
                 if let Some(checkpoint) = checkpoint.filter(|checkpoint| checkpoint.entry == no)
                     && books.state_hash() != checkpoint.state
                 {
@@ -120,12 +122,13 @@ impl<'a> Replay<'a> {
     pub fn as_known(&self, at: Timestamp) -> Result<Books, ReplayError> {
         let mut books = Books::new();
         let mut next = EntryNo::ZERO.next();
+        let mut facts = Facts::default();
         'sequence: while let Some((first, entries)) = self.store.entries(next)? {
             for (no, entry) in (first.0..).map(EntryNo).zip(&entries) {
                 if matches!(entry, SequenceEntry::Run(run) if run.received_at > at) {
                     break 'sequence;
                 }
-                self.step(&mut books, (no, at), entry, &mut |_| Ok(()))?;
+                self.step(&mut books, &mut facts, (no, at), entry, &mut |_| Ok(()))?;
                 next = no.next();
             }
         }
@@ -136,6 +139,7 @@ impl<'a> Replay<'a> {
     fn step(
         &self,
         books: &mut Books,
+        pieces: &mut Facts,
         (no, received_at): (EntryNo, Timestamp),
         entry: &SequenceEntry,
         see: &mut impl FnMut(&Step<'_>) -> Result<(), ReplayError>,
@@ -148,7 +152,7 @@ impl<'a> Replay<'a> {
                 (SiteNo::HQ, Cow::Borrowed([].as_slice()), Effects::default())
             }
             SequenceEntry::Run(run) => {
-                let facts = facts_of(self.intake, run)?;
+                let facts = pieces.of(self.intake, run)?;
                 let (site, rank) = self.logs[&run.log];
                 let effects = books.apply(&Entry::Run(Run {
                     site,
@@ -182,16 +186,50 @@ fn rules_in(site: SiteNo, facts: &[Fact]) -> Option<i64> {
     if site == SiteNo::HQ { field::SETTING.of(stated) } else { None }
 }
 
-/// The facts of a run.
-fn facts_of(intake: &Intake, run: &RunEntry) -> Result<Vec<Fact>, ReplayError> {
-    let RunEntry { log, first, last, .. } = *run;
-    let mut facts = Vec::new();
-    let mut next = first;
-    while next <= last {
-        let piece = intake.piece(log, next)?;
-        let piece = piece.ok_or(ReplayError::MissingFacts { log, first, last })?;
-        facts.extend_from_slice(piece.part(next, last));
-        next = Seq(first.0 + facts.len() as u64);
+/// How many facts a replay keeps at hand.
+const FACTS_KEPT_MAX: usize = 524_288;
+
+/// The piece of each log that was read last: many runs in a row may lie in it.
+#[derive(Default)]
+struct Facts {
+    pieces: HashMap<LogNo, Arc<Piece>>,
+    facts: usize,
+}
+
+impl Facts {
+    /// The facts of a run.
+    fn of(&mut self, intake: &Intake, run: &RunEntry) -> Result<Vec<Fact>, ReplayError> {
+        let RunEntry { log, first, last, .. } = *run;
+        let mut facts = Vec::new();
+        let mut next = first;
+        while next <= last {
+            let piece = self.piece(intake, log, next)?;
+            let piece = piece.ok_or(ReplayError::MissingFacts { log, first, last })?;
+            facts.extend_from_slice(piece.part(next, last));
+            next = Seq(first.0 + facts.len() as u64);
+        }
+        Ok(facts)
     }
-    Ok(facts)
+
+    fn piece(
+        &mut self,
+        intake: &Intake,
+        log: LogNo,
+        seq: Seq,
+    ) -> Result<Option<Arc<Piece>>, FileError> {
+        let holds = |piece: &&Arc<Piece>| (piece.first..=piece.last).contains(&seq);
+        if let Some(piece) = self.pieces.get(&log).filter(holds) {
+            return Ok(Some(Arc::clone(piece)));
+        }
+        let Some(piece) = intake.piece(log, seq)? else { return Ok(None) };
+        self.facts += piece.facts.len();
+        if self.facts > FACTS_KEPT_MAX {
+            self.pieces.clear();
+            self.facts = piece.facts.len();
+        }
+        if let Some(before) = self.pieces.insert(log, Arc::clone(&piece)) {
+            self.facts -= before.facts.len();
+        }
+        Ok(Some(piece))
+    }
 }

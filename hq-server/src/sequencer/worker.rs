@@ -1,7 +1,7 @@
 //! The sequencer's thread. Takes what is durable and not yet in the books, fairly over the logs,
 //! and commits all of it at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
@@ -13,7 +13,7 @@ use shared::time::Timestamp;
 
 use super::{Event, Feed, Ledgers, Published, Replay, ReplayError, stated_log};
 use crate::books::{Books, Effects, Entry, Run};
-use crate::gateway::intake::{Intake, LogNo, Piece};
+use crate::gateway::intake::{Intake, LogNo, Piece, ReceivedLog};
 use crate::gateway::keyed_state::Audience;
 use crate::headquarters::INTAKE_FILE;
 use crate::report::tally::Tally;
@@ -24,6 +24,9 @@ const COMMIT_FACTS_MAX: usize = 65_536;
 
 /// How many facts of one log a commit takes at least, if it has them.
 const LOG_FACTS_MIN: usize = 4_096;
+
+/// Pieces below this become one entry with those that follow.
+const JOINED_FACTS_MAX: usize = 256;
 
 /// How many groups may be held before posting stops: so many are no accident of one site.
 const HELD_MAX: u32 = 64;
@@ -69,8 +72,17 @@ struct Work {
     fold: Fold,
     records: Vec<Record>,
     news: Vec<(Audience, Fact)>,
-    moved: BTreeMap<LogNo, (SiteNo, LogRank, Seq)>,
+    /// The logs that moved, each once.
+    moved: Vec<Moved>,
     feed: Feed,
+}
+
+/// How far a log is.
+struct Moved {
+    log: LogNo,
+    site: SiteNo,
+    rank: LogRank,
+    last: Seq,
 }
 
 /// See the module.
@@ -79,7 +91,9 @@ pub(super) struct Worker {
     intake: Intake,
     feed: Feed,
     /// The last sequenced fact of every log.
-    sequenced: BTreeMap<LogNo, Seq>,
+    sequenced: HashMap<LogNo, Seq>,
+    /// The logs that have more than that.
+    waiting: BTreeMap<LogNo, ReceivedLog>,
     /// Which log is served first: moves on with every commit.
     turn: usize,
     held: u32,
@@ -98,16 +112,16 @@ impl Worker {
         fold: Fold,
         stop: Arc<AtomicBool>,
     ) -> Result<Self, FileError> {
-        let mut sequenced = BTreeMap::new();
-        for each in published.store.sequenced()? {
-            sequenced.insert(each.log, each.position.last);
-            intake.set_posted(each.log, each.position.last);
-        }
+        let sequenced = published.store.sequenced()?.into_iter();
+        let sequenced: Vec<_> = sequenced.map(|each| (each.log, each.position.last)).collect();
+        intake.set_posted(&sequenced);
+        let waiting = intake.received_logs().into_iter().map(|log| (log.no, log)).collect();
         Ok(Self {
             published,
             intake,
             feed,
-            sequenced,
+            sequenced: sequenced.into_iter().collect(),
+            waiting,
             turn: 0,
             held: 0,
             fold,
@@ -170,11 +184,12 @@ impl Worker {
 
     /// What waits, at most one commit's worth, each log in turn.
     fn take(&mut self) -> Result<Vec<Taken>, FileError> {
-        let logs = self.intake.received_logs();
-        let waiting = |log: &&crate::gateway::intake::ReceivedLog| {
-            self.sequenced.get(&log.no).copied().unwrap_or_default() < log.last
-        };
-        let mut waiting: Vec<_> = logs.iter().filter(waiting).copied().collect();
+        self.waiting.extend(self.intake.news().into_iter().map(|log| (log.no, log)));
+        let sequenced = &self.sequenced;
+        let is_behind =
+            |log: &ReceivedLog| sequenced.get(&log.no).copied().unwrap_or_default() < log.last;
+        self.waiting.retain(|_, log| is_behind(log));
+        let mut waiting: Vec<_> = self.waiting.values().copied().collect();
         if waiting.is_empty() {
             return Ok(Vec::new());
         }
@@ -190,7 +205,7 @@ impl Worker {
             let mut of_log = share.min(room);
             let mut next = self.sequenced.get(&log.no).copied().unwrap_or_default().next();
             while of_log > 0 && next <= log.last {
-                let piece = self.intake.piece(log.no, next)?.ok_or(MISSING)?;
+                let piece = self.waiting_piece(&log, next)?;
                 let last = piece.last;
                 let facts = usize::try_from(last.0 - next.0 + 1).expect("a piece fits memory");
                 let (log, site, rank) = (log.no, log.site, log.rank);
@@ -204,6 +219,19 @@ impl Worker {
             }
         }
         Ok(taken)
+    }
+
+    /// The piece that holds a fact, with small ones that follow: one entry takes them.
+    fn waiting_piece(&self, log: &ReceivedLog, seq: Seq) -> Result<Arc<Piece>, FileError> {
+        let mut piece = self.intake.piece(log.no, seq)?.ok_or(MISSING)?;
+        while piece.last < log.last && piece.facts.len() < JOINED_FACTS_MAX {
+            let next = self.intake.piece(log.no, piece.last.next())?.ok_or(MISSING)?;
+            if next.facts.len() >= JOINED_FACTS_MAX {
+                break;
+            }
+            Arc::make_mut(&mut piece).append(&next);
+        }
+        Ok(piece)
     }
 
     /// Counts what is durable now.
@@ -296,14 +324,14 @@ impl Worker {
                 }
             });
         }
-        for (log, (_, _, last)) in &work.moved {
-            self.sequenced.insert(*log, *last);
-            self.intake.set_posted(*log, *last);
-        }
+        let posted: Vec<_> = work.moved.iter().map(|moved| (moved.log, moved.last)).collect();
+        self.intake.set_posted(&posted);
+        self.sequenced.extend(posted);
         let last = EntryNo(published.last.borrow().0 + work.records.len() as u64);
         published.last.send_replace(last);
         let vouchers = work.records.iter().map(|record| record.vouchers.len()).sum();
-        let logs = work.moved.into_values().collect();
+        let moved = work.moved.into_iter();
+        let logs = moved.map(|Moved { site, rank, last, .. }| (site, rank, last)).collect();
         // Nobody may be listening.
         drop(published.events.send(Arc::new(Event { last, vouchers, logs, stock_value })));
     }
@@ -311,7 +339,7 @@ impl Worker {
 
 impl Work {
     fn new(feed: Feed, fold: Fold) -> Self {
-        Self { fold, records: Vec::new(), news: Vec::new(), moved: BTreeMap::new(), feed }
+        Self { fold, records: Vec::new(), news: Vec::new(), moved: Vec::new(), feed }
     }
 
     fn apply(&mut self, books: &mut Books, taken: &Taken) {
@@ -319,7 +347,7 @@ impl Work {
         let released = !effects.released.is_empty();
         self.news.extend(self.feed.after_entry(books, taken.site, taken.facts(), released));
         self.add(SequenceEntry::Run(entry_of(taken)), effects);
-        self.moved.insert(taken.log, (taken.site, taken.rank, taken.last));
+        self.note(taken);
     }
 
     fn settle(&mut self, books: &mut Books) {
@@ -333,7 +361,16 @@ impl Work {
 
     fn hold(&mut self, taken: &Taken, reason: String) {
         self.add(SequenceEntry::Held { run: entry_of(taken), reason }, Effects::default());
-        self.moved.insert(taken.log, (taken.site, taken.rank, taken.last));
+        self.note(taken);
+    }
+
+    /// The runs of a log come one after the other.
+    fn note(&mut self, taken: &Taken) {
+        let Taken { log, site, rank, last, .. } = *taken;
+        match self.moved.last_mut().filter(|moved| moved.log == log) {
+            Some(moved) => moved.last = last,
+            None => self.moved.push(Moved { log, site, rank, last }),
+        }
     }
 
     fn add(&mut self, entry: SequenceEntry, effects: Effects) {

@@ -9,7 +9,7 @@ use shared::ids::{AccountNo, Capture, CompanyNo, DeviceNo, Head, ItemNo, Partner
 use shared::money::Amount;
 use shared::time::{Day, Month, Timestamp};
 
-use super::entry::{EntryNo, Record, RunEntry, SequenceEntry};
+use super::entry::{Record, RunEntry, SequenceEntry};
 use super::packing::{
     Packer, Unpackable, read_bytes, read_number, read_signed, unpack, write_number, write_signed,
 };
@@ -400,31 +400,6 @@ pub(super) fn first_numbers(records: &[Record]) -> BTreeMap<(CompanyNo, Month), 
         first.entry((voucher.company, voucher.month)).or_insert(voucher.number);
     }
     first
-}
-
-/// The first fact of every log in a block.
-pub(super) fn first_facts(records: &[Record]) -> BTreeMap<LogNo, Seq> {
-    let mut first = BTreeMap::new();
-    for record in records {
-        if let SequenceEntry::Run(run) | SequenceEntry::Held { run, .. } = &record.entry {
-            first.entry(run.log).or_insert(run.first);
-        }
-    }
-    first
-}
-
-/// The last run of every log in a block, with its place.
-pub(super) fn last_runs(
-    first: EntryNo,
-    records: &[Record],
-) -> BTreeMap<LogNo, (EntryNo, RunEntry)> {
-    let mut last = BTreeMap::new();
-    for (no, record) in (first.0..).map(EntryNo).zip(records) {
-        if let SequenceEntry::Run(run) | SequenceEntry::Held { run, .. } = &record.entry {
-            last.insert(run.log, (no, *run));
-        }
-    }
-    last
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub(crate) mod copy;
 mod entry;
 mod error;
 pub(crate) mod guard;
+mod index;
 mod packing;
 mod redb_store;
 

@@ -1,7 +1,8 @@
 //! The store in one redb file. Values stay within a page; keys are fixed-width integers.
 
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use redb::{
     Database, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition,
@@ -13,6 +14,7 @@ use shared::sync::Position;
 use super::block::{self, BlockWriter};
 use super::copy::copy_table;
 use super::guard;
+use super::index::{Fresh, Index};
 use super::packing::{Unpackable, read_bytes, read_number, write_number};
 use super::{
     Block, Checkpoint, DamagedFile, EntryNo, FileError, Record, SequenceEntry, Sequenced, Store,
@@ -24,7 +26,7 @@ use crate::gateway::intake::LogNo;
 const FILE: &str = "books.redb";
 
 /// The version of this file's layout.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 
 /// The largest value that leaves a 4 KiB page for itself.
 const VALUE_MAX: usize = 4_040;
@@ -37,9 +39,9 @@ const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const BLOCKS: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("blocks");
 /// (company, month, first number in the block) -> the block's first entry.
 const VOUCHERS: TableDefinition<'_, u128, u64> = TableDefinition::new("vouchers");
-/// (log, first fact in the block) -> the block's first entry.
+/// (log, first fact in the block) -> the block's first entry. The last ones are in [`Index`].
 const FACTS: TableDefinition<'_, u128, u64> = TableDefinition::new("facts");
-/// Log -> how far it is.
+/// Log -> how far it is in FACTS.
 const LOGS: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("logs");
 /// Entry -> state hash.
 const CHECKPOINTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("checkpoints");
@@ -88,6 +90,8 @@ pub struct RedbStore {
     database: Database,
     history: HistoryId,
     writer: Mutex<BlockWriter>,
+    /// Rows that wait: only what is durable.
+    index: RwLock<Index>,
 }
 
 impl RedbStore {
@@ -120,7 +124,27 @@ impl RedbStore {
         transaction.open_table(LOGS)?;
         transaction.open_table(CHECKPOINTS)?;
         transaction.commit()?;
-        Ok(Self { database, history, writer: Mutex::new(BlockWriter::new()) })
+        let writer = Mutex::new(BlockWriter::new());
+        let mut store = Self { database, history, writer, index: RwLock::default() };
+        store.index = RwLock::new(store.read_index()?);
+        Ok(store)
+    }
+
+    fn read_index(&self) -> Result<Index, FileError> {
+        let written = self.sequenced()?.into_iter().map(|each| (each.log, each)).collect();
+        let transaction = self.database.begin_read()?;
+        let from = number_in(&transaction.open_table(META)?, "indexed")?;
+        drop(transaction);
+        let (mut index, mut next) = (Index::default(), EntryNo(from.max(1)));
+        while let Some((first, entries)) = self.entries(next)? {
+            index.load(first, &entries, &written);
+            next = EntryNo(first.0 + entries.len() as u64);
+        }
+        Ok(index)
+    }
+
+    fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn history_in(
@@ -177,14 +201,6 @@ impl RedbStore {
         Ok(Some(Block { first, records }))
     }
 
-    fn last_in(transaction: &WriteTransaction) -> Result<EntryNo, FileError> {
-        let meta = transaction.open_table(META)?;
-        let last = meta.get("last")?.map_or(Ok(0), |row| {
-            row.value().try_into().map(u64::from_le_bytes).map_err(|_| damaged("the last entry"))
-        });
-        last.map(EntryNo)
-    }
-
     fn append_block(
         &self,
         transaction: &WriteTransaction,
@@ -200,17 +216,38 @@ impl RedbStore {
         for ((company, month), number) in block::first_numbers(records) {
             vouchers.insert(voucher_key(VoucherKey { company, month, number }), first.0)?;
         }
+        Ok(())
+    }
+
+    /// Writes the rows of some logs, those that come with the commit included.
+    fn write_rows(
+        transaction: &WriteTransaction,
+        index: &Index,
+        fresh: &Fresh,
+        due: &HashSet<LogNo>,
+    ) -> Result<(), FileError> {
         let mut facts = transaction.open_table(FACTS)?;
-        for (log, seq) in block::first_facts(records) {
-            facts.insert(fact_key(log, seq), first.0)?;
-        }
         let mut logs = transaction.open_table(LOGS)?;
-        for (log, (entry, run)) in block::last_runs(first, records) {
-            let position = Position { last: run.last, head: run.head };
-            logs.insert(log.0, sequenced_bytes(&Sequenced { log, position, entry }).as_slice())?;
+        for log in due {
+            for waiting in index.of(*log).into_iter().chain(fresh.of(*log)) {
+                for (seq, block) in &waiting.rows {
+                    facts.insert(fact_key(*log, *seq), block.0)?;
+                }
+                logs.insert(log.0, sequenced_bytes(&waiting.last).as_slice())?;
+            }
         }
         Ok(())
     }
+}
+
+/// A number of META; 0 where it is not there yet.
+fn number_in(
+    meta: &impl ReadableTable<&'static str, &'static [u8]>,
+    name: &'static str,
+) -> Result<u64, FileError> {
+    meta.get(name)?.map_or(Ok(0), |row| {
+        row.value().try_into().map(u64::from_le_bytes).map_err(|_| damaged(name))
+    })
 }
 
 /// How many of the records at the front make one block.
@@ -232,25 +269,31 @@ impl Store for RedbStore {
 
     fn last(&self) -> Result<EntryNo, FileError> {
         let transaction = self.database.begin_read()?;
-        let meta = transaction.open_table(META)?;
-        let last = meta.get("last")?.map_or(Ok(0), |row| {
-            row.value().try_into().map(u64::from_le_bytes).map_err(|_| damaged("the last entry"))
-        });
-        last.map(EntryNo)
+        number_in(&transaction.open_table(META)?, "last").map(EntryNo)
     }
 
     fn append(&self, records: &[Record]) -> Result<(), FileError> {
         let transaction = self.database.begin_write()?;
-        let mut last = Self::last_in(&transaction)?;
-        let mut rest = records;
+        let mut meta = transaction.open_table(META)?;
+        let mut last = EntryNo(number_in(&meta, "last")?);
+        let (mut rest, mut fresh) = (records, Fresh::default());
         while !rest.is_empty() {
             let (now, later) = rest.split_at(block_len(rest));
             self.append_block(&transaction, last.next(), now)?;
+            fresh.add(last.next(), now.iter().map(|record| &record.entry));
             last = EntryNo(last.0 + now.len() as u64);
             rest = later;
         }
-        transaction.open_table(META)?.insert("last", last.0.to_le_bytes().as_slice())?;
+        let index = self.index();
+        let due = index.due(&fresh);
+        Self::write_rows(&transaction, &index, &fresh, &due)?;
+        let indexed = index.from(&fresh, &due, last.next());
+        drop(index);
+        meta.insert("last", last.0.to_le_bytes().as_slice())?;
+        meta.insert("indexed", indexed.0.to_le_bytes().as_slice())?;
+        drop(meta);
         transaction.commit()?;
+        self.index.write().unwrap_or_else(PoisonError::into_inner).take(fresh, &due);
         Ok(())
     }
 
@@ -283,11 +326,18 @@ impl Store for RedbStore {
     }
 
     fn fact_block(&self, log: LogNo, seq: Seq) -> Result<Option<Block>, FileError> {
+        // What waits first: what is written meanwhile is there for whoever reads from now on.
+        let waiting = self.index().find(log, seq);
         let transaction = self.database.begin_read()?;
-        let facts = transaction.open_table(FACTS)?;
-        let row = facts.range(fact_key(log, Seq::ZERO)..=fact_key(log, seq))?.next_back();
-        let Some(row) = row.transpose()? else { return Ok(None) };
-        let block = Self::block_at(&transaction, EntryNo(row.1.value()))?;
+        let first = if waiting.is_some() {
+            waiting
+        } else {
+            let facts = transaction.open_table(FACTS)?;
+            let row = facts.range(fact_key(log, Seq::ZERO)..=fact_key(log, seq))?.next_back();
+            row.transpose()?.map(|row| EntryNo(row.1.value()))
+        };
+        let Some(first) = first else { return Ok(None) };
+        let block = Self::block_at(&transaction, first)?;
         Ok(block.filter(|block| {
             block.records.iter().any(|record| match &record.entry {
                 SequenceEntry::Run(run) | SequenceEntry::Held { run, .. } => {
@@ -299,15 +349,22 @@ impl Store for RedbStore {
     }
 
     fn sequenced(&self) -> Result<Vec<Sequenced>, FileError> {
+        let waiting: Vec<_> = self.index().sequenced().collect();
         let transaction = self.database.begin_read()?;
-        let mut found = Vec::new();
+        let mut found = BTreeMap::new();
         for row in transaction.open_table(LOGS)?.iter()? {
             let (log, bytes) = row?;
             let log = LogNo(log.value());
             let sequenced = read_sequenced(log, bytes.value());
-            found.push(sequenced.map_err(|_| damaged("how far a log is"))?);
+            found.insert(log, sequenced.map_err(|_| damaged("how far a log is"))?);
         }
-        Ok(found)
+        for each in waiting {
+            let known = found.entry(each.log).or_insert(each);
+            if known.entry < each.entry {
+                *known = each;
+            }
+        }
+        Ok(found.into_values().collect())
     }
 
     fn checkpoint(&self) -> Result<Option<Checkpoint>, FileError> {
@@ -352,121 +409,4 @@ impl Store for RedbStore {
 }
 
 #[cfg(test)]
-mod tests {
-    use redb::backends::InMemoryBackend;
-    use shared::ids::{AccountNo, Capture, CompanyNo, DeviceNo, ItemNo, SiteNo};
-    use shared::money::Amount;
-    use shared::time::{Day, Month, Timestamp};
-
-    use super::*;
-    use crate::books::{Cause, Line, Side, Voucher};
-    use crate::store::RunEntry;
-
-    fn record(log: u32, first: u64, last: u64, numbers: std::ops::Range<u32>) -> Record {
-        let run = RunEntry {
-            log: LogNo(log),
-            first: Seq(first),
-            last: Seq(last),
-            head: Head([9; 32]),
-            received_at: Timestamp(5),
-        };
-        let voucher = |number| Voucher {
-            company: CompanyNo(1),
-            month: Month(24_320),
-            number,
-            day: Day(20_000),
-            cause: Cause::Fact,
-            fact: Some(Capture { device: DeviceNo(log), counter: u64::from(number) }),
-            lines: [Side::Debit, Side::Credit]
-                .map(|side| Line {
-                    account: AccountNo(side as u32 + 1),
-                    side,
-                    amount: Amount(i64::from(number)),
-                    site: SiteNo(1),
-                    item: Some(ItemNo(7)),
-                    partner: None,
-                    fact: Some(Capture { device: DeviceNo(log), counter: u64::from(number) }),
-                })
-                .to_vec(),
-        };
-        Record {
-            entry: SequenceEntry::Run(run),
-            vouchers: numbers.map(voucher).collect(),
-            waiting: vec![],
-            released: vec![],
-        }
-    }
-
-    fn store() -> RedbStore {
-        RedbStore::open_backend(InMemoryBackend::new(), HistoryId([1; 32])).expect("opens")
-    }
-
-    #[test]
-    fn what_was_appended_is_found_by_place_voucher_and_fact() {
-        let store = store();
-        let settle = Record {
-            entry: SequenceEntry::Settle,
-            vouchers: vec![],
-            waiting: vec![3],
-            released: vec![2],
-        };
-        let first = [record(1, 1, 10, 1..11), record(2, 1, 5, 11..16), settle];
-        let second = [record(1, 11, 20, 16..26)];
-        store.append(&first).expect("appends");
-        store.append(&second).expect("appends");
-        assert_eq!(store.last().expect("reads"), EntryNo(4));
-        for (no, block) in [(1, 1), (3, 1), (4, 4)] {
-            let found = store.block(EntryNo(no)).expect("reads").expect("is there");
-            assert_eq!(found.first, EntryNo(block));
-        }
-        let found = store.block(EntryNo(2)).expect("reads").expect("is there");
-        assert_eq!(found.records, first);
-        assert_eq!(store.block(EntryNo(5)).expect("reads"), None);
-        assert_eq!(store.entries(EntryNo(5)).expect("reads"), None);
-        let entries = store.entries(EntryNo(2)).expect("reads").expect("is there");
-        assert_eq!((entries.0, entries.1.len()), (EntryNo(1), 3));
-        let key = |number| VoucherKey { company: CompanyNo(1), month: Month(24_320), number };
-        for (number, block) in
-            [(1, Some(1)), (15, Some(1)), (16, Some(4)), (25, Some(4)), (26, None)]
-        {
-            let found = store.voucher_block(key(number)).expect("reads");
-            assert_eq!(found.map(|block| block.first.0), block, "voucher {number}");
-        }
-        for (log, seq, block) in [(1, 10, Some(1)), (1, 11, Some(4)), (2, 5, Some(1)), (2, 6, None)]
-        {
-            let found = store.fact_block(LogNo(log), Seq(seq)).expect("reads");
-            assert_eq!(found.map(|block| block.first.0), block, "fact {seq} of log {log}");
-        }
-        let sequenced = store.sequenced().expect("reads");
-        let places: Vec<_> =
-            sequenced.iter().map(|each| (each.position.last.0, each.entry.0)).collect();
-        assert_eq!(places, [(20, 4), (5, 2)]);
-    }
-
-    #[test]
-    fn large_commits_are_cut_into_blocks() {
-        let store = store();
-        let records: Vec<Record> =
-            (0..40).map(|run| record(1, run * 500 + 1, run * 500 + 500, 1..501)).collect();
-        store.append(&records).expect("appends");
-        let mut no = EntryNo(1);
-        let (mut read, mut blocks) = (Vec::new(), 0);
-        while let Some(block) = store.block(no).expect("reads") {
-            no = block.last().next();
-            read.extend(block.records);
-            blocks += 1;
-        }
-        assert_eq!((read, blocks), (records, 3));
-    }
-
-    #[test]
-    fn checkpoints_and_history_stay() {
-        let mut store = store();
-        assert_eq!(store.checkpoint().expect("reads"), None);
-        let checkpoint = Checkpoint { entry: EntryNo(7), state: [3; 32] };
-        store.put_checkpoint(checkpoint).expect("writes");
-        assert_eq!(store.checkpoint().expect("reads"), Some(checkpoint));
-        store.renew_history(HistoryId([2; 32])).expect("writes");
-        assert_eq!(store.history(), HistoryId([2; 32]));
-    }
-}
+mod tests;

@@ -1,22 +1,25 @@
-//! Pieces that are durable and not yet in the books, kept in memory while there is room. The file
-//! has them too: nothing depends on what is here but speed.
+//! Pieces that are durable and not yet in the books, kept in memory while there is room, and which
+//! logs have news. The file has them too: nothing depends on what is here but speed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use shared::ids::Seq;
 
-use super::file::{LogNo, Piece};
+use super::rows::{LogNo, Piece};
+use super::tails::LogRun;
 
-/// How many facts are kept; a fact takes about half a kilobyte of memory.
+/// How many facts are kept; a fact takes a few hundred bytes of memory.
 const FACTS_MAX: usize = 131_072;
 
 #[derive(Debug, Default)]
 struct Kept {
-    pieces: BTreeMap<LogNo, VecDeque<Arc<Piece>>>,
+    pieces: HashMap<LogNo, VecDeque<Arc<Piece>>>,
     facts: usize,
-    news: bool,
+    /// How far logs became durable since somebody asked.
+    news: HashMap<LogNo, Seq>,
+    is_awake: bool,
 }
 
 /// See the module.
@@ -32,17 +35,24 @@ impl Backlog {
     }
 
     /// Keeps pieces that just became durable, as far as there is room, and wakes the sequencer.
-    pub(super) fn add(&self, pieces: impl IntoIterator<Item = (LogNo, Piece)>) {
+    /// `tails` are in memory elsewhere.
+    pub(super) fn add(&self, pieces: Vec<LogRun>, tails: &[LogRun]) {
         let mut kept = self.kept();
+        kept.news.extend(pieces.iter().chain(tails).map(|(log, piece)| (*log, piece.last)));
         for (log, piece) in pieces {
             if kept.facts + piece.facts.len() <= FACTS_MAX {
                 kept.facts += piece.facts.len();
-                kept.pieces.entry(log).or_default().push_back(Arc::new(piece));
+                kept.pieces.entry(log).or_default().push_back(piece);
             }
         }
-        kept.news = true;
+        kept.is_awake = true;
         drop(kept);
         self.changed.notify_all();
+    }
+
+    /// The logs that became durable further since the last call, and how far.
+    pub(super) fn take_news(&self) -> HashMap<LogNo, Seq> {
+        std::mem::take(&mut self.kept().news)
     }
 
     /// The piece that holds a fact.
@@ -55,28 +65,33 @@ impl Backlog {
     }
 
     /// Forgets what the books have.
-    pub(super) fn drop_through(&self, log: LogNo, seq: Seq) {
+    pub(super) fn drop_through(&self, moved: &[(LogNo, Seq)]) {
         let mut kept = self.kept();
-        let Some(pieces) = kept.pieces.get_mut(&log) else { return };
-        let mut dropped = 0;
-        while let Some(piece) = pieces.front().filter(|piece| piece.last <= seq) {
-            dropped += piece.facts.len();
-            pieces.pop_front();
+        for (log, seq) in moved {
+            let Some(pieces) = kept.pieces.get_mut(log) else { continue };
+            let mut dropped = 0;
+            while let Some(piece) = pieces.front().filter(|piece| piece.last <= *seq) {
+                dropped += piece.facts.len();
+                pieces.pop_front();
+            }
+            if pieces.is_empty() {
+                kept.pieces.remove(log);
+            }
+            kept.facts -= dropped;
         }
-        kept.facts -= dropped;
     }
 
     /// Waits for [`Self::add`] or [`Self::wake`] since the last wait, or the time out.
     pub(super) fn wait(&self, timeout_ms: u64) {
         let kept = self.kept();
         let timeout = Duration::from_millis(timeout_ms);
-        let waited = self.changed.wait_timeout_while(kept, timeout, |kept| !kept.news);
-        waited.unwrap_or_else(PoisonError::into_inner).0.news = false;
+        let waited = self.changed.wait_timeout_while(kept, timeout, |kept| !kept.is_awake);
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_awake = false;
     }
 
     /// Ends a wait.
     pub(super) fn wake(&self) {
-        self.kept().news = true;
+        self.kept().is_awake = true;
         self.changed.notify_all();
     }
 }

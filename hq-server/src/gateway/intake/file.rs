@@ -1,32 +1,28 @@
-//! The intake file: logs, their facts in packed pieces, seals and chain heads. Knows redb and
-//! bytes; knows no chain rule and no books. Invariant: a row is at most a page, so nothing is
-//! rounded up to powers of two.
+//! The intake file: logs, their facts in packed pieces and tails, seals and chain heads. Knows redb
+//! and bytes; knows no chain rule and no books. Invariant: a row is at most a page, so nothing is
+//! rounded up to powers of two; and every fact of a log is in a piece or after them in its tail.
 //!
 //! Keys are fixed-width integers: (log number 32 bits, seq 64 bits, part 32 bits) in one `u128`.
 
+use std::collections::HashSet;
 use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use redb::{
     Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend,
     TableDefinition, WriteTransaction,
 };
-use shared::document::journal::JournalTip;
-use shared::fact::Fact;
-use shared::ids::{DeviceNo, Head, LogId, Seq, SiteNo};
+use shared::ids::{Head, Seq};
 use shared::segment::seal::SignedSeal;
-use shared::segment::{columns, packing};
 use shared::time::Timestamp;
-use shared::varint;
 
+use super::rows::{Cursor, FILE, LogNo, LogRecord, Piece, damaged, take_hash};
+use super::tails::{self, BlockNo, LogRun, Tails};
 use crate::store::copy::copy_table;
-use crate::store::guard;
-use crate::store::{DamagedFile, FileError};
-
-/// What the file is called in words to people.
-const FILE: &str = "intake.redb";
+use crate::store::{FileError, guard};
 
 /// The version of this file's layout.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 
 /// The largest value that leaves a 4 KiB page for itself.
 const VALUE_MAX: usize = 4_040;
@@ -34,74 +30,31 @@ const VALUE_MAX: usize = 4_040;
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 /// Log number -> site, device, key, genesis.
 const LOGS: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("logs");
-/// Log number -> last fact, head, seals.
+/// Log number -> last fact in pieces, head, seals.
 const CURSORS: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("cursors");
 /// (log, first, part) -> a piece: received-at, last, head, packed columns.
 const PIECES: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("pieces");
+/// (block, part) -> small runs of many logs: see [`tails`].
+const TAILS: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("tails");
 /// (log, seq, 0) -> the chain's head at a multiple of the window.
 const WINDOWS: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("windows");
 /// (log, first, 0) -> signed seal.
 const SEALS: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("seals");
 
-/// The number of a log inside HQ's files, dense from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LogNo(pub u32);
-
-/// A log as it was registered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogRecord {
-    /// The number inside HQ's files.
-    pub no: LogNo,
-    /// The log.
-    pub log: LogId,
-    /// Its site.
-    pub site: SiteNo,
-    /// Its installation.
-    pub device: DeviceNo,
-    /// The key that signs its seals.
-    pub public_key: [u8; 32],
-    /// The genesis record's bytes.
-    pub genesis: Vec<u8>,
-}
-
-/// How far a log has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Cursor {
-    /// The last fact.
-    pub(super) last: Seq,
-    /// The chain's head after it.
-    pub(super) head: Head,
-    /// The last sealed fact.
-    pub(super) sealed: Seq,
-    /// The journal document after the last seal.
-    pub(super) tip: JournalTip,
-}
-
-/// Consecutive facts of a log, as they came in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Piece {
-    /// The place of the first fact.
-    pub first: Seq,
-    /// The place of the last one.
-    pub last: Seq,
-    /// The chain's head after the last one.
-    pub head: Head,
-    /// When HQ received them.
-    pub received_at: Timestamp,
-    /// The facts.
-    pub facts: Vec<Fact>,
-}
-
 fn key(log: LogNo, seq: Seq, part: u32) -> u128 {
     u128::from(log.0) << 96 | u128::from(seq.0) << 32 | u128::from(part)
 }
 
-fn seq_of(key: u128) -> Seq {
-    Seq(u64::try_from(key << 32 >> 64).expect("64 bits are left"))
+fn tail_key(no: BlockNo, part: u32) -> u128 {
+    u128::from(no.0) << 32 | u128::from(part)
 }
 
-pub(super) fn damaged(what: &'static str) -> FileError {
-    FileError::Damaged(DamagedFile { file: FILE, what })
+fn tail_block_of(key: u128) -> BlockNo {
+    BlockNo(u64::try_from(key >> 32).expect("keys are 96 bits here"))
+}
+
+fn seq_of(key: u128) -> Seq {
+    Seq(u64::try_from(key << 32 >> 64).expect("64 bits are left"))
 }
 
 /// A stored seal.
@@ -109,117 +62,18 @@ pub(super) fn read_seal(bytes: &[u8]) -> Result<SignedSeal, FileError> {
     SignedSeal::decode(bytes).map_err(|_| damaged("a seal"))
 }
 
-fn take<'a>(
-    input: &mut &'a [u8],
-    length: usize,
-    what: &'static str,
-) -> Result<&'a [u8], FileError> {
-    let bytes = input.get(..length).ok_or_else(|| damaged(what))?;
-    *input = &input[length..];
-    Ok(bytes)
-}
-
-fn take_hash(input: &mut &[u8], what: &'static str) -> Result<[u8; 32], FileError> {
-    take(input, 32, what).map(|bytes| bytes.try_into().expect("32 bytes were taken"))
-}
-
-fn take_number(input: &mut &[u8], what: &'static str) -> Result<u64, FileError> {
-    varint::read_raw(input).map_err(|_| damaged(what))
-}
-
-impl LogRecord {
-    fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(128);
-        varint::write_unsigned(&mut out, self.site.0.into());
-        varint::write_unsigned(&mut out, self.device.0.into());
-        out.extend_from_slice(&self.log.0);
-        out.extend_from_slice(&self.public_key);
-        out.extend_from_slice(&self.genesis);
-        out
-    }
-
-    fn decode(no: LogNo, mut bytes: &[u8]) -> Result<Self, FileError> {
-        const WHAT: &str = "a log's record";
-        let small = |value: u64| u32::try_from(value).map_err(|_| damaged(WHAT));
-        let input = &mut bytes;
-        Ok(Self {
-            no,
-            site: SiteNo(small(take_number(input, WHAT)?)?),
-            device: DeviceNo(small(take_number(input, WHAT)?)?),
-            log: LogId(take_hash(input, WHAT)?),
-            public_key: take_hash(input, WHAT)?,
-            genesis: input.to_vec(),
-        })
-    }
-}
-
-impl Cursor {
-    /// Before the first fact.
-    pub(super) fn start(head: Head) -> Self {
-        Self { last: Seq::ZERO, head, sealed: Seq::ZERO, tip: JournalTip::start(0) }
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(112);
-        varint::write_unsigned(&mut out, self.last.0);
-        out.extend_from_slice(&self.head.0);
-        varint::write_unsigned(&mut out, self.sealed.0);
-        out.extend_from_slice(&self.tip.encode());
-        out
-    }
-
-    fn decode(mut bytes: &[u8]) -> Result<Self, FileError> {
-        const WHAT: &str = "a log's cursor";
-        let input = &mut bytes;
-        Ok(Self {
-            last: Seq(take_number(input, WHAT)?),
-            head: Head(take_hash(input, WHAT)?),
-            sealed: Seq(take_number(input, WHAT)?),
-            tip: JournalTip::decode(input).map_err(|_| damaged(WHAT))?,
-        })
-    }
-}
-
-impl Piece {
-    /// The facts of a range, as far as they are in the piece. `first` is in it.
-    pub fn part(&self, first: Seq, last: Seq) -> &[Fact] {
-        let index = |seq: Seq| usize::try_from(seq.0 - self.first.0).expect("a piece fits memory");
-        &self.facts[index(first)..=index(last.min(self.last))]
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(64 + self.facts.len() * 8);
-        varint::write_unsigned(&mut out, self.last.0 - self.first.0);
-        varint::write_signed(&mut out, self.received_at.0);
-        out.extend_from_slice(&self.head.0);
-        out.extend_from_slice(&packing::pack(&columns::encode(&self.facts)));
-        out
-    }
-
-    fn decode(first: Seq, mut bytes: &[u8]) -> Result<Self, FileError> {
-        const WHAT: &str = "facts of a log";
-        let input = &mut bytes;
-        let last = Seq(first.0 + take_number(input, WHAT)?);
-        let received_at = Timestamp(varint::read_signed(input).map_err(|_| damaged(WHAT))?);
-        let head = Head(take_hash(input, WHAT)?);
-        let columns = packing::unpack(input).map_err(|_| damaged(WHAT))?;
-        let facts = columns::decode(&columns).map_err(|_| damaged(WHAT))?;
-        if facts.len() as u64 != last.0 - first.0 + 1 {
-            return Err(damaged(WHAT));
-        }
-        Ok(Self { first, last, head, received_at, facts })
-    }
-}
-
 /// The open file.
 #[derive(Debug)]
 pub(super) struct IntakeFile {
     database: Database,
+    /// Only what is durable. A tail leaves when it can be read as a piece.
+    tails: RwLock<Tails>,
 }
 
 /// Rows that become durable together.
 pub(super) struct Batch {
     transaction: WriteTransaction,
+    blocks: Vec<(BlockNo, Vec<LogRun>)>,
 }
 
 impl IntakeFile {
@@ -239,8 +93,7 @@ impl IntakeFile {
     }
 
     fn prepare(database: Database) -> Result<Self, FileError> {
-        let file = Self { database };
-        let transaction = file.database.begin_write()?;
+        let transaction = database.begin_write()?;
         {
             let mut meta = transaction.open_table(META)?;
             let format = meta.get("format")?.map(|row| row.value().to_vec());
@@ -254,28 +107,68 @@ impl IntakeFile {
             transaction.open_table(LOGS)?;
             transaction.open_table(CURSORS)?;
             transaction.open_table(PIECES)?;
+            transaction.open_table(TAILS)?;
             transaction.open_table(WINDOWS)?;
             transaction.open_table(SEALS)?;
         }
         transaction.commit()?;
+        let mut file = Self { database, tails: RwLock::default() };
+        file.tails = RwLock::new(file.read_tails()?);
         Ok(file)
+    }
+
+    fn read_tails(&self) -> Result<Tails, FileError> {
+        let moved = self.logs()?.into_iter().map(|(log, cursor)| (log.no, cursor.last)).collect();
+        let transaction = self.database.begin_read()?;
+        let (mut tails, mut reading) = (Tails::default(), None::<(BlockNo, Vec<u8>)>);
+        for row in transaction.open_table(TAILS)?.iter()? {
+            let (key, part) = row?;
+            let no = tail_block_of(key.value());
+            if let Some((before, bytes)) = reading.take_if(|(before, _)| *before != no) {
+                tails.load(before, tails::decode(&bytes)?, &moved)?;
+            }
+            reading.get_or_insert((no, Vec::new())).1.extend_from_slice(part.value());
+        }
+        if let Some((no, bytes)) = reading {
+            tails.load(no, tails::decode(&bytes)?, &moved)?;
+        }
+        Ok(tails)
+    }
+
+    /// The tails as of the last commit.
+    pub(super) fn tails(&self) -> RwLockReadGuard<'_, Tails> {
+        self.tails.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts a batch.
     pub(super) fn batch(&self) -> Result<Batch, FileError> {
-        Ok(Batch { transaction: self.database.begin_write()? })
+        Ok(Batch { transaction: self.database.begin_write()?, blocks: Vec::new() })
+    }
+
+    /// Makes a batch durable. `moved` are the logs whose tails are in pieces with it.
+    pub(super) fn commit(&self, mut batch: Batch, moved: &HashSet<LogNo>) -> Result<(), FileError> {
+        batch.drop_tail_blocks(&self.tails().emptied(moved))?;
+        batch.transaction.commit()?;
+        let mut tails = self.tails.write().unwrap_or_else(PoisonError::into_inner);
+        tails.forget(moved);
+        for (no, runs) in batch.blocks {
+            tails.add_stored(no, &runs);
+        }
+        Ok(())
     }
 
     /// How far a log has come.
     pub(super) fn cursor(&self, log: LogNo) -> Result<Cursor, FileError> {
+        let tail = self.tails().position(log);
         let transaction = self.database.begin_read()?;
         let cursors = transaction.open_table(CURSORS)?;
         let row = cursors.get(log.0)?.ok_or_else(|| damaged("a log's cursor"))?;
-        Cursor::decode(row.value())
+        Ok(Cursor::decode(row.value())?.with_tail(tail))
     }
 
     /// Every log with how far it has come.
     pub(super) fn logs(&self) -> Result<Vec<(LogRecord, Cursor)>, FileError> {
+        let tails = self.tails();
         let transaction = self.database.begin_read()?;
         let (logs, cursors) = (transaction.open_table(LOGS)?, transaction.open_table(CURSORS)?);
         let mut found = Vec::new();
@@ -283,14 +176,21 @@ impl IntakeFile {
             let (no, record) = row?;
             let record = LogRecord::decode(LogNo(no.value()), record.value())?;
             let cursor = cursors.get(no.value())?.ok_or_else(|| damaged("a log's cursor"))?;
-            found.push((record, Cursor::decode(cursor.value())?));
+            let tail = tails.position(record.no);
+            found.push((record, Cursor::decode(cursor.value())?.with_tail(tail)));
         }
         Ok(found)
     }
 
     /// The piece that holds a fact; `None` beyond the log's last one.
-    pub(super) fn piece(&self, log: LogNo, seq: Seq) -> Result<Option<Piece>, FileError> {
-        find_piece(&self.database.begin_read()?.open_table(PIECES)?, log, seq)
+    pub(super) fn piece(&self, log: LogNo, seq: Seq) -> Result<Option<Arc<Piece>>, FileError> {
+        // The tails first: what left them meanwhile is in a piece for whoever reads from now on.
+        let tail = self.tails().find(log, seq);
+        if tail.is_some() {
+            return Ok(tail);
+        }
+        let piece = find_piece(&self.database.begin_read()?.open_table(PIECES)?, log, seq)?;
+        Ok(piece.map(Arc::new))
     }
 
     /// The chain's head at the last multiple of the window at or before `seq`.
@@ -325,6 +225,7 @@ impl IntakeFile {
         copy_table(&from, &to, LOGS)?;
         copy_table(&from, &to, CURSORS)?;
         copy_table(&from, &to, PIECES)?;
+        copy_table(&from, &to, TAILS)?;
         copy_table(&from, &to, WINDOWS)?;
         copy_table(&from, &to, SEALS)?;
         to.commit()?;
@@ -373,7 +274,7 @@ fn find_window(
 }
 
 impl Batch {
-    /// As [`IntakeFile::piece`], with the facts of this batch.
+    /// The piece that holds a fact, those of this batch included; no tail.
     pub(super) fn piece(&self, log: LogNo, seq: Seq) -> Result<Option<Piece>, FileError> {
         find_piece(&self.transaction.open_table(PIECES)?, log, seq)
     }
@@ -389,27 +290,39 @@ impl Batch {
         Ok(seals.get(key(log, first, 0))?.map(|row| row.value().to_vec()))
     }
 
-    /// How many pieces start in a range of facts.
-    pub(super) fn pieces_between(
-        &self,
-        log: LogNo,
-        first: Seq,
-        last: Seq,
-    ) -> Result<usize, FileError> {
-        let pieces = self.transaction.open_table(PIECES)?;
-        let mut count = 0;
-        for row in pieces.range(key(log, first, 0)..=key(log, last, u32::MAX))? {
-            count += usize::from(row?.0.value().trailing_zeros() >= u32::BITS);
-        }
-        Ok(count)
-    }
-
     /// Puts one piece in the place of all that start in its range.
     pub(super) fn replace_pieces(&mut self, log: LogNo, piece: &Piece) -> Result<(), FileError> {
         let range = key(log, piece.first, 0)..=key(log, piece.last, u32::MAX);
         self.transaction.open_table(PIECES)?.retain_in(range, |_, _| false)?;
         self.put_piece(log, piece)
     }
+
+    /// Adds the small runs of this batch, one or none of each log, as blocks after `last`.
+    pub(super) fn put_tails(
+        &mut self,
+        last: BlockNo,
+        received_at: Timestamp,
+        runs: &[LogRun],
+    ) -> Result<(), FileError> {
+        let mut tails = self.transaction.open_table(TAILS)?;
+        for (no, runs) in (last.0 + 1..).map(BlockNo).zip(tails::cut(runs)) {
+            let bytes = tails::encode(received_at, runs);
+            for (part, bytes) in (0..).zip(bytes.chunks(VALUE_MAX)) {
+                tails.insert(tail_key(no, part), bytes)?;
+            }
+            self.blocks.push((no, runs.to_vec()));
+        }
+        Ok(())
+    }
+
+    fn drop_tail_blocks(&mut self, blocks: &[BlockNo]) -> Result<(), FileError> {
+        let mut tails = self.transaction.open_table(TAILS)?;
+        for no in blocks {
+            tails.retain_in(tail_key(*no, 0)..=tail_key(*no, u32::MAX), |_, _| false)?;
+        }
+        Ok(())
+    }
+
     /// Adds a log.
     pub(super) fn put_log(&mut self, record: &LogRecord) -> Result<(), FileError> {
         let mut logs = self.transaction.open_table(LOGS)?;
@@ -422,10 +335,15 @@ impl Batch {
         Ok(self.transaction.open_table(LOGS)?.len()?)
     }
 
-    /// Sets how far a log has come.
-    pub(super) fn put_cursor(&mut self, log: LogNo, cursor: &Cursor) -> Result<(), FileError> {
+    /// Sets how far the pieces of logs go.
+    pub(super) fn put_cursors<'a>(
+        &mut self,
+        logs: impl IntoIterator<Item = (LogNo, &'a Cursor)>,
+    ) -> Result<(), FileError> {
         let mut cursors = self.transaction.open_table(CURSORS)?;
-        cursors.insert(log.0, cursor.encode().as_slice())?;
+        for (log, cursor) in logs {
+            cursors.insert(log.0, cursor.encode().as_slice())?;
+        }
         Ok(())
     }
 
@@ -455,10 +373,5 @@ impl Batch {
         let mut seals = self.transaction.open_table(SEALS)?;
         seals.insert(key(log, first, 0), seal)?;
         Ok(())
-    }
-
-    /// Makes the batch durable.
-    pub(super) fn commit(self) -> Result<(), FileError> {
-        Ok(self.transaction.commit()?)
     }
 }

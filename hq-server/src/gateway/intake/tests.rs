@@ -8,8 +8,8 @@ use shared::fact::statement::{Movement, Stamp, Statement};
 use shared::ids::{Capture, ItemNo, ReasonNo};
 use shared::quantity::{Scaled, Unit};
 use shared::segment::chain::{Chain, FORMAT};
-use shared::segment::columns;
 use shared::segment::seal::{Seal, last_sealable};
+use shared::segment::{SEGMENT_FACTS_MAX, columns};
 use shared::time::OffsetMinutes;
 
 use super::*;
@@ -37,11 +37,15 @@ struct Site {
 
 impl Site {
     fn new(mark: u8) -> Self {
+        Self::of(mark, DEVICE)
+    }
+
+    fn of(mark: u8, device: DeviceNo) -> Self {
         let key = SigningKey::from_bytes(&[mark; 32]);
         let genesis = Genesis {
             format: FORMAT,
             site: SITE,
-            device: DEVICE,
+            device,
             random: [mark; 32],
             public_key: key.verifying_key().to_bytes(),
             predecessor: None,
@@ -57,7 +61,7 @@ impl Site {
         for _ in 0..count {
             let counter = self.facts.len() as u64 + 1;
             let stamp = Stamp {
-                capture: Capture { device: DEVICE, counter },
+                capture: Capture { device: self.genesis.device, counter },
                 recorded_at: Timestamp(1_795_519_880_000 + counter.cast_signed()),
                 occurred_at: Timestamp(1_795_519_880_000 + counter.cast_signed()),
                 utc_offset: OffsetMinutes(480),
@@ -89,8 +93,12 @@ impl Site {
     }
 
     fn seal(&mut self) -> SignedSeal {
+        self.seal_to(self.facts.len() as u64)
+    }
+
+    fn seal_to(&mut self, last: u64) -> SignedSeal {
         let first = Seq(self.sealed + 1);
-        let last = last_sealable(first, Seq(self.facts.len() as u64));
+        let last = last_sealable(first, Seq(last));
         let (_, facts, head) = self.part(first.0, last.0);
         let log = self.log();
         (self.tip, _) = journal::append(&log, &self.tip, first, &columns::encode(&facts));
@@ -268,12 +276,8 @@ fn many_senders_share_commits() {
     let runtime = tokio::runtime::Builder::new_multi_thread().build().expect("starts");
     let mut sites = Vec::new();
     for mark in 1..=20 {
-        let mut site = Site::new(mark);
-        site.genesis.device = DeviceNo(mark.into());
+        let mut site = Site::of(mark, DeviceNo(mark.into()));
         site.record(200);
-        for fact in &mut site.facts {
-            shared::fact::field::CAPTURE_DEVICE.put(fact, Some(u64::from(mark))).expect("fits");
-        }
         sites.push(site);
     }
     runtime.block_on(async {
@@ -292,4 +296,212 @@ fn many_senders_share_commits() {
         }
     });
     assert!(intake.logs().iter().all(|log| log.received.last == Seq(200)));
+}
+
+/// Three logs: one with facts in a piece and after them in its tail, one in a tail alone, and one
+/// that came to more than a tail holds.
+async fn with_tails(intake: &Intake) -> Vec<Site> {
+    let mut sites: Vec<Site> = (1..=3).map(|mark| Site::of(mark, DeviceNo(mark.into()))).collect();
+    for (site, facts) in sites.iter_mut().zip([310, 5, 1_400]) {
+        intake.register(SITE, site.genesis.device, &site.genesis).await.expect("registers");
+        site.record(facts);
+    }
+    send(intake, &sites[0], 1, 300).await.expect("taken");
+    for last in 1..=5 {
+        send(intake, &sites[0], 300 + last * 2 - 1, 300 + last * 2).await.expect("taken");
+        send(intake, &sites[1], last, last).await.expect("taken");
+    }
+    for last in 1..=14 {
+        send(intake, &sites[2], last * 100 - 99, last * 100).await.expect("taken");
+    }
+    sites
+}
+
+fn tail_of(intake: &Intake, site: &Site) -> Option<(Seq, Seq)> {
+    let no = intake.log_no(&site.log()).expect("is known");
+    let tail = intake.shared.file.tails().joined(no)?;
+    Some((tail.first, tail.last))
+}
+
+/// Every way of reading gives what was sent.
+fn prove(intake: &Intake, sites: &[Site]) {
+    for site in sites {
+        let count = site.facts.len() as u64;
+        let status = intake.log(&site.log()).expect("is known");
+        assert_eq!(status.received, Position { last: Seq(count), head: site.head(count) });
+        let no = status.record.no;
+        for (first, last) in [(1, count), (count - 3, count - 1), (count / 2, count), (299, 303)] {
+            let (first, last) = (first.min(count), last.min(count));
+            let facts = intake.facts(no, Seq(first), Seq(last)).expect("reads");
+            assert_eq!(facts, site.part(first, last).1, "facts {first} to {last}");
+            let head = intake.head_at(&site.log(), Seq(last)).expect("reads");
+            assert_eq!(head, Some(site.head(last)));
+        }
+        assert_eq!(intake.facts(no, Seq(count + 1), Seq(count + 9)).expect("reads"), []);
+    }
+}
+
+#[test]
+fn small_runs_are_read_like_all_others_and_are_there_after_opening_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("intake.redb");
+    let (sites, tails) = run(async {
+        let intake = Intake::create(&path, options()).expect("is made");
+        let sites = with_tails(&intake).await;
+        prove(&intake, &sites);
+        let tails: Vec<_> = sites.iter().map(|site| tail_of(&intake, site)).collect();
+        intake.close();
+        (sites, tails)
+    });
+    assert_eq!(tails[..2], [Some((Seq(301), Seq(310))), Some((Seq(1), Seq(5)))]);
+    let (first, last) = tails[2].expect("some runs came after the last piece");
+    assert!(first > Seq(400) && last == Seq(1_400), "from {first} to {last}");
+    run(async {
+        let intake = Intake::open(&path, options()).expect("opens");
+        prove(&intake, &sites);
+        let again: Vec<_> = sites.iter().map(|site| tail_of(&intake, site)).collect();
+        assert_eq!(again, tails);
+        // Another history is told from the true one inside a tail, too.
+        let mut clone = Site::of(2, DeviceNo(2));
+        clone.record(5);
+        clone.facts.swap(2, 3);
+        assert_eq!(refused(send(&intake, &clone, 1, 4).await), RunRefused::Fork(Seq(4)));
+        send(&intake, &sites[1], 1, 5).await.expect("harmless");
+        intake.close();
+    });
+}
+
+#[test]
+fn a_seal_and_a_large_run_make_pieces_of_a_tail() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("intake.redb");
+    let mut sites = run(async {
+        let intake = Intake::create(&path, options()).expect("is made");
+        let mut sites = with_tails(&intake).await;
+        for site in &mut sites {
+            intake.accept_seal(site.seal()).await.expect("taken");
+            assert_eq!(tail_of(&intake, site), None);
+            site.record(1);
+            let last = site.facts.len() as u64;
+            send(&intake, site, last, last).await.expect("taken");
+            assert_eq!(tail_of(&intake, site), Some((Seq(last), Seq(last))));
+        }
+        prove(&intake, &sites);
+        intake.close();
+        sites
+    });
+    run(async {
+        let intake = Intake::open(&path, options()).expect("opens");
+        prove(&intake, &sites);
+        for site in &mut sites {
+            let first = site.facts.len() as u64 + 1;
+            site.record(256);
+            send(&intake, site, first, first + 255).await.expect("taken");
+            assert_eq!(tail_of(&intake, site), None);
+            let no = intake.log_no(&site.log()).expect("is known");
+            let piece = intake.piece(no, Seq(first)).expect("reads").expect("is there");
+            assert_eq!((piece.first, piece.last), (Seq(first), Seq(first + 255)));
+            let stored = intake.shared.file.piece(no, Seq(first)).expect("reads");
+            assert_eq!(stored.expect("is there").first, Seq(first - 1), "the tail lies before it");
+        }
+        prove(&intake, &sites);
+        assert_eq!(intake.shared.file.tails().last_block(), tails::BlockNo(0), "no block is left");
+        intake.close();
+    });
+    run(async {
+        let intake = Intake::open(&path, options()).expect("opens");
+        prove(&intake, &sites);
+        intake.close();
+    });
+}
+
+#[test]
+fn a_copy_has_the_tails_and_goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, copy) = (folder.path().join("intake.redb"), folder.path().join("copy.redb"));
+    let mut sites = run(async {
+        let intake = Intake::create(&path, options()).expect("is made");
+        let sites = with_tails(&intake).await;
+        intake.copy_to(&copy).expect("copies");
+        intake.close();
+        sites
+    });
+    let cursors = Intake::cursors_of(&copy).expect("reads");
+    let lasts: Vec<Seq> = cursors.into_iter().map(|(_, last)| last).collect();
+    assert_eq!(lasts, [Seq(310), Seq(5), Seq(1_400)]);
+    run(async {
+        let intake = Intake::open(&copy, options()).expect("opens");
+        prove(&intake, &sites);
+        for site in &mut sites {
+            site.record(2);
+            let last = site.facts.len() as u64;
+            send(&intake, site, last - 1, last).await.expect("taken");
+            intake.accept_seal(site.seal()).await.expect("taken");
+        }
+        prove(&intake, &sites);
+        intake.close();
+    });
+}
+
+/// The pieces of a log's file, in order.
+fn pieces(intake: &Intake, no: LogNo) -> Vec<Arc<Piece>> {
+    let (mut next, mut pieces) = (Seq(1), Vec::new());
+    while let Some(piece) = intake.shared.file.piece(no, next).expect("reads") {
+        next = piece.last.next();
+        pieces.push(piece);
+    }
+    pieces
+}
+
+#[test]
+fn seals_join_pieces_and_cut_none() {
+    run(async {
+        let (intake, mut site) = (intake(), Site::new(9));
+        let no = intake.register(SITE, DEVICE, &site.genesis).await.expect("registers");
+        // A group lies across the end of the first seal.
+        site.record(4_200);
+        let left = shared::fact::field::GROUP_LEFT;
+        left.put(&mut site.facts[4_095], Some(1_u64)).expect("fits");
+        for last in 1..=42 {
+            send(&intake, &site, last * 100 - 99, last * 100).await.expect("taken");
+        }
+        let before = pieces(&intake, no).len();
+        let seal = site.seal();
+        assert_eq!(seal.seal.last, Seq(4_096));
+        intake.accept_seal(seal).await.expect("taken");
+        let after = pieces(&intake, no);
+        assert!(after.len() == 2 && before > 4, "{before} pieces became {}", after.len());
+        assert!(after.iter().all(|piece| piece.facts.len() <= SEGMENT_FACTS_MAX));
+        assert!(after.iter().all(|piece| piece.head == site.head(piece.last.0)));
+        let is_whole = |piece: &Arc<Piece>| left.of(&piece.facts[piece.facts.len() - 1]).is_none();
+        assert!(after.iter().all(is_whole), "a group is cut");
+        intake.accept_seal(site.seal()).await.expect("taken");
+        prove(&intake, &[site]);
+    });
+}
+
+#[test]
+fn large_pieces_stay_and_small_ones_are_joined_seldom() {
+    run(async {
+        let (intake, mut site) = (intake(), Site::new(9));
+        let no = intake.register(SITE, DEVICE, &site.genesis).await.expect("registers");
+        site.record(4_000);
+        send(&intake, &site, 1, 4_000).await.expect("taken");
+        let sizes = |intake: &Intake| -> Vec<usize> {
+            pieces(intake, no).iter().map(|piece| piece.facts.len()).collect()
+        };
+        intake.accept_seal(site.seal_to(900)).await.expect("taken");
+        assert_eq!(sizes(&intake), [4_000], "a seal inside a piece changes nothing");
+        // Runs of 300 and seals that end inside them.
+        for turn in 0..20 {
+            site.record(300);
+            let last = 4_300 + turn * 300;
+            send(&intake, &site, last - 299, last).await.expect("taken");
+            intake.accept_seal(site.seal_to(last - 100)).await.expect("taken");
+        }
+        let sizes = sizes(&intake);
+        assert!(sizes[0] == 4_000 && sizes.len() <= 11, "{sizes:?}");
+        assert!(sizes.iter().all(|size| *size <= SEGMENT_FACTS_MAX));
+        prove(&intake, &[site]);
+    });
 }

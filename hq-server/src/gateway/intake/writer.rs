@@ -6,16 +6,16 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use shared::document::journal;
-use shared::fact::Fact;
 use shared::ids::{Head, Seq};
 use shared::segment::chain::{Chain, Genesis};
+use shared::segment::columns;
 use shared::segment::seal::SignedSeal;
-use shared::segment::{SEGMENT_FACTS_MAX, columns};
 use shared::sync::{Position, Run};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use super::file::{Batch, Cursor, LogNo, LogRecord, Piece};
+use super::commit::Commit;
 use super::log::{self, RunRefused};
+use super::rows::{Cursor, LogNo, LogRecord, damaged};
 use super::{IntakeError, LogEntry, RegisterRefused, SealRefused, Shared, recorded};
 use crate::store::FileError;
 
@@ -72,11 +72,7 @@ pub(super) struct Writer {
 
 /// What becomes durable with the next commit, and who waits for it.
 struct Work {
-    batch: Batch,
-    /// Facts that are not yet rows: consecutive runs of a log become one piece.
-    pending: BTreeMap<LogNo, Vec<Piece>>,
-    /// Pieces for the sequencer, in order.
-    stored: Vec<(LogNo, Piece)>,
+    commit: Commit,
     touched: BTreeMap<LogNo, Arc<LogEntry>>,
     registered: Vec<LogEntry>,
     answers: Vec<Answer>,
@@ -144,9 +140,7 @@ impl Writer {
         stop: &mut bool,
     ) -> Result<(), Arc<FileError>> {
         let mut work = Work {
-            batch: self.shared.file.batch()?,
-            pending: BTreeMap::new(),
-            stored: Vec::new(),
+            commit: Commit::new(&self.shared)?,
             touched: BTreeMap::new(),
             registered: Vec::new(),
             answers: Vec::new(),
@@ -179,7 +173,7 @@ impl Writer {
     }
 
     /// Writes what waits, commits, and answers.
-    fn finish(&self, mut work: Work, failed: Option<FileError>) -> Result<(), Arc<FileError>> {
+    fn finish(&mut self, mut work: Work, failed: Option<FileError>) -> Result<(), Arc<FileError>> {
         let answers = std::mem::take(&mut work.answers);
         let written = match failed {
             Some(error) => Err(error),
@@ -193,28 +187,26 @@ impl Writer {
         written
     }
 
-    fn write(&self, mut work: Work) -> Result<(), FileError> {
-        let logs: Vec<LogNo> = work.pending.keys().copied().collect();
-        logs.into_iter().try_for_each(|log| work.flush(log))?;
-        for log in work.touched.keys() {
-            work.batch.put_cursor(*log, &self.followed[log].cursor)?;
-        }
-        work.batch.commit()?;
+    fn write(&mut self, mut work: Work) -> Result<(), FileError> {
+        work.commit.store()?;
+        self.follow_moved(&work)?;
+        let committed = work.commit.end(|log| &self.followed[&log].cursor)?;
         for (log, entry) in &work.touched {
             let cursor = &self.followed[log].cursor;
             entry.sealed.store(cursor.sealed.0, Ordering::Release);
             let position = Position { last: cursor.last, head: cursor.head };
             entry.received.send_if_modified(|known| std::mem::replace(known, position) != position);
         }
-        let mut logs = self.shared.logs.write().unwrap_or_else(PoisonError::into_inner);
-        work.registered.into_iter().for_each(|entry| logs.add(entry));
-        drop(logs);
-        for (log, piece) in &work.stored {
+        if !work.registered.is_empty() {
+            let mut logs = self.shared.logs.write().unwrap_or_else(PoisonError::into_inner);
+            work.registered.into_iter().for_each(|entry| logs.add(entry));
+        }
+        for (log, piece) in committed.stored.iter().chain(&committed.tails) {
             let Some(entry) = work.touched.get(log) else { continue };
             entry.recorded_at.store(recorded(&piece.facts).0, Ordering::Release);
             entry.heard_at.store(piece.received_at.0, Ordering::Release);
         }
-        self.shared.backlog.add(work.stored);
+        self.shared.backlog.add(committed.stored, &committed.tails);
         Ok(())
     }
 
@@ -226,7 +218,7 @@ impl Writer {
     ) -> Result<(), FileError> {
         let log = genesis.log_id();
         let record = LogRecord {
-            no: LogNo(u32::try_from(work.batch.log_count()? + 1).expect("logs fit 32 bits")),
+            no: LogNo(u32::try_from(work.commit.batch.log_count()? + 1).expect("logs fit 32 bits")),
             log,
             site: genesis.site,
             device: genesis.device,
@@ -260,8 +252,8 @@ impl Writer {
             drop(reply.send(Err(RegisterRefused::BadKey.into())));
             return Ok(());
         };
-        work.batch.put_log(&record)?;
-        work.batch.put_cursor(record.no, &cursor)?;
+        work.commit.batch.put_log(&record)?;
+        work.commit.batch.put_cursors([(record.no, &cursor)])?;
         work.registered.push(entry);
         work.answers.push(Answer::Registered(reply, record.no));
         Ok(())
@@ -296,10 +288,9 @@ impl Writer {
         };
         let position = accepted.run.position();
         for (at, head) in accepted.windows {
-            work.batch.put_window(no, at, head)?;
+            work.commit.batch.put_window(no, at, head)?;
         }
-        let received_at = self.shared.options.clock.now();
-        work.add(no, accepted.run, received_at);
+        work.commit.add(no, accepted.run);
         let followed = self.followed.get_mut(&no).expect("the log is followed above");
         followed.chain = accepted.chain;
         followed.cursor.last = position.last;
@@ -337,9 +328,21 @@ impl Writer {
         let cursor = self.shared.file.cursor(no)?;
         let chain = Self::chain_at(work, entry, cursor.last)?;
         if chain.head() != cursor.head {
-            return Err(super::file::damaged("the chain of a log"));
+            return Err(damaged("the chain of a log"));
         }
         self.followed.insert(no, Followed { chain, cursor });
+        Ok(())
+    }
+
+    /// Tails also move for others' sake: their logs may not have been heard of yet.
+    fn follow_moved(&mut self, work: &Work) -> Result<(), FileError> {
+        for log in work.commit.moved() {
+            if !self.followed.contains_key(log) {
+                let entry = self.shared.entry_of(*log);
+                let entry = entry.ok_or_else(|| damaged("small runs of logs"))?;
+                self.follow(work, &entry)?;
+            }
+        }
         Ok(())
     }
 
@@ -353,12 +356,12 @@ impl Writer {
     /// The chain after a stored fact: from the last window on.
     fn chain_at(work: &Work, entry: &LogEntry, seq: Seq) -> Result<Chain, FileError> {
         let (no, log) = (entry.record.no, entry.record.log);
-        let mut chain = match work.batch.window(no, seq)? {
+        let mut chain = match work.commit.batch.window(no, seq)? {
             Some((at, head)) => Chain::resume(log, at, head),
             None => log::start(log),
         };
         if chain.seq() < seq {
-            chain.extend(&work.facts(no, chain.seq().next(), seq)?);
+            chain.extend(&work.commit.facts(no, chain.seq().next(), seq)?);
         }
         Ok(chain)
     }
@@ -375,8 +378,8 @@ impl Writer {
             Ok(tip) => {
                 let no = entry.record.no;
                 if let Some(tip) = tip {
-                    work.batch.put_seal(no, seal.seal.first, &seal.encode())?;
-                    work.pack_sealed(no, seal)?;
+                    work.commit.batch.put_seal(no, seal.seal.first, &seal.encode())?;
+                    work.commit.pack_sealed(no, seal)?;
                     let followed = self.followed.get_mut(&no).expect("the log is followed above");
                     followed.cursor.sealed = seal.seal.last;
                     followed.cursor.tip = tip;
@@ -402,8 +405,11 @@ impl Writer {
             return Ok(Err(SealRefused::BadSignature { first: seal.first, last: seal.last }));
         }
         if seal.first <= cursor.sealed {
-            let same =
-                work.batch.seal(no, seal.first)?.is_some_and(|taken| taken == signed.encode());
+            let same = work
+                .commit
+                .batch
+                .seal(no, seal.first)?
+                .is_some_and(|taken| taken == signed.encode());
             return Ok(if same { Ok(None) } else { Err(SealRefused::OtherSeal(seal.first)) });
         }
         if seal.first != cursor.sealed.next() {
@@ -416,88 +422,11 @@ impl Writer {
         if Self::head_at(work, entry, &self.followed[&no].chain, seal.last)? != seal.head {
             return Ok(Err(SealRefused::OtherHead(seal.last)));
         }
-        let columns = columns::encode(&work.facts(no, seal.first, seal.last)?);
+        let columns = columns::encode(&work.commit.facts(no, seal.first, seal.last)?);
         let (tip, _) = journal::append(&seal.log, &cursor.tip, seal.first, &columns);
         if tip.head != Some(seal.document_head) {
             return Ok(Err(SealRefused::OtherDocument(seal.last)));
         }
         Ok(Ok(Some(tip)))
-    }
-}
-
-impl Work {
-    /// Adds a run, to the last waiting piece of its log where that has room.
-    fn add(&mut self, log: LogNo, run: Run, received_at: shared::time::Timestamp) {
-        let pieces = self.pending.entry(log).or_default();
-        match pieces.last_mut() {
-            Some(last) if last.facts.len() + run.facts.len() <= SEGMENT_FACTS_MAX => {
-                assert_eq!(last.last.next(), run.first, "runs of a log are consecutive");
-                last.facts.extend(run.facts);
-                last.last = run.last;
-                last.head = run.head;
-            }
-            _ => pieces.push(Piece {
-                first: run.first,
-                last: run.last,
-                head: run.head,
-                received_at,
-                facts: run.facts,
-            }),
-        }
-    }
-
-    /// Makes rows of a log's waiting facts.
-    fn flush(&mut self, log: LogNo) -> Result<(), FileError> {
-        for piece in self.pending.remove(&log).unwrap_or_default() {
-            self.batch.put_piece(log, &piece)?;
-            self.stored.push((log, piece));
-        }
-        Ok(())
-    }
-
-    /// Facts of a log, waiting ones included.
-    fn facts(&self, log: LogNo, first: Seq, last: Seq) -> Result<Vec<Fact>, FileError> {
-        let mut facts = Vec::new();
-        let mut next = first;
-        while next <= last {
-            let waiting = self.pending.get(&log).and_then(|pieces| {
-                pieces.iter().find(|piece| piece.first <= next && next <= piece.last)
-            });
-            let read = match waiting {
-                Some(_) => None,
-                None => self.batch.piece(log, next)?,
-            };
-            let piece = waiting
-                .or(read.as_ref())
-                .ok_or_else(|| super::file::damaged("the facts of a log"))?;
-            facts.extend_from_slice(piece.part(next, last));
-            next = piece.last.next();
-        }
-        Ok(facts)
-    }
-
-    /// Packs a sealed range as one piece where it came in several: what is sealed is not cut
-    /// again, and small runs take several times the room.
-    fn pack_sealed(&mut self, log: LogNo, seal: &SignedSeal) -> Result<(), FileError> {
-        self.flush(log)?;
-        let (first, last) = (seal.seal.first, seal.seal.last);
-        if self.batch.pieces_between(log, first, last)? < 2 {
-            return Ok(());
-        }
-        let (Some(from), Some(to)) = (self.batch.piece(log, first)?, self.batch.piece(log, last)?)
-        else {
-            return Ok(());
-        };
-        if from.first != first || to.last != last {
-            return Ok(());
-        }
-        let piece = Piece {
-            first,
-            last,
-            head: to.head,
-            received_at: from.received_at,
-            facts: self.facts(log, first, last)?,
-        };
-        self.batch.replace_pieces(log, &piece)
     }
 }
