@@ -12,6 +12,7 @@ use hq_server::own_log::{
     AllocationDraft, Desk, FinanceError, InvoiceDraft, InvoiceLineDraft, LandedCostDraft,
     LandedOnDraft, PaymentDraft, PoolDraft, RevaluationDraft, StandardCostDraft,
 };
+use hq_server::web::books_desk::Lender as _;
 use shared::catalogue::OpenTransfer;
 use shared::fact::Kind;
 use shared::fact::statement::{CostMethod, CostScope, Movement, Role, SharedBy};
@@ -174,6 +175,30 @@ async fn from_a_warehouse_to_the_ledger_and_through_a_restart() {
     site.seal(&hq).await;
     hq.own_log().seal().await.expect("sealed");
     assert_whole(&hq);
+    hq.close().await;
+}
+
+#[tokio::test]
+async fn what_was_known_on_a_day_stays_known() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let hands = Hands::new();
+    let hq = init(folder.path(), CostScope::Site, hands.clock()).await;
+    populate(&hq, 1).await;
+    let mut site = Site::new(1, 2);
+    site.register(&hq).await;
+    let received = site.record(receipt(1, "10", "100"));
+    site.record(sale(1, "4", "150"));
+    site.send(&hq, 100).await;
+    site.posted(&hq).await;
+    let then = hands.clock().now();
+    let state = hq.published().ledgers().books.state_hash();
+    hands.move_ms(1);
+    // An invoice of a later day changes what the goods had cost.
+    invoice(&hq, received, "105").await;
+    assert_ne!(hq.published().ledgers().books.state_hash(), state);
+    assert_eq!(hq.as_known(then).expect("a readable sequence").state_hash(), state);
+    let now = hq.as_known(hands.clock().now()).expect("a readable sequence").state_hash();
+    assert_eq!(now, hq.published().ledgers().books.state_hash());
     hq.close().await;
 }
 
