@@ -6,10 +6,11 @@ use std::fmt::{Debug, Write};
 
 use hq_server::books::{Books, Effects, Entry, Run};
 use shared::fact::statement::Role;
-use shared::ids::{AccountNo, Capture, CompanyNo, ItemNo, Seq, SiteNo};
+use shared::ids::{AccountNo, Capture, ItemNo, Seq, SiteNo};
 use shared::time::{Month, Timestamp};
 
 use crate::arrival::Arrival;
+use crate::model::fold::PoolNo;
 use crate::model::{Model, Spot, Why};
 
 /// The roles whose balance is the sum of open items.
@@ -30,13 +31,13 @@ pub struct Standing {
     /// Signed debit and credit sums.
     pub balances: BTreeMap<(AccountNo, Month, SiteNo), (i128, i128)>,
     /// Quantity and value.
-    pub pools: BTreeMap<(CompanyNo, ItemNo, SiteNo), (i128, i128)>,
+    pub pools: BTreeMap<PoolNo, (i128, i128)>,
     /// Smallest units.
     pub on_hand: BTreeMap<(SiteNo, ItemNo), i128>,
     /// Debits positive.
     pub open_items: BTreeMap<(Role, Capture), i128>,
-    /// Units and value of every layer, the oldest first; the model has none.
-    pub layers: BTreeMap<(CompanyNo, ItemNo, SiteNo), Vec<(i64, i64)>>,
+    /// Units and value of every layer, the oldest first.
+    pub layers: BTreeMap<PoolNo, Vec<(i128, i128)>>,
     /// Facts without effect.
     pub left_out: BTreeSet<Spot>,
 }
@@ -57,7 +58,7 @@ impl Standing {
                     items.map(|(capture, amount)| ((*role, capture), amount))
                 })
                 .collect(),
-            layers: BTreeMap::new(),
+            layers: model.layers(),
             left_out: left_out.map(|(spot, _)| *spot).collect(),
         }
     }
@@ -72,20 +73,23 @@ impl Standing {
         let mut pools = BTreeMap::new();
         let (mut on_hand, mut layers) = (BTreeMap::new(), BTreeMap::new());
         for pool in books.pools() {
-            let average = &pool.state.stock;
-            let stands = (i128::from(average.quantity()), i128::from(average.value()));
+            let stock = &pool.state.stock;
+            let site = pool.site.unwrap_or(SiteNo::HQ);
+            let number = (pool.company, pool.item, site, pool.lot.clone());
+            let stands = (i128::from(stock.quantity()), i128::from(stock.value()));
             if stands != (0, 0) {
-                pools.insert((pool.company, pool.item, pool.site.unwrap_or(SiteNo::HQ)), stands);
+                pools.insert(number.clone(), stands);
             }
-            let held = pool.state.stock.layers().map(|layer| (layer.units, layer.value));
+            let held = stock.layers().map(|layer| (layer.units.into(), layer.value.into()));
             let held: Vec<_> = held.collect();
             if !held.is_empty() {
-                layers.insert((pool.company, pool.item, pool.site.unwrap_or(SiteNo::HQ)), held);
+                layers.insert(number, held);
             }
-            for (site, units) in pool.state.sites.iter().filter(|(_, units)| *units != 0) {
-                on_hand.insert((*site, pool.item), i128::from(*units));
+            for (site, units) in &pool.state.sites {
+                *on_hand.entry((*site, pool.item)).or_insert(0) += i128::from(*units);
             }
         }
+        on_hand.retain(|_, units| *units != 0);
         let named = |id| books.facts()[id].capture;
         let open_items = books.open_items().all().filter(|(role, _, _)| OPEN.contains(role));
         let left_out = books.waiting().flat_map(|(_, group)| {
@@ -106,9 +110,9 @@ impl Standing {
     pub fn differences(&self, other: &Self) -> String {
         let mut text = String::new();
         differ(&mut text, "balance (account, month, site)", &self.balances, &other.balances);
-        differ(&mut text, "pool (company, item, site)", &self.pools, &other.pools);
+        differ(&mut text, "pool (company, item, site, lot)", &self.pools, &other.pools);
         differ(&mut text, "on hand (site, item)", &self.on_hand, &other.on_hand);
-        differ(&mut text, "layers of (company, item, site)", &self.layers, &other.layers);
+        differ(&mut text, "layers of (company, item, site, lot)", &self.layers, &other.layers);
         differ(&mut text, "open item", &self.open_items, &other.open_items);
         for spot in self.left_out.symmetric_difference(&other.left_out) {
             let side = if self.left_out.contains(spot) { "first" } else { "second" };

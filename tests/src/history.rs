@@ -5,21 +5,25 @@
 //! are not there, invoices before their goods, references across sites, facts that nobody can
 //! take.
 
-use std::collections::{BTreeMap, VecDeque};
+mod costs;
+mod documents;
+mod master;
+mod movements;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
 use shared::fact::effective::LogRank;
 use shared::fact::statement::{
-    AccountType, Allocation, CostMethod, CostScope, Direction, InvoiceLine, MasterData, Measure,
-    Money, Movement, Payment, Role, Stamp, Statement,
+    AccountType, CostMethod, CostScope, Direction, MasterData, Measure, Stamp, Statement,
 };
-use shared::fact::{Fact, Kind, KindNo, Value, field};
+use shared::fact::{Fact, Kind, field};
 use shared::ids::{
-    AccountNo, Capture, CategoryNo, CompanyNo, DeviceNo, ItemNo, PartnerNo, ReasonNo, Seq, SiteNo,
+    AccountNo, Capture, CompanyNo, DeviceNo, ItemNo, PartnerNo, ReasonNo, Seq, SiteNo,
 };
 use shared::money::{Currency, Price};
-use shared::quantity::{Scaled, Unit};
-use shared::time::{Day, OffsetMinutes, Timestamp};
+use shared::quantity::{Scaled, ShortText, Unit};
+use shared::time::{OffsetMinutes, Timestamp};
 
 use crate::arrival::Arrival;
 use crate::random::Random;
@@ -65,8 +69,14 @@ pub struct Shape {
     pub changing_settings: bool,
     /// Quantities and prices up to the largest that facts can state. The model has no such limits.
     pub extreme: bool,
-    /// How the first company costs its goods. The model knows moving average alone.
+    /// How the first company costs its goods. Specific lots are stated from the beginning alone.
     pub method: CostMethod,
+    /// Categories are costed in their own way.
+    pub mixed_methods: bool,
+    /// The way of costing is stated anew, also from a time that is past.
+    pub changing_methods: bool,
+    /// HQ states landed cost, credit notes, revaluations and standard costs.
+    pub costs: bool,
 }
 
 impl Shape {
@@ -88,7 +98,16 @@ impl Shape {
             odd_groups: random.chance(1, 4),
             changing_settings: random.chance(1, 4),
             extreme: false,
-            method: CostMethod::MovingAverage,
+            method: match random.below(8) {
+                0..2 => CostMethod::MovingAverage,
+                2..4 => CostMethod::Fifo,
+                4 => CostMethod::Lifo,
+                5 => CostMethod::Specific,
+                _ => CostMethod::Standard,
+            },
+            mixed_methods: random.chance(1, 3),
+            changing_methods: random.chance(1, 4),
+            costs: random.chance(3, 4),
         }
     }
 }
@@ -196,6 +215,7 @@ struct Made {
     invoice_later: bool,
     direction: Option<Direction>,
     company: Option<CompanyNo>,
+    lot: Option<ShortText>,
 }
 
 /// An item as the generator knows it.
@@ -246,6 +266,8 @@ struct Writer {
     late: Vec<(Option<Timestamp>, MasterData)>,
     /// Roughly on hand, as if everything had happened when it was written.
     held: BTreeMap<(SiteNo, ItemNo), i64>,
+    /// Receipts that an invoice named.
+    invoiced: BTreeSet<Capture>,
 }
 
 /// What is to be written: one group.
@@ -278,6 +300,7 @@ impl Writer {
             currency: currency.parse().expect("a currency code"),
             late: Vec::new(),
             held: BTreeMap::new(),
+            invoiced: BTreeSet::new(),
         }
     }
 
@@ -342,7 +365,11 @@ impl Writer {
         if self.shape.changing_settings && self.chance(1, 8) {
             return self.change_a_setting();
         }
-        if self.chance(1, 4) { self.hq_step() } else { self.site_step() }
+        if self.shape.changing_methods && self.chance(1, 12) {
+            return self.change_a_method();
+        }
+        let of_hq = if self.shape.costs { 3 } else { 4 };
+        if self.chance(1, of_hq) { self.hq_step() } else { self.site_step() }
     }
 
     fn back(&mut self) -> i64 {
@@ -352,143 +379,6 @@ impl Writer {
             3 => self.random.between(1, 30) * MINUTE,
             _ => 0,
         }
-    }
-
-    fn site_step(&mut self) {
-        let log = 1 + self.random.number(self.shape.sites) as usize;
-        let site = self.logs[log].site;
-        let lines = if self.chance(1, 4) { 1 + self.random.index(3) } else { 1 };
-        // Goods that are not there and go around: circles of cost.
-        let around = self.shape.short_ships && self.chance(1, 4);
-        let what = if around { 66 + self.random.below(22) } else { self.random.below(100) };
-        let group = match what {
-            0..22 => self.goods(Kind::Receipt, lines),
-            22..44 => self.goods(Kind::SaleIssue, lines),
-            44..48 => self.goods(Kind::Issue, lines),
-            48..51 => self.goods(Kind::Scrap, 1),
-            51..55 => self.goods(Kind::Adjustment, 1),
-            55..60 => self.goods(Kind::Count, lines),
-            60..63 => self.goods(Kind::ProductionIn, 1),
-            63..66 => self.goods(Kind::ProductionOut, lines),
-            66..70 if self.shape.repacks => self.repack(),
-            66..70 => self.goods(Kind::ProductionOut, 1),
-            70..72 => self.goods(Kind::ServiceSale, 1),
-            72..80 => self.ship(site),
-            80..88 => self.answer(site, Kind::TransferShip, Kind::TransferReceive),
-            88..92 => self.customer_return(site),
-            92..95 => self.answer(site, Kind::Receipt, Kind::SupplierReturn),
-            95..96 => self.answer(site, Kind::SupplierReturn, Kind::Receipt),
-            _ => self.reversal(Some(site)),
-        };
-        let mut group = group;
-        if self.shape.odd_groups && self.chance(1, 6) {
-            self.random.shuffle(&mut group);
-        }
-        if self.shape.odd_groups && self.shape.reversals && self.chance(1, 20) {
-            // Takes a companion back at once.
-            let (device, counter) = (DeviceNo(site.0 + 1), self.clocks[log].2);
-            let counter = counter + self.random.below(group.len() as u64);
-            let refers_to = Capture { device, counter };
-            group.push(Statement::Reversal { refers_to, reason: None });
-        }
-        let back = self.back();
-        self.write_goods(log, &group, back);
-    }
-
-    /// Writes a group and remembers what can be referred to.
-    fn write_goods(&mut self, log: usize, group: &Group, back: i64) {
-        let captures = self.write(log, group, back);
-        let site = self.logs[log].site;
-        for (capture, statement) in captures.into_iter().zip(group) {
-            match statement {
-                Statement::Movement(movement) => self.remember(capture, site, movement),
-                Statement::Reversal { .. } => {
-                    self.made.push(Made {
-                        kind: Kind::Reversal,
-                        ..Made::bare(capture, site, statement.kind())
-                    });
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn remember(&mut self, capture: Capture, site: SiteNo, movement: &Movement) {
-        let unit = movement.quantity.unit.as_str();
-        let known = ITEMS.iter().flat_map(|kinds| {
-            [Some(kinds.unit), kinds.other_unit.map(|other| other.0)].into_iter().flatten()
-        });
-        let unit = known.into_iter().find(|known| *known == unit).unwrap_or("EA");
-        let units = Self::rough_units(movement);
-        let held = self.held.entry((site, movement.item)).or_default();
-        match movement.kind {
-            Kind::Count => *held = units,
-            Kind::Receipt
-            | Kind::CustomerReturn
-            | Kind::TransferReceive
-            | Kind::ProductionIn
-            | Kind::RepackIn
-            | Kind::Adjustment => *held = held.saturating_add(units),
-            _ => *held = held.saturating_sub(units),
-        }
-        self.made.push(Made {
-            item: movement.item,
-            quantity: movement.quantity.figure,
-            unit,
-            other_site: movement.other_site,
-            partner: movement.partner,
-            priced: movement.price.is_some(),
-            invoice_later: movement.invoice_later,
-            ..Made::bare(capture, site, movement.kind)
-        });
-    }
-
-    /// Whole base units, roughly.
-    fn rough_units(movement: &Movement) -> i64 {
-        let figure = movement.quantity.figure;
-        let shift = u32::from(figure.exponent().unsigned_abs());
-        let base = if figure.exponent() >= 0 {
-            figure.mantissa().saturating_mul(10i64.pow(shift))
-        } else {
-            figure.mantissa() / 10i64.pow(shift)
-        };
-        let kinds = kinds(movement.item);
-        match kinds.other_unit {
-            Some((unit, up, down)) if movement.quantity.unit.as_str() == unit => {
-                base.saturating_mul(up.cast_signed()) / down.cast_signed()
-            }
-            _ => base,
-        }
-    }
-
-    fn stocked(&mut self) -> ItemNo {
-        ItemNo(1 + self.random.number(self.shape.items - 1))
-    }
-
-    fn service(&self) -> ItemNo {
-        ItemNo(self.shape.items)
-    }
-
-    fn measure(&mut self, item: ItemNo) -> Measure {
-        let kinds = if self.shape.plain_units { ITEMS[0] } else { kinds(item) };
-        let other = kinds.other_unit.filter(|_| !self.shape.plain_units);
-        if let Some((unit, _, down)) = other
-            && self.chance(1, 5)
-        {
-            // Thirds come in threes: quantities are whole smallest units.
-            let figure = self.random.between(1, 3) * if down == 3 { 3 } else { 1 };
-            return measure(figure, 0, unit);
-        }
-        let decimals = if self.shape.plain_units { 0 } else { kinds.decimals };
-        let unit = kinds.unit;
-        if self.shape.extreme && self.chance(1, 2) {
-            return measure(self.extreme(), 0, unit);
-        }
-        if decimals > 0 && self.chance(2, 3) {
-            let digits = self.random.between(1, 20_000);
-            return measure(digits, -decimals.cast_signed(), unit);
-        }
-        measure(self.random.between(1, 24), 0, unit)
     }
 
     /// Near a power of two, up to the largest.
@@ -524,105 +414,6 @@ impl Writer {
         ReasonNo(1 + self.random.number(3))
     }
 
-    /// Movements without reference, one partner and kind a group.
-    fn goods(&mut self, kind: Kind, lines: usize) -> Group {
-        let partner = self.partner();
-        let later = self.chance(1, 4);
-        let mut group = Vec::new();
-        for _ in 0..lines {
-            let item = if kind == Kind::ServiceSale { self.service() } else { self.stocked() };
-            let quantity = match kind {
-                // Less than nothing: a credit.
-                Kind::ServiceSale if self.chance(1, 3) => measure(-2, 0, "EA"),
-                Kind::ServiceSale => measure(2, 0, "EA"),
-                _ => self.measure(item),
-            };
-            let mut movement = Movement::new(kind, item, quantity);
-            match kind {
-                Kind::Receipt => {
-                    movement.partner = Some(partner);
-                    movement.price = self.maybe_price(9, 10);
-                }
-                Kind::SaleIssue => {
-                    movement.partner = Some(partner);
-                    movement.price = self.maybe_price(4, 5);
-                    movement.invoice_later = later;
-                }
-                Kind::ServiceSale => {
-                    movement.partner = Some(partner);
-                    movement.price = Some(self.price());
-                }
-                Kind::Issue | Kind::Scrap => {
-                    movement.reason = Some(self.reason());
-                    if self.chance(1, 10) {
-                        movement.refers_to = self.find(|_| true).map(|made| made.capture);
-                    }
-                }
-                Kind::Adjustment => {
-                    movement.reason = Some(self.reason());
-                    movement.price = self.maybe_price(1, 4);
-                    if self.chance(1, 2) {
-                        let figure = movement.quantity.figure;
-                        movement.quantity.figure = scaled(-figure.mantissa(), figure.exponent());
-                    }
-                }
-                Kind::Count => {
-                    movement.price = self.maybe_price(1, 5);
-                    if self.chance(1, 6) {
-                        movement.quantity.figure = scaled(0, 0);
-                    }
-                }
-                Kind::ProductionIn => movement.price = self.maybe_price(3, 4),
-                _ => {}
-            }
-            group.push(Statement::Movement(movement));
-        }
-        group
-    }
-
-    fn repack(&mut self) -> Group {
-        let stocked = self.shape.items - 1;
-        if stocked < 2 && !self.shape.short_ships {
-            return self.goods(Kind::ProductionOut, 1);
-        }
-        let pivot = 1 + self.random.number((stocked - 1).max(1));
-        let mut group = Vec::new();
-        for kind in [Kind::RepackOut, Kind::RepackIn] {
-            for _ in 0..=self.random.below(2) {
-                // A pool that feeds itself is a circle: what leaves is of other items than what
-                // comes.
-                let item = ItemNo(match kind {
-                    _ if self.shape.short_ships => 1 + self.random.number(stocked),
-                    Kind::RepackOut => 1 + self.random.number(pivot),
-                    _ => pivot + 1 + self.random.number(stocked - pivot),
-                });
-                let quantity = self.measure(item);
-                group.push(Statement::Movement(Movement::new(kind, item, quantity)));
-            }
-        }
-        group
-    }
-
-    fn ship(&mut self, site: SiteNo) -> Group {
-        let item = self.stocked();
-        let mut quantity = self.measure(item);
-        if !self.shape.short_ships {
-            let held = self.held.get(&(site, item)).copied().unwrap_or(0);
-            if held <= 0 {
-                return self.goods(Kind::Receipt, 1);
-            }
-            let unit = if self.shape.plain_units { "EA" } else { kinds(item).unit };
-            quantity = measure(self.random.between(1, held.min(40)), 0, unit);
-        }
-        let mut movement = Movement::new(Kind::TransferShip, item, quantity);
-        let to = 1 + self.random.number(self.shape.sites);
-        if SiteNo(to) == site {
-            return self.goods(Kind::Receipt, 1);
-        }
-        movement.other_site = Some(SiteNo(to));
-        vec![Statement::Movement(movement)]
-    }
-
     /// A fact of some kind to refer to, rather a late one than an early one.
     fn find(&mut self, wanted: impl Fn(&Made) -> bool) -> Option<Made> {
         let fitting: Vec<Made> = self.made.iter().filter(|made| wanted(made)).cloned().collect();
@@ -643,406 +434,6 @@ impl Writer {
             _ => (digits + self.random.between(1, 5)).min((1 << 53) - 1),
         };
         scaled(part, quantity.exponent())
-    }
-
-    /// A movement that refers to an earlier one of another kind.
-    fn answer(&mut self, site: SiteNo, of: Kind, kind: Kind) -> Group {
-        // Goods of one site may go back from another.
-        let anywhere = of == Kind::Receipt && self.chance(1, 4);
-        let found = self.find(|made| {
-            let here = match of {
-                Kind::TransferShip => made.other_site == Some(site),
-                _ => made.site == site || anywhere,
-            };
-            made.kind == of && here && made.quantity.mantissa() > 0
-        });
-        let Some(found) = found else { return self.goods(Kind::Receipt, 1) };
-        let figure = self.part_of(found.quantity);
-        let quantity = measure(figure.mantissa(), figure.exponent(), found.unit);
-        let mut movement = Movement::new(kind, found.item, quantity);
-        movement.partner = found.partner.or_else(|| Some(self.partner()));
-        movement.refers_to = Some(found.capture);
-        if kind == Kind::Receipt {
-            movement.price = self.maybe_price(1, 4);
-        }
-        if kind == Kind::SupplierReturn && self.chance(1, 5) {
-            movement.refers_to = None;
-        }
-        vec![Statement::Movement(movement)]
-    }
-
-    /// Also at another site than the sale's.
-    fn customer_return(&mut self, site: SiteNo) -> Group {
-        let anywhere = self.chance(1, 4);
-        let found = self.find(|made| {
-            matches!(made.kind, Kind::SaleIssue | Kind::Issue) && (anywhere || made.site == site)
-        });
-        let Some(found) = found else { return self.goods(Kind::SaleIssue, 1) };
-        let figure = self.part_of(found.quantity);
-        let quantity = measure(figure.mantissa(), figure.exponent(), found.unit);
-        let mut movement = Movement::new(Kind::CustomerReturn, found.item, quantity);
-        movement.partner = found.partner.or_else(|| Some(self.partner()));
-        movement.price = if found.priced { self.maybe_price(3, 4) } else { None };
-        movement.refers_to = Some(found.capture);
-        if self.chance(1, 5) {
-            movement.refers_to = None;
-            movement.cost = self.maybe_price(1, 2);
-        }
-        vec![Statement::Movement(movement)]
-    }
-
-    fn reversal(&mut self, site: Option<SiteNo>) -> Group {
-        // HQ takes back what it stated itself rather than what a site did.
-        let own = site.is_some() || self.chance(2, 3);
-        let site = if own { Some(site.unwrap_or(SiteNo::HQ)) } else { None };
-        let found = self.find(|made| site.is_none_or(|site| made.site == site));
-        match found {
-            Some(found) if self.shape.reversals => {
-                vec![Statement::Reversal { refers_to: found.capture, reason: None }]
-            }
-            _ => self.goods(Kind::SaleIssue, 1),
-        }
-    }
-
-    fn hq_step(&mut self) {
-        let back = if self.chance(1, 3) { self.back() } else { 0 };
-        match self.random.below(20) {
-            0..9 => self.supplier_invoice(back),
-            9..12 => self.customer_invoice(back),
-            12..15 => self.payment(back),
-            15..18 => self.allocation(back),
-            _ => {
-                let group = self.reversal(None);
-                if matches!(group[0], Statement::Reversal { .. }) {
-                    self.write_goods(0, &group, 0);
-                }
-            }
-        }
-    }
-
-    /// Sometimes for a receipt that a site has yet to write.
-    fn supplier_invoice(&mut self, back: i64) {
-        let Some(receipt) = self.find(|made| made.kind == Kind::Receipt) else { return };
-        let figure = self.part_of(receipt.quantity);
-        let mut refers_to = receipt.capture;
-        if self.chance(1, 6) {
-            let log = receipt.capture.device.0 as usize - 1;
-            refers_to.counter = self.clocks[log].2 + self.random.below(3);
-        }
-        let line = self.invoice_line(&receipt, refers_to, figure);
-        self.write_invoice(Statement::SupplierInvoice(line), &receipt, back);
-    }
-
-    /// The company whose documents speak of a site's goods; seldom the wrong one.
-    fn company_for(&mut self, site: SiteNo) -> Option<CompanyNo> {
-        let wrong = self.chance(1, 20);
-        (self.company_of(site) == SECOND && !wrong).then_some(SECOND)
-    }
-
-    fn company_of(&self, site: SiteNo) -> CompanyNo {
-        let second = self.shape.second_company && site.0 == self.shape.sites;
-        if second { SECOND } else { CompanyNo::FIRST }
-    }
-
-    fn customer_invoice(&mut self, back: i64) {
-        let sale = self.find(|made| made.kind == Kind::SaleIssue && made.invoice_later);
-        let Some(sale) = sale else { return };
-        let figure = self.part_of(sale.quantity);
-        let line = self.invoice_line(&sale, sale.capture, figure);
-        self.write_invoice(Statement::CustomerInvoice(line), &sale, back);
-    }
-
-    fn invoice_line(&mut self, goods: &Made, refers_to: Capture, figure: Scaled) -> InvoiceLine {
-        let dated = self.chance(1, 2);
-        let date = Timestamp(self.now - self.random.between(0, 10) * DAY).day(OffsetMinutes(480));
-        let mut quantity = measure(figure.mantissa(), figure.exponent(), goods.unit);
-        if self.chance(1, 10) {
-            // In the item's other unit, or in one that it has not.
-            let other = kinds(goods.item).other_unit.map_or("PALLET", |other| other.0);
-            quantity = measure(self.random.between(1, 3), 0, other);
-        }
-        InvoiceLine {
-            partner: goods.partner.unwrap_or(PartnerNo(1)),
-            refers_to,
-            quantity,
-            price: self.price(),
-            document: None,
-            document_date: dated.then_some(date),
-            due_date: dated.then_some(Day(date.0 + 30)),
-            tax_code: None,
-        }
-    }
-
-    /// Sometimes with a second line for the same goods.
-    fn write_invoice(&mut self, statement: Statement, goods: &Made, back: i64) {
-        let kind = statement.kind();
-        let company = self.company_for(goods.site);
-        let lines = if self.chance(1, 6) { 2 } else { 1 };
-        let captures = self.write_for(company, 0, &vec![statement; lines], back);
-        for capture in captures {
-            let made = Made::bare(capture, SiteNo::HQ, kind);
-            self.made.push(Made { partner: goods.partner, company, ..made });
-        }
-    }
-
-    fn payment(&mut self, back: i64) {
-        let direction = if self.chance(1, 2) { Direction::In } else { Direction::Out };
-        let account = match self.random.below(20) {
-            0 => Some(AccountNo(Role::Inventory as u32 * 10)),
-            1 => Some(AccountNo(PETTY_CASH.0 + 1)),
-            2..5 => Some(PETTY_CASH),
-            _ => None,
-        };
-        let payment = Payment {
-            partner: self.partner(),
-            direction,
-            amount: self.amount(),
-            account,
-            document: None,
-            document_date: None,
-        };
-        let second = self.shape.second_company && self.chance(1, 4);
-        let company = second.then_some(SECOND);
-        let payments = if self.chance(1, 8) { 2 } else { 1 };
-        let group = vec![Statement::Payment(payment); payments];
-        for capture in self.write_for(company, 0, &group, back) {
-            let made = Made::bare(capture, SiteNo::HQ, Kind::Payment);
-            self.made.push(Made { direction: Some(direction), company, ..made });
-        }
-    }
-
-    fn amount(&mut self) -> Money {
-        let extreme = self.shape.extreme && self.chance(1, 2);
-        let digits = if extreme { self.extreme() } else { self.random.between(1, 90_000) };
-        let exponent = -self.currency.decimals().cast_signed();
-        Money { figure: scaled(digits, exponent), currency: self.currency }
-    }
-
-    fn allocation(&mut self, back: i64) {
-        let Some(payment) = self.find(|made| made.kind == Kind::Payment) else { return };
-        let inward = payment.direction == Some(Direction::In);
-        let open = self.find(|made| match made.kind {
-            Kind::SupplierInvoice => !inward,
-            Kind::CustomerInvoice | Kind::ServiceSale => inward,
-            Kind::SaleIssue => inward && made.priced && !made.invoice_later,
-            _ => false,
-        });
-        let Some(open) = open else { return };
-        let allocation =
-            Allocation { open_item: open.capture, payment: payment.capture, amount: self.amount() };
-        let company = payment.company;
-        let captures = self.write_for(company, 0, &[Statement::Allocation(allocation)], back);
-        self.made.push(Made::bare(captures[0], SiteNo::HQ, Kind::Allocation));
-    }
-
-    /// Something that can't be taken, alone or with good companions.
-    fn bad(&mut self) {
-        let log = 1 + self.random.number(self.shape.sites) as usize;
-        let item = self.stocked();
-        let mut movement = Movement::new(Kind::Receipt, item, self.measure(item));
-        movement.partner = Some(PartnerNo(1));
-        movement.price = Some(self.price());
-        let which = self.random.below(12);
-        match which {
-            0 => movement.item = ItemNo(99),
-            1 => movement.quantity.unit = unit("PALLET"),
-            2 => movement.quantity = measure(1_234_567, -6, kinds(item).unit),
-            3 => {
-                let currency = "EUR".parse().expect("a currency code");
-                movement.price = movement.price.map(|price| Price { currency, ..price });
-            }
-            4 => movement.partner = Some(PartnerNo(99)),
-            5 => movement.reason = Some(UNKNOWN_REASON),
-            6 => movement.item = self.service(),
-            7 => {
-                movement.refers_to = Some(Capture { device: DeviceNo(1), counter: 1 << 40 });
-            }
-            8 => movement.quantity = measure(1 << 52, 3, kinds(item).unit),
-            _ => {}
-        }
-        let mut group = vec![Statement::Movement(movement)];
-        match which {
-            // HQ has no shelves.
-            9 => {
-                self.write(0, &group, 0);
-                return;
-            }
-            // Only HQ invoices.
-            10 => {
-                let Some(receipt) = self.find(|made| made.kind == Kind::Receipt) else { return };
-                let line = self.invoice_line(&receipt, receipt.capture, receipt.quantity);
-                group = vec![Statement::SupplierInvoice(line)];
-            }
-            11 => {
-                let out = self.repack().remove(0);
-                group = vec![out];
-            }
-            _ if self.chance(1, 2) => {
-                let companions = self.goods(Kind::SaleIssue, 1);
-                group.splice(0..0, companions);
-            }
-            _ => {}
-        }
-        self.write(log, &group, 0);
-        if self.chance(1, 6) {
-            self.of_a_later_version(log);
-        }
-    }
-
-    /// A kind that this version does not know.
-    fn of_a_later_version(&mut self, log: usize) {
-        let counter = self.clocks[log].2;
-        self.clocks[log].2 += 1;
-        let mut fact = Fact::with_number(KindNo(31));
-        let mut set = |number, value| fact.set(number, value).expect("a legal field");
-        set(field::CAPTURE_DEVICE.number, Value::Unsigned(log as u64 + 1));
-        set(field::CAPTURE_COUNTER.number, Value::Unsigned(counter));
-        set(field::RECORDED_AT.number, Value::Signed(self.clocks[log].0));
-        self.logs[log].facts.push(fact);
-    }
-
-    /// What HQ states first; some of it only later.
-    fn master_data(&mut self) {
-        let company = CompanyNo::FIRST;
-        let named = |name: &str| (name.to_owned(), name.to_owned());
-        let (code, name) = named("company");
-        let zone = OffsetMinutes(480);
-        let (currency, scope) = (self.currency, self.shape.scope);
-        let mut all = vec![MasterData::Company { company, code, name, currency, zone, scope }];
-        if self.shape.method != CostMethod::MovingAverage {
-            let method = self.shape.method;
-            all.push(MasterData::Costing { company, category: None, method });
-        }
-        if self.shape.second_company {
-            let (code, name) = named("second");
-            let (company, zone) = (SECOND, OffsetMinutes(-60));
-            all.push(MasterData::Company { company, code, name, currency, zone, scope });
-        }
-        for site in 1..=self.shape.sites {
-            let (code, name) = named(&format!("site{site}"));
-            let company = self.company_of(SiteNo(site));
-            all.push(MasterData::Site { site: SiteNo(site), company, code, name });
-        }
-        for number in 1..=self.shape.items {
-            self.item(ItemNo(number), &mut all);
-        }
-        for number in 1..=3 {
-            let (code, name) = named(&format!("partner{number}"));
-            let partner = PartnerNo(number);
-            all.push(MasterData::Partner { partner, code, name, customer: true, supplier: true });
-            let (code, name) = named(&format!("reason{number}"));
-            all.push(MasterData::Reason { reason: ReasonNo(number), code, name, movement: None });
-        }
-        self.mappings(&mut all);
-        for data in all {
-            // What is posted keeps its account: none may be missing for a category that an item
-            // comes to later.
-            let leads = matches!(data, MasterData::Mapping { .. } | MasterData::Account { .. });
-            let needed = leads && self.shape.changing_settings;
-            // Goods move in base units before anyone states the others.
-            let often = matches!(data, MasterData::UnitConversion { .. });
-            let of = if often { 3 } else { 25 };
-            if self.shape.late_settings && !needed && self.chance(1, of) {
-                self.late.push((None, data));
-            } else {
-                self.write(0, &[Statement::MasterData { valid_from: None, data }], 0);
-            }
-        }
-    }
-
-    fn item(&mut self, item: ItemNo, all: &mut Vec<MasterData>) {
-        let service = item == self.service();
-        let plain = service || self.shape.plain_units;
-        let kinds = if plain { ITEMS[2] } else { kinds(item) };
-        let code = format!("item{item}");
-        all.push(MasterData::Item {
-            item,
-            category: CategoryNo(1 + item.0 % 2),
-            name: code.clone(),
-            code,
-            unit: unit(kinds.unit),
-            decimals: kinds.decimals,
-            service,
-            fallback_cost: self.maybe_price(1, 2),
-        });
-        if let Some((other, numerator, denominator)) = kinds.other_unit {
-            let unit = unit(other);
-            all.push(MasterData::UnitConversion { item, unit, numerator, denominator });
-        }
-    }
-
-    /// Every role has an account, some have others for a category, site, kind or reason.
-    fn mappings(&mut self, all: &mut Vec<MasterData>) {
-        for role in Role::ALL.iter().copied() {
-            let special = if self.shape.special_accounts { self.random.number(4) } else { 0 };
-            for variant in 0..=special.saturating_sub(1) {
-                self.map(CompanyNo::FIRST, role, variant, all);
-            }
-            if self.shape.second_company {
-                self.map(SECOND, role, 0, all);
-            }
-        }
-        all.push(account(CompanyNo::FIRST, PETTY_CASH, "petty cash"));
-    }
-
-    /// An account and the rule that leads to it; variant 0 is for everything.
-    fn map(&mut self, company: CompanyNo, role: Role, variant: u32, all: &mut Vec<MasterData>) {
-        let number = AccountNo(company.0 * 1_000 - 1_000 + role as u32 * 10 + variant);
-        all.push(account(company, number, role.word()));
-        let (mut category, mut site, mut movement, mut reason) = (None, None, None, None);
-        if variant > 0 {
-            match self.random.below(4) {
-                0 => category = Some(CategoryNo(1 + self.random.number(2))),
-                1 => site = Some(SiteNo(1 + self.random.number(3))),
-                2 => {
-                    let kinds = [Kind::Receipt, Kind::SaleIssue, Kind::Count, Kind::Issue];
-                    movement = Some(*self.random.pick(&kinds));
-                }
-                _ => reason = Some(self.reason()),
-            }
-        }
-        let account = number;
-        all.push(MasterData::Mapping { company, role, account, category, site, movement, reason });
-    }
-
-    /// HQ states something anew, from now on or from a time before.
-    fn change_a_setting(&mut self) {
-        let mut all = Vec::new();
-        match self.random.below(6) {
-            0..3 => {
-                let item = ItemNo(1 + self.random.number(self.shape.items));
-                self.item(item, &mut all);
-                if let MasterData::Item { category, .. } = &mut all[0] {
-                    *category = CategoryNo(1 + self.random.number(2));
-                }
-                all.truncate(1);
-            }
-            3..5 => {
-                let role = *self.random.pick(Role::ALL);
-                let variant = self.random.number(8);
-                self.map(CompanyNo::FIRST, role, variant, &mut all);
-            }
-            _ => {
-                // Somebody tries to give an account a second role.
-                let role = *self.random.pick(Role::ALL);
-                let other = *self.random.pick(Role::ALL);
-                self.map(CompanyNo::FIRST, role, 0, &mut all);
-                if let Some(MasterData::Mapping { role, .. }) = all.get_mut(1) {
-                    *role = other;
-                }
-            }
-        }
-        let back = self.back();
-        let from = (!self.chance(1, 3)).then_some(Timestamp(self.now - back));
-        let stated = |data| Statement::MasterData { valid_from: from, data };
-        let group: Group = all.into_iter().map(stated).collect();
-        if self.chance(1, 2) {
-            self.write(0, &group, 0);
-        } else {
-            for each in group {
-                self.write(0, &[each], 0);
-            }
-        }
     }
 }
 
@@ -1066,6 +457,7 @@ impl Made {
             invoice_later: false,
             direction: None,
             company: None,
+            lot: None,
         }
     }
 }

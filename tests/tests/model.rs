@@ -8,25 +8,27 @@ use serde_json::Value;
 use shared::fact::Kind;
 use shared::fact::effective::LogRank;
 use shared::fact::statement::{
-    AccountType, CostScope, InvoiceLine, MasterData, Measure, Movement, Role, Stamp, Statement,
+    AccountType, CostMethod, CostScope, InvoiceLine, MasterData, Measure, Movement, Role, Stamp,
+    Statement,
 };
 use shared::ids::{
     AccountNo, Capture, CategoryNo, CompanyNo, DeviceNo, ItemNo, PartnerNo, ReasonNo, Seq, SiteNo,
 };
 use shared::money::{Currency, Price};
-use shared::quantity::{Scaled, Unit};
+use shared::quantity::{Scaled, ShortText, Unit};
 use shared::time::{Day, OffsetMinutes, Timestamp};
 use tests::model::{Model, Written};
 
 /// Items of the cases are counted in thousandths.
 const DECIMALS: u8 = 3;
 
-/// Kinds that no fact states yet.
+/// Kinds whose events are not told as facts here; `costing.rs` has the books compute them.
 const NOT_YET: [&str; 3] = ["landed_cost", "revaluation", "standard_cost_change"];
 
 #[test]
 fn agrees_with_the_published_cases() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/cases/costing");
+    let folder = std::env::var("WAREBOOK_CASES").map_or(folder, Into::into);
     let Ok(files) = std::fs::read_dir(&folder) else {
         eprintln!("skipped: there is no folder {}", folder.display());
         return;
@@ -40,9 +42,6 @@ fn agrees_with_the_published_cases() {
         let text = std::fs::read_to_string(&path).expect("a readable file");
         let cases: Value = serde_json::from_str(&text).expect("an array of cases");
         for case in cases.as_array().expect("an array of cases") {
-            if case["method"] != "moving_average" {
-                continue;
-            }
             if !is_stated_by_facts(case) {
                 skipped += 1;
                 continue;
@@ -52,9 +51,9 @@ fn agrees_with_the_published_cases() {
         }
     }
     println!(
-        "{agreed} cases agree in {figures} figures, {skipped} need kinds that no fact states yet"
+        "{agreed} cases agree in {figures} figures, {skipped} have events that are not told here"
     );
-    assert!(agreed > 0 && figures > 0, "the folder holds cases of moving average");
+    assert!(agreed > 0 && figures > 0, "the folder holds cases of plain movements");
 }
 
 fn is_stated_by_facts(case: &Value) -> bool {
@@ -218,6 +217,7 @@ impl<'a> Case<'a> {
         movement.refers_to = refers_to;
         movement.other_site = event["to_site"].as_str().map(|name| self.site(name));
         movement.invoice_later = kind == Kind::SaleIssue;
+        movement.lot = event["lot"].as_str().map(|lot| ShortText::from_slice(lot.as_bytes()));
         Statement::Movement(movement)
     }
 
@@ -232,7 +232,11 @@ impl<'a> Case<'a> {
         let (code, name) = named("case");
         let currency = self.currency;
         let zone = OffsetMinutes(0);
-        let mut data = vec![MasterData::Company { company, code, name, currency, zone, scope }];
+        let method = CostMethod::from_word(text(&self.story["method"])).expect("a known method");
+        let mut data = vec![
+            MasterData::Company { company, code, name, currency, zone, scope },
+            MasterData::Costing { company, category: None, method },
+        ];
         for site in &self.names {
             let (code, name) = named(site);
             data.push(MasterData::Site { site: self.site(site), company, code, name });
@@ -343,6 +347,14 @@ impl<'a> Case<'a> {
             let cogs = complete.balance_of(Role::CostOfSales);
             compared.money(&last["cogs"], cogs, "cost of sales", last);
         }
+        let layers: Vec<_> = complete.layers().into_values().flatten().collect();
+        if !rows(&last["layers"]).is_empty() {
+            assert_eq!(layers.len(), rows(&last["layers"]).len(), "{}: layers", self.id());
+        }
+        for (row, (units, worth)) in rows(&last["layers"]).iter().zip(layers) {
+            compared.figure(&row["qty"], units, DECIMALS, "quantity of a layer", row);
+            compared.money(&row["value"], worth, "value of a layer", row);
+        }
         self.compare_ledger(&complete, &mut compared);
         compared.figures
     }
@@ -357,19 +369,24 @@ impl<'a> Case<'a> {
             Some(item) => vec![self.item(item)],
             None => self.items.iter().map(|item| self.item(item)).collect(),
         };
+        let lot = row["lot"].as_str().map(str::as_bytes);
         let (mut quantity, mut value) = (0, 0);
         for item in items {
             // Under one pool for the company a site's value is no figure of the books, and all
             // cases of that kind have one site.
-            let pools = model.pools();
-            let (units, worth) = match site {
-                Some(site) if text(&self.story["cost_scope"]) == "site" => {
-                    pools.get(&(CompanyNo::FIRST, item, site)).copied().unwrap_or_default()
+            let by_site = text(&self.story["cost_scope"]) == "site";
+            let site = site.filter(|_| by_site);
+            if site.is_none() && lot.is_none() {
+                let (units, worth) = model.stock_of(item);
+                (quantity, value) = (quantity + units, value + worth);
+                continue;
+            }
+            for ((_, held, at, of_lot), (units, worth)) in model.pools() {
+                let wanted_lot = lot.is_none() || lot == of_lot.as_deref();
+                if held == item && site.is_none_or(|site| site == at) && wanted_lot {
+                    (quantity, value) = (quantity + units, value + worth);
                 }
-                _ => model.stock_of(item),
-            };
-            quantity += units;
-            value += worth;
+            }
         }
         compared.figure(&row["qty"], quantity, DECIMALS, "quantity", row);
         compared.money(&row["value"], value, "value", row);
@@ -404,6 +421,7 @@ fn roles(word: &str) -> &'static [Role] {
         "ar" => &[Role::Receivable, Role::UnbilledReceivable],
         "revenue" => &[Role::Revenue],
         "cogs" => &[Role::CostOfSales],
+        "exchange_difference" => &[Role::ExchangeDifference],
         "price_difference" => &[Role::ReturnDifference, Role::PriceVariance],
         other => panic!("the role {other} is new here"),
     }

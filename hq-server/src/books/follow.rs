@@ -142,6 +142,10 @@ impl Books {
             };
             units -= arrived;
             value -= cost;
+            if layers.is_empty() && arrived > 0 && wanted > arrived {
+                // What was never shipped has a cost of its own.
+                layers.push(Layer { inflow: id, units: arrived, value: cost });
+            }
             if !layers.is_empty() && wanted > arrived {
                 layers.push(Layer { inflow: id, units: wanted - arrived, value: excess });
             }

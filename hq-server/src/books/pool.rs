@@ -99,6 +99,14 @@ impl StockTarget {
         Self { stock, counter: -stock, residue: 0 }
     }
 
+    /// An error where a figure is beyond what a pool could hold: then no sum of them overflows.
+    fn within_range(self) -> Result<Self, OutOfRange> {
+        for figure in [self.stock, self.counter, self.residue] {
+            in_range(figure.into())?;
+        }
+        Ok(self)
+    }
+
     /// The same where the pool takes what comes in at another value: the difference is a variance
     /// for what has an account for it, else it stays where the goods come from.
     const fn worth(self, stock: i64, kind: Kind) -> Self {
@@ -263,7 +271,7 @@ fn incoming(
         Some(value) => Ok(value),
         None => pool.current_cost().times(units),
     };
-    Ok(match (record.kind, origin) {
+    let target = match (record.kind, origin) {
         (Kind::Receipt, origin) => {
             let base = match (record.stated, origin) {
                 (None, Some(origin)) => of_origin(origin)?,
@@ -287,7 +295,8 @@ fn incoming(
             StockTarget { stock: record.taken_over.cost.unwrap_or(0), counter: 0, residue: 0 }
         }
         _ => StockTarget::against(otherwise()?),
-    })
+    };
+    target.within_range()
 }
 
 /// A receipt's value: invoiced units at the invoice's price, the rest at its own.
@@ -313,7 +322,7 @@ fn outgoing(
     taken: &mut Vec<Layer>,
 ) -> Result<StockTarget, OutOfRange> {
     if let (Kind::SupplierReturn, Some(origin)) = (record.kind, given.origin) {
-        let price = share(origin.price, units, origin.units)?;
+        let price = in_range(share(origin.price, units, origin.units)?.into())?;
         let cost = match (pool, record.origin) {
             (Stock::Average(pool), _) if units <= pool.quantity() => {
                 let cost = share(origin.cost, units, origin.units)?;

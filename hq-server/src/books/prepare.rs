@@ -325,9 +325,13 @@ impl<'a> Preparation<'a> {
         Ok(record)
     }
 
-    /// What answers a movement moves its lot, where it names no other.
+    /// Goods that arrive or go back are of the lot of what they answer, where they name no other.
     fn lot(&self, movement: &Movement, origin: Option<FactId>) -> Option<ShortText> {
-        let of_origin = || self.record(origin?).lot.clone();
+        let answers = matches!(
+            movement.kind,
+            Kind::TransferReceive | Kind::CustomerReturn | Kind::SupplierReturn | Kind::Receipt
+        );
+        let of_origin = || self.record(origin.filter(|_| answers)?).lot.clone();
         movement.lot.clone().or_else(of_origin)
     }
 
@@ -527,7 +531,9 @@ impl<'a> Preparation<'a> {
             Kind::SaleIssue | Kind::ServiceSale | Kind::CustomerInvoice | Kind::CustomerReturn => {
                 inward
             }
-            Kind::SupplierInvoice | Kind::LandedCost => !inward,
+            Kind::SupplierInvoice => !inward,
+            // What is accrued is owed to nobody yet.
+            Kind::LandedCost => !inward && named.partner.is_some(),
             _ => false,
         };
         if !fits {

@@ -286,13 +286,16 @@ impl Settings {
                 service,
                 fallback_cost,
             } => {
-                if self.items.0.get(item.0 as usize).and_then(Versions::newest).is_some_and(
-                    |held| (&held.unit, held.decimals, held.service) != (&unit, decimals, service),
-                ) {
+                let held = self.items.0.get(item.0 as usize).and_then(Versions::newest);
+                if held.is_some_and(|held| {
+                    (&held.unit, held.decimals, held.service) != (&unit, decimals, service)
+                }) {
                     return Err(Refused::Fixed(
                         "the base unit, decimals and service mark of an item",
                     ));
                 }
+                // Of another category, the item may be costed otherwise.
+                self.methods_vary |= held.is_some_and(|held| held.category != category);
                 let item_of = Item { category, code, name, unit, decimals, service, fallback_cost };
                 self.items.add(item.0, from, item_of)
             }

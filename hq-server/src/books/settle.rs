@@ -168,7 +168,12 @@ impl Books {
             let record = &mut self.facts[*fact];
             record.target.stock -= change;
             // A repack's and a variance's difference is what the sides leave.
-            if !matches!(record.kind, Kind::RepackOut | Kind::Receipt | Kind::TransferReceive) {
+            let leaves_difference = match record.kind {
+                Kind::RepackOut | Kind::RepackIn | Kind::Receipt => true,
+                Kind::TransferReceive => !record.one_pool,
+                _ => false,
+            };
+            if !leaves_difference {
                 record.target.counter += change;
             }
             // What was missing stands at the end.
@@ -193,7 +198,9 @@ impl Books {
     /// A pool goes on by the method that holds at its next fact.
     pub(super) fn follow_method(&self, state: &mut PoolState, id: FactId) {
         let record = &self.facts[id];
-        if let Some(category) = record.category.filter(|_| self.settings.methods_vary()) {
+        // What leaves for another site of the pool has no cost, and no account to put one on.
+        let costs = self.settings.methods_vary() && record.step != PoolStep::MoveOut;
+        if let Some(category) = record.category.filter(|_| costs) {
             let at = record.key.effective_at();
             state.stock.go_on_by(self.settings.method(record.company, category, at), id);
         }
@@ -389,7 +396,8 @@ impl Books {
     /// accounts moved, since what stood on the old accounts is taken back under it.
     fn shared_cause(&self, id: FactId, cause: Cause, touched: &BTreeMap<FactId, Cause>) -> Cause {
         let members = self.effect_group(id).into_iter();
-        members.filter_map(|member| touched.get(&member)).max().copied().unwrap_or(cause)
+        let causes = members.filter_map(|member| touched.get(&member).copied());
+        causes.max_by_key(|cause| (*cause == Cause::Settings, *cause)).unwrap_or(cause)
     }
 
     /// Balances the repacks among the touched facts; that may touch other members.

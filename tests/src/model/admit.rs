@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use num_traits::Signed;
 use shared::fact::statement::{
-    Direction, Measure, Money, Movement, Payment, Role, Stamp, Statement,
+    CostMethod, CostScope, Direction, Measure, Money, Movement, Payment, PoolName, Role, Stamp,
+    Statement,
 };
 use shared::fact::{Kind, field};
 use shared::ids::{Capture, CategoryNo, CompanyNo, ItemNo, ReasonNo, SiteNo};
 use shared::money::{Currency, Price};
-use shared::quantity::Unit;
+use shared::quantity::{Scaled, ShortText, Unit};
 use shared::varint;
 
 use super::figure::{Figure, decimal, whole};
@@ -57,6 +58,10 @@ pub enum Why {
     WrongReference,
     /// Refers to a fact that is not known.
     Waits,
+    /// The amount of a revaluation does not stand on the first of its group.
+    MisplacedAmount,
+    /// A statement about cost names no pool.
+    NoPool,
     /// Goods that become nothing, goods out of nothing, or at another time than what they were.
     OneSidedRepack,
     /// Another fact of its group is not taken.
@@ -70,6 +75,8 @@ pub struct Goods {
     pub item: ItemNo,
     /// Its settings.
     pub settings: Item,
+    /// How they are costed, as it is stated for the time.
+    pub method: CostMethod,
     /// In smallest units.
     pub quantity: Figure,
     /// Smallest units of the unit in which quantity and price are stated.
@@ -109,6 +116,8 @@ pub struct Entry {
     pub company: Company,
     /// The goods, where it speaks of any.
     pub goods: Option<Goods>,
+    /// Their lot.
+    pub lot: Option<ShortText>,
 }
 
 impl Entry {
@@ -137,7 +146,12 @@ impl Entry {
 
     /// Why it happened.
     pub fn reason(&self) -> Option<ReasonNo> {
-        self.movement().and_then(|movement| movement.reason)
+        match &self.statement {
+            Statement::Movement(movement) => movement.reason,
+            Statement::Revaluation(stated) => stated.reason,
+            Statement::StandardCost(stated) => stated.reason,
+            _ => None,
+        }
     }
 
     /// The category of its item.
@@ -166,6 +180,7 @@ fn references(statement: &Statement) -> Vec<Capture> {
     match statement {
         Statement::Movement(movement) => movement.refers_to.into_iter().collect(),
         Statement::Reversal { refers_to, .. } => vec![*refers_to],
+        Statement::Revaluation(stated) => stated.refers_to.into_iter().collect(),
         Statement::Allocation(allocation) => vec![allocation.open_item, allocation.payment],
         _ => Vec::new(),
     }
@@ -363,7 +378,17 @@ fn stated_at(each: &Readable<'_>, readable: &BTreeMap<Capture, Readable<'_>>) ->
             None => break,
         }
     }
-    concerned.written.site
+    pool_named(&concerned.statement)
+        .map_or(concerned.written.site, |pool| pool.site.unwrap_or(SiteNo::HQ))
+}
+
+/// The pool of a statement about cost.
+fn pool_named(statement: &Statement) -> Option<&PoolName> {
+    match statement {
+        Statement::Revaluation(stated) => Some(&stated.pool),
+        Statement::StandardCost(stated) => Some(&stated.pool),
+        _ => None,
+    }
 }
 
 /// Looks up what a fact names. The first failed rule wins.
@@ -392,17 +417,21 @@ fn look_up(
         company_no,
         company,
         goods: None,
+        lot: None,
     };
     match &each.statement {
         Statement::Movement(movement) => {
-            let goods = goods(movement.item, &movement.quantity, time, settings)?;
+            let goods = goods(movement.item, &movement.quantity, &entry, settings)?;
             if goods.settings.service != (movement.kind == Kind::ServiceSale) {
                 return Err(Why::UnknownItem);
             }
             entry.goods = Some(goods);
+            entry.lot.clone_from(&movement.lot);
             check_movement(movement, &entry, settings)?;
         }
-        Statement::SupplierInvoice(line) | Statement::CustomerInvoice(line) => {
+        Statement::SupplierInvoice(line)
+        | Statement::CustomerInvoice(line)
+        | Statement::CreditNote(line) => {
             if !settings.knows_partner(line.partner, time) {
                 return Err(Why::UnknownPartner);
             }
@@ -417,14 +446,51 @@ fn look_up(
             check_bank(payment, company_no, settings)?;
         }
         Statement::Allocation(allocation) => check_money(allocation.amount, &entry)?,
-        Statement::CreditNote(_)
-        | Statement::LandedCost(_)
-        | Statement::Revaluation(_)
-        | Statement::StandardCost(_)
-        | Statement::Reversal { .. }
-        | Statement::MasterData { .. } => {}
+        Statement::LandedCost(landed) => {
+            if landed.partner.is_some_and(|partner| !settings.knows_partner(partner, time)) {
+                return Err(Why::UnknownPartner);
+            }
+            check_money(landed.amount, &entry)?;
+        }
+        Statement::Revaluation(stated) => {
+            check_pool(&stated.pool, stated.reason, &mut entry, settings)?;
+            if let Some(amount) = stated.amount {
+                check_money(amount, &entry)?;
+            }
+        }
+        Statement::StandardCost(stated) => {
+            check_pool(&stated.pool, stated.reason, &mut entry, settings)?;
+            own_currency(stated.cost.currency, &entry)?;
+        }
+        Statement::Reversal { .. } | Statement::MasterData { .. } => {}
     }
     Ok(entry)
+}
+
+/// A statement about cost names an item that has stock, and a site where each is a pool.
+fn check_pool(
+    pool: &PoolName,
+    reason: Option<ReasonNo>,
+    entry: &mut Entry,
+    settings: &Settings,
+) -> Result<(), Why> {
+    let (site, time) = (pool.site.unwrap_or(SiteNo::HQ), entry.time());
+    if site == SiteNo::HQ && entry.company.scope == CostScope::Site {
+        return Err(Why::NoPool);
+    }
+    let item = settings.item(pool.item, time).ok_or(Why::UnknownItem)?;
+    if item.service {
+        return Err(Why::UnknownItem);
+    }
+    if reason.is_some_and(|reason| !settings.knows_reason(reason, time)) {
+        return Err(Why::UnknownReason);
+    }
+    let none = Scaled::new(0, 0).expect("zero is in range");
+    let none = Measure { figure: none, unit: item.unit };
+    entry.goods = Some(goods(pool.item, &none, entry, settings)?);
+    entry.line_site = site;
+    entry.lot.clone_from(&pool.lot);
+    Ok(())
 }
 
 fn check_movement(movement: &Movement, entry: &Entry, settings: &Settings) -> Result<(), Why> {
@@ -466,7 +532,13 @@ fn own_currency(currency: Currency, entry: &Entry) -> Result<(), Why> {
 }
 
 /// A stated quantity in smallest units.
-fn goods(item: ItemNo, measure: &Measure, time: i64, settings: &Settings) -> Result<Goods, Why> {
+fn goods(
+    item: ItemNo,
+    measure: &Measure,
+    entry: &Entry,
+    settings: &Settings,
+) -> Result<Goods, Why> {
+    let time = entry.time();
     let held = settings.item(item, time).ok_or(Why::UnknownItem)?;
     let unit: &Unit = &measure.unit;
     let smallest = settings.smallest_units(item, unit, time).ok_or(Why::UnknownUnit)?;
@@ -474,7 +546,8 @@ fn goods(item: ItemNo, measure: &Measure, time: i64, settings: &Settings) -> Res
     if !quantity.is_integer() || quantity.abs() >= whole(varint::LIMIT) {
         return Err(Why::BadQuantity);
     }
-    Ok(Goods { item, settings: held, quantity, unit: smallest })
+    let method = settings.method(entry.company_no, held.category, time);
+    Ok(Goods { item, settings: held, method, quantity, unit: smallest })
 }
 
 /// Takes facts in the order in which they can refer to each other. Leaves out what refers to
@@ -523,6 +596,8 @@ fn take(
     open.sort_by_key(|entry| entry.key);
     if movements {
         leave_out_one_sided(&open, why_not);
+    } else {
+        leave_out_misplaced_amounts(&open, why_not);
     }
     for entry in open.iter().filter(|entry| gone.contains(&entry.spot)) {
         why_not.insert(entry.spot, Why::Companion);
@@ -567,6 +642,22 @@ fn leave_out_one_sided(movements: &[&Entry], why_not: &mut BTreeMap<Spot, Why>) 
     }
 }
 
+/// The first of a group of revaluations states the amount, the others none.
+fn leave_out_misplaced_amounts(open: &[&Entry], why_not: &mut BTreeMap<Spot, Why>) {
+    let stated = open.iter().filter_map(|entry| match &entry.statement {
+        Statement::Revaluation(stated) => Some((entry, stated)),
+        _ => None,
+    });
+    let stated: Vec<_> = stated.collect();
+    for (entry, revaluation) in &stated {
+        let members = stated.iter().filter(|(other, _)| other.group == entry.group);
+        let first = members.map(|(other, _)| other.spot).min();
+        if (first == Some(entry.spot)) != revaluation.amount.is_some() {
+            why_not.entry(entry.spot).or_insert(Why::MisplacedAmount);
+        }
+    }
+}
+
 /// An invoice line's goods and site are those of what it invoices, where that is there.
 fn complete(
     entry: &Entry,
@@ -574,21 +665,31 @@ fn complete(
     settings: &Settings,
 ) -> Result<Entry, Why> {
     let mut entry = entry.clone();
-    let (Statement::SupplierInvoice(line) | Statement::CustomerInvoice(line)) = &entry.statement
-    else {
-        return Ok(entry);
+    let named = entry.refers_to().and_then(|named| entries.get(&named));
+    let named = named.filter(|named| named.company_no == entry.company_no);
+    let line = match &entry.statement {
+        Statement::SupplierInvoice(line)
+        | Statement::CustomerInvoice(line)
+        | Statement::CreditNote(line) => line,
+        Statement::LandedCost(_) => {
+            let receipt = named.ok_or(Why::WrongReference)?;
+            (entry.goods, entry.line_site) = (receipt.goods.clone(), receipt.site);
+            return Ok(entry);
+        }
+        Statement::Movement(movement) if movement.lot.is_none() && answers(movement.kind) => {
+            entry.lot = named.and_then(|named| named.lot.clone());
+            return Ok(entry);
+        }
+        _ => return Ok(entry),
     };
-    let invoiced = entries.get(&line.refers_to).filter(|each| each.company_no == entry.company_no);
     let goods_of =
-        |invoiced: &Entry| goods(invoiced.goods().item, &line.quantity, entry.time(), settings);
-    let found = match (&entry.statement, invoiced) {
+        |invoiced: &Entry| goods(invoiced.goods().item, &line.quantity, &entry, settings);
+    let found = match (&entry.statement, named) {
         (Statement::CustomerInvoice(_), Some(sale)) => Some((goods_of(sale)?, sale.site)),
-        (Statement::SupplierInvoice(_), Some(receipt))
-            if receipt.statement.kind() == Kind::Receipt =>
-        {
+        (Statement::CustomerInvoice(_), None) => return Err(Why::WrongReference),
+        (_, Some(receipt)) if receipt.statement.kind() == Kind::Receipt => {
             goods_of(receipt).ok().map(|goods| (goods, receipt.site))
         }
-        (Statement::CustomerInvoice(_), None) => return Err(Why::WrongReference),
         _ => None,
     };
     (entry.goods, entry.line_site) = match found {
@@ -596,6 +697,14 @@ fn complete(
         None => (None, SiteNo::HQ),
     };
     Ok(entry)
+}
+
+/// Movements of goods that another movement moved before.
+const fn answers(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::TransferReceive | Kind::CustomerReturn | Kind::SupplierReturn | Kind::Receipt
+    )
 }
 
 /// The facts that did not happen: named by a reversal that did.
@@ -618,15 +727,17 @@ fn reversed(entries: &BTreeMap<Capture, Entry>) -> BTreeSet<Capture> {
     reversed
 }
 
-/// The facts that happen together or not at all: both sides of a repack, else the fact alone.
+/// The facts that happen together or not at all: both sides of a repack, a revaluation's receipts,
+/// else the fact alone.
 fn one_effect(fact: Capture, entries: &BTreeMap<Capture, Entry>) -> Vec<Capture> {
-    let repack = |entry: &Entry| is_repack(entry.statement.kind());
+    let revalues = |entry: &Entry| entry.statement.kind() == Kind::Revaluation;
+    let repacks = |entry: &Entry| is_repack(entry.statement.kind());
     let named = &entries[&fact];
-    if !repack(named) {
-        return vec![fact];
-    }
-    let members = entries.values().filter(|entry| entry.group == named.group && repack(entry));
-    members.map(|entry| entry.capture).collect()
+    let alike =
+        |entry: &&Entry| (revalues(named) && revalues(entry)) || (repacks(named) && repacks(entry));
+    let members = entries.values().filter(|entry| entry.group == named.group).filter(alike);
+    let members: Vec<_> = members.map(|entry| entry.capture).collect();
+    if members.is_empty() { vec![fact] } else { members }
 }
 
 /// Whether a fact may refer to what it refers to, and whether that is known.
@@ -650,10 +761,21 @@ fn check_reference(entry: &Entry, entries: &BTreeMap<Capture, Entry>) -> Result<
             let payment = entries.get(&allocation.payment);
             check_allocation(entry, known.ok_or(Why::Waits)?, payment.ok_or(Why::Waits)?)
         }
+        Statement::LandedCost(_) => {
+            let receipt = known.ok_or(Why::Waits)?;
+            let fits =
+                receipt.statement.kind() == Kind::Receipt && receipt.company_no == entry.company_no;
+            if fits { Ok(()) } else { Err(Why::WrongReference) }
+        }
+        Statement::Revaluation(stated) => {
+            let receipt = known.ok_or(Why::Waits)?.movement();
+            let fits = receipt.is_some_and(|receipt| {
+                receipt.kind == Kind::Receipt && receipt.item == stated.pool.item
+            });
+            if fits { Ok(()) } else { Err(Why::WrongReference) }
+        }
         // An invoice that fits no receipt is goods on their way: it never waits.
         Statement::CreditNote(_)
-        | Statement::LandedCost(_)
-        | Statement::Revaluation(_)
         | Statement::StandardCost(_)
         | Statement::SupplierInvoice(_)
         | Statement::Payment(_)
@@ -688,7 +810,12 @@ fn check_allocation(entry: &Entry, open_item: &Entry, payment: &Entry) -> Result
             open_item.statement.kind(),
             Kind::SaleIssue | Kind::ServiceSale | Kind::CustomerInvoice | Kind::CustomerReturn
         ),
-        Direction::Out => open_item.statement.kind() == Kind::SupplierInvoice,
+        Direction::Out => match &open_item.statement {
+            Statement::SupplierInvoice(_) => true,
+            // What is accrued is owed to nobody.
+            Statement::LandedCost(landed) => landed.partner.is_some(),
+            _ => false,
+        },
     };
     if fits { Ok(()) } else { Err(Why::WrongReference) }
 }

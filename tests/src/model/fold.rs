@@ -10,19 +10,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use num_traits::{Signed, Zero};
 use shared::fact::Kind;
-use shared::fact::statement::{CostScope, Movement, Statement};
+use shared::fact::statement::{CostScope, Movement, Revaluation, Statement};
 use shared::ids::{Capture, CompanyNo, ItemNo, SiteNo};
-use shared::time::Timestamp;
+use shared::quantity::ShortText;
 
-use super::Spot;
 use super::admit::{Admitted, Entry};
+use super::documents::{self, Matched};
 use super::figure::{Figure, rounded, share, whole};
 use super::order::Key;
-use super::pool::{Pool, Repriced};
+use super::pool::{Part, Pool, Repriced};
+use super::posting;
+use super::rings::rings;
 use super::settings::unit_cost;
 
-/// A pool: of a site, or with site 0 of the whole company.
-pub type PoolNo = (CompanyNo, ItemNo, SiteNo);
+/// A pool: of a site, or with site 0 of the whole company; of a lot where each lot is costed.
+pub type PoolNo = (CompanyNo, ItemNo, SiteNo, Option<ShortText>);
 
 /// How often a fold is repeated before a circle of transfers is taken for endless.
 const PASSES_MAX: usize = 64;
@@ -30,15 +32,13 @@ const PASSES_MAX: usize = 64;
 /// Beyond this the books set facts aside; a circle whose costs grow this far is endless.
 pub const RANGE: i64 = 1 << 60;
 
-/// An invoice's part of what it invoices.
+/// What a receipt is worth in the end.
 #[derive(Clone, Debug)]
-pub struct Matched {
-    /// The invoice.
-    pub invoice: Capture,
-    /// Smallest units that found room.
-    pub quantity: Figure,
-    /// In minor units for one smallest unit.
+pub struct Received {
+    /// At its own price, or that of its documents.
     pub price: Figure,
+    /// What belongs to it beside its price.
+    pub landed: Figure,
 }
 
 /// The outcome of the fold.
@@ -53,14 +53,16 @@ pub struct Folded {
     changes: BTreeMap<Capture, Vec<(Key, Figure)>>,
     /// What was left at zero quantity.
     pub residue: BTreeMap<Capture, Figure>,
-    /// The part of a receive's change that was never shipped.
+    /// By how much more a receive changed its pool than left with the ship.
     pub over: BTreeMap<Capture, Figure>,
-    /// What each receipt is worth with its invoices.
-    pub receipts: BTreeMap<Capture, Figure>,
-    /// How invoices found their receipts.
+    /// What each receipt is worth.
+    pub receipts: BTreeMap<Capture, Received>,
+    /// How documents found what they name.
     pub matched: BTreeMap<Capture, Vec<Matched>>,
-    /// On hand.
-    pub on_hand: BTreeMap<(SiteNo, ItemNo), Figure>,
+    /// All landed cost by receipt.
+    landed: BTreeMap<Capture, Figure>,
+    /// On hand, of what each pool holds.
+    pub on_hand: BTreeMap<(SiteNo, PoolNo), Figure>,
     /// The movements that took out more than was there, at their time.
     pub short: BTreeSet<Capture>,
     /// Costs still changed after the last pass.
@@ -69,6 +71,8 @@ pub struct Folded {
     pub repack_rest: BTreeMap<Capture, Figure>,
     /// What each ship of the ring at hand, and the goods of each repack, cost when they left.
     left_at: BTreeMap<Capture, Figure>,
+    /// The layers that each ship is made of; what it took beyond the stock not counted.
+    layers_of: BTreeMap<Capture, Vec<Part>>,
 }
 
 impl Folded {
@@ -81,9 +85,10 @@ impl Folded {
         }
     }
 
-    /// Whether a pool's value is more than the books hold.
+    /// Whether a value is more than the books hold.
     pub fn is_beyond_range(&self) -> bool {
-        self.pools.values().any(|pool| pool.value.abs() >= whole(RANGE))
+        let mut values = self.pools.values().map(|pool| &pool.value).chain(self.change.values());
+        values.any(|value| value.abs() >= whole(RANGE))
     }
 }
 
@@ -95,8 +100,9 @@ pub fn fold(admitted: &Admitted) -> Folded {
         .filter(|entry| !admitted.reversed.contains(&entry.capture))
         .collect();
     let by_capture = happened.iter().map(|entry| (entry.capture, *entry)).collect();
-    let matched = matched(&happened, &by_capture);
-    let mut folded = Folded { matched, ..Folded::default() };
+    let matched = documents::matched(&happened, &by_capture);
+    let landed = documents::landed(&happened);
+    let mut folded = Folded { matched, landed, ..Folded::default() };
     let mut of_pools: BTreeMap<PoolNo, Vec<&Entry>> = BTreeMap::new();
     for entry in &happened {
         if let Some(pool) = pool_no(entry) {
@@ -141,7 +147,10 @@ fn fold_ring(facts: Facts<'_>, so_far: Folded) -> Folded {
     for _ in 0..PASSES_MAX {
         let pass = Pass { facts, before: before.as_ref(), folded: so_far.clone(), now };
         let folded = pass.run();
-        if before.as_ref().is_some_and(|before| before.change == folded.change) {
+        let rests = |before: &Folded| {
+            (&before.change, &before.layers_of) == (&folded.change, &folded.layers_of)
+        };
+        if before.as_ref().is_some_and(rests) {
             return folded;
         }
         let grows = before.is_some() && folded.is_beyond_range();
@@ -153,106 +162,6 @@ fn fold_ring(facts: Facts<'_>, so_far: Folded) -> Folded {
     let mut folded = before.expect("there is at least one pass");
     folded.endless = true;
     folded
-}
-
-/// Pools that pass costs around to each other, before those that they pass costs on to.
-fn rings(entries: &[Entry]) -> Vec<BTreeSet<PoolNo>> {
-    let mut reach: BTreeMap<PoolNo, BTreeSet<PoolNo>> = BTreeMap::new();
-    for pool in entries.iter().filter_map(pool_no) {
-        reach.entry(pool).or_default().insert(pool);
-    }
-    let links = links(entries);
-    loop {
-        let mut grown = reach.clone();
-        for (from, to) in &links {
-            let further = reach[to].clone();
-            for known in grown.values_mut().filter(|known| known.contains(from)) {
-                known.extend(further.iter().copied());
-            }
-        }
-        if grown == reach {
-            break;
-        }
-        reach = grown;
-    }
-    let ring = |pool: &PoolNo| -> BTreeSet<PoolNo> {
-        reach[pool].iter().filter(|other| reach[other].contains(pool)).copied().collect()
-    };
-    let rings: BTreeSet<BTreeSet<PoolNo>> = reach.keys().map(ring).collect();
-    let mut rings: Vec<_> = rings.into_iter().collect();
-    // Whoever passes costs on reaches more pools than those it passes them on to.
-    rings.sort_by_key(|ring| ring.first().map(|pool| std::cmp::Reverse(reach[pool].len())));
-    rings
-}
-
-/// From which pool to which costs go: to what arrives, comes back, or becomes of something.
-fn links(entries: &[Entry]) -> BTreeSet<(PoolNo, PoolNo)> {
-    let pools: BTreeMap<Capture, Option<PoolNo>> =
-        entries.iter().map(|entry| (entry.capture, pool_no(entry))).collect();
-    let mut taken_apart: BTreeMap<Capture, Vec<Capture>> = BTreeMap::new();
-    for out in entries.iter().filter(|entry| entry.statement.kind() == Kind::RepackOut) {
-        taken_apart.entry(out.group).or_default().push(out.capture);
-    }
-    let mut links = BTreeSet::new();
-    for to in entries {
-        let from = match to.statement.kind() {
-            Kind::RepackIn => taken_apart.get(&to.group).cloned().unwrap_or_default(),
-            Kind::TransferReceive | Kind::CustomerReturn | Kind::SupplierReturn | Kind::Receipt => {
-                to.refers_to().into_iter().collect()
-            }
-            _ => continue,
-        };
-        for from in from {
-            if let (Some(Some(from)), Some(to)) = (pools.get(&from), pool_no(to)) {
-                links.insert((*from, to));
-            }
-        }
-    }
-    links
-}
-
-/// Invoices by receipt, in the order of their own place, each as far as there is room.
-fn matched(
-    happened: &[&Entry],
-    by_capture: &BTreeMap<Capture, &Entry>,
-) -> BTreeMap<Capture, Vec<Matched>> {
-    let mut matched: BTreeMap<Capture, Vec<Matched>> = BTreeMap::new();
-    let mut invoices: Vec<_> = happened
-        .iter()
-        .filter(|entry| {
-            matches!(entry.statement, Statement::SupplierInvoice(_) | Statement::CustomerInvoice(_))
-        })
-        .collect();
-    invoices.sort_by_key(|entry| by_date(entry));
-    for invoice in invoices {
-        let (Statement::SupplierInvoice(line) | Statement::CustomerInvoice(line)) =
-            &invoice.statement
-        else {
-            continue;
-        };
-        let (Some(receipt), Some(goods)) = (by_capture.get(&line.refers_to), &invoice.goods) else {
-            continue;
-        };
-        let already = matched.entry(receipt.capture).or_default();
-        let taken: Figure = already.iter().map(|each| &each.quantity).sum();
-        let room = &receipt.goods().quantity - taken;
-        let quantity = goods.quantity.clone().min(room);
-        if quantity.is_positive() {
-            let price = goods.unit_price(&line.price);
-            already.push(Matched { invoice: invoice.capture, quantity, price });
-        }
-    }
-    matched
-}
-
-/// Where an invoice stands among the invoices of one receipt: date, recorded-at, log, seq.
-fn by_date(invoice: &Entry) -> (i32, i64, Spot) {
-    let date = match &invoice.statement {
-        Statement::SupplierInvoice(line) | Statement::CustomerInvoice(line) => line.document_date,
-        _ => None,
-    };
-    let own = Timestamp(invoice.time()).day(invoice.company.zone);
-    (date.unwrap_or(own).0, invoice.recorded_at, invoice.spot)
 }
 
 /// One fold over a ring.
@@ -267,9 +176,17 @@ struct Pass<'a> {
 impl Pass<'_> {
     fn run(mut self) -> Folded {
         for entry in self.facts.of_ring {
-            let movement = entry.movement().expect("only movements move pools");
             self.now = entry.key;
-            self.movement(entry, movement);
+            match &entry.statement {
+                Statement::Movement(movement) => self.movement(entry, movement),
+                Statement::Revaluation(stated) => self.revaluation(entry, stated),
+                Statement::StandardCost(stated) => {
+                    let cost = unit_cost(&stated.cost, &entry.goods().settings);
+                    let change = self.pool(entry).set_cost(&cost);
+                    self.change(entry.capture, &change);
+                }
+                _ => {}
+            }
         }
         self.folded
     }
@@ -311,14 +228,21 @@ impl Pass<'_> {
     fn pool(&mut self, entry: &Entry) -> &mut Pool {
         let goods = entry.goods();
         let number = pool_no(entry).expect("only movements of stock have a pool");
-        self.folded.pools.entry(number).or_insert_with(|| {
+        let pool = self.folded.pools.entry(number).or_insert_with(|| {
             let fallback = goods.settings.fallback_cost.as_ref();
-            Pool::new(fallback.map_or(Figure::zero(), |price| unit_cost(price, &goods.settings)))
-        })
+            let cost = fallback.map_or(Figure::zero(), |price| unit_cost(price, &goods.settings));
+            Pool::new(goods.method, cost)
+        });
+        // What leaves for another site of the pool costs nothing by any method.
+        if entry.statement.kind() != Kind::TransferShip || !one_pool(entry) {
+            pool.go_on_by(goods.method, entry.capture);
+        }
+        pool
     }
 
     fn on_hand(&mut self, entry: &Entry, quantity: &Figure) {
-        let held = self.folded.on_hand.entry((entry.site, entry.goods().item));
+        let pool = pool_no(entry).expect("only movements of stock have a pool");
+        let held = self.folded.on_hand.entry((entry.site, pool));
         *held.or_insert_with(Figure::zero) += quantity;
     }
 
@@ -335,19 +259,28 @@ impl Pass<'_> {
     }
 
     fn put(&mut self, entry: &Entry, quantity: &Figure, value: &Figure) {
-        let repriced = self.pool(entry).put(quantity, value);
+        self.put_parts(entry, &[Part::new(quantity.clone(), value.clone())]);
+    }
+
+    fn put_parts(&mut self, entry: &Entry, parts: &[Part]) {
+        let (change, repriced) = self.pool(entry).put(entry.capture, parts);
         self.reprice(repriced);
-        self.change(entry.capture, value);
-        self.on_hand(entry, quantity);
+        self.change(entry.capture, &change);
+        self.on_hand(entry, &Part::sum(parts).quantity);
     }
 
     fn take(&mut self, entry: &Entry, quantity: &Figure) {
+        self.take_what_came_with(None, entry, quantity);
+    }
+
+    fn take_what_came_with(&mut self, inflow: Option<Capture>, entry: &Entry, quantity: &Figure) {
         let pool = self.pool(entry);
         if pool.quantity < *quantity {
             self.folded.short.insert(entry.capture);
         }
-        let cost = self.pool(entry).take(quantity, entry.capture);
+        let (cost, layers) = self.pool(entry).take(quantity, entry.capture, inflow);
         self.change(entry.capture, &-cost);
+        self.folded.layers_of.insert(entry.capture, layers);
         self.on_hand(entry, &-quantity);
     }
 
@@ -371,15 +304,18 @@ impl Pass<'_> {
             (None, Some(origin)) => self.share_of_origin(origin, quantity),
             (None, None) => rounded(&(quantity * self.pool(entry).current_cost())),
         };
-        let mut value = own.clone();
+        let mut price = own.clone();
         for part in self.folded.matched.get(&entry.capture).into_iter().flatten() {
-            value += rounded(&(&part.quantity * &part.price));
-            value -= match &stated {
+            price += rounded(&(&part.quantity * &part.price));
+            price -= match &stated {
                 Some(unit) => rounded(&(&part.quantity * unit)),
                 None => share(&own, &part.quantity, quantity),
             };
         }
-        self.folded.receipts.insert(entry.capture, value.clone());
+        let landed = self.folded.landed.get(&entry.capture).cloned();
+        let landed = landed.unwrap_or_else(Figure::zero);
+        let value = &price + &landed;
+        self.folded.receipts.insert(entry.capture, Received { price, landed });
         self.put(entry, quantity, &value);
     }
 
@@ -408,12 +344,15 @@ impl Pass<'_> {
 
     fn supplier_return(&mut self, entry: &Entry, movement: &Movement) {
         let quantity = entry.goods().quantity.clone();
-        let there = self.pool(entry).quantity >= quantity;
-        let Some(receipt) = self.origin(movement).filter(|_| there) else {
-            return self.take(entry, &quantity);
+        let receipt = self.origin(movement);
+        let pool = self.pool(entry);
+        let at_average = pool.is_average() && pool.quantity >= quantity;
+        let Some(receipt) = receipt.filter(|_| at_average) else {
+            return self.take_what_came_with(receipt, entry, &quantity);
         };
         let received = &self.facts.by_capture[&receipt].goods().quantity;
-        let cost = share(&self.folded.receipts[&receipt], &quantity, received);
+        // What it came in at: under a standard that is not what it was bought for.
+        let cost = share(&self.folded.change[&receipt], &quantity, received);
         let residue = self.pool(entry).take_at(&quantity, &cost);
         self.change(entry.capture, &-cost);
         self.folded.residue.insert(entry.capture, residue);
@@ -437,40 +376,61 @@ impl Pass<'_> {
         })
     }
 
-    /// What a receive gets of a ship's units and cost, and how many units more it states: whoever
+    /// What a ship is made of: the layers it took, and the rest as one.
+    fn parts_of_ship(&self, ship: Capture) -> Vec<Part> {
+        let folded = self.before.unwrap_or(&self.folded);
+        let mut parts = folded.layers_of.get(&ship).cloned().unwrap_or_default();
+        let layers = Part::sum(&parts);
+        let quantity = &self.facts.by_capture[&ship].goods().quantity - layers.quantity;
+        if quantity.is_positive() {
+            parts.push(Part::new(quantity, self.cost_of_ship(ship) - layers.value));
+        }
+        parts
+    }
+
+    /// What a receive gets of what was shipped, and how many units more it states: whoever
     /// received earlier takes first.
-    fn arrive(&self, ship: Capture, receive: Capture) -> (Figure, Figure) {
-        let mut units = self.facts.by_capture[&ship].goods().quantity.clone();
-        let mut value = self.cost_of_ship(ship);
+    fn arrive(&self, ship: Capture, receive: Capture) -> (Vec<Part>, Figure) {
+        let mut under_way = self.parts_of_ship(ship);
         let of_ship = self.facts.happened.iter().filter(|each| {
             each.statement.kind() == Kind::TransferReceive && each.refers_to() == Some(ship)
         });
         for each in of_ship {
-            let wanted = &each.goods().quantity;
-            let arrived = wanted.clone().min(units.clone());
-            let worth = if arrived.is_zero() { whole(0) } else { share(&value, &arrived, &units) };
-            if each.capture == receive {
-                return (worth, wanted - arrived);
+            let mut wanted = each.goods().quantity.clone();
+            let mut arrived = Vec::new();
+            for part in &mut under_way {
+                let units = wanted.clone().min(part.quantity.clone());
+                if units.is_positive() {
+                    wanted -= &units;
+                    arrived.push(part.split(&units));
+                }
             }
-            units -= arrived;
-            value -= worth;
+            if each.capture == receive {
+                return (arrived, wanted);
+            }
         }
-        (whole(0), whole(0))
+        (Vec::new(), whole(0))
     }
 
     /// What arrives takes its share of what is on its way; what was never shipped comes at the
     /// ship's unit cost, or at the current cost where there was no ship.
     fn receive(&mut self, entry: &Entry, movement: &Movement) {
         let quantity = entry.goods().quantity.clone();
-        let (worth, over) = match self.origin(movement) {
-            Some(ship) => {
-                let (worth, excess) = self.arrive(ship, entry.capture);
-                let shipped = &self.facts.by_capture[&ship].goods().quantity;
-                (worth, share(&self.cost_of_ship(ship), &excess, shipped))
-            }
-            None => (whole(0), rounded(&(self.pool(entry).current_cost() * &quantity))),
+        let (mut parts, excess, cost) = if let Some(ship) = self.origin(movement) {
+            let (parts, excess) = self.arrive(ship, entry.capture);
+            let shipped = &self.facts.by_capture[&ship].goods().quantity;
+            let cost = share(&self.cost_of_ship(ship), &excess, shipped);
+            (parts, excess, cost)
+        } else {
+            let cost = rounded(&(self.pool(entry).current_cost() * &quantity));
+            (Vec::new(), quantity, cost)
         };
-        self.put(entry, &quantity, &(worth + &over));
+        let worth = Part::sum(&parts).value;
+        if excess.is_positive() {
+            parts.push(Part::new(excess, cost));
+        }
+        self.put_parts(entry, &parts);
+        let over = &self.folded.change[&entry.capture] - worth;
         self.folded.over.insert(entry.capture, over);
     }
 
@@ -492,14 +452,15 @@ impl Pass<'_> {
     /// The balance of the site is what was counted.
     fn count(&mut self, entry: &Entry, movement: &Movement) {
         let goods = entry.goods();
-        let held = self.folded.on_hand.get(&(entry.site, goods.item)).cloned();
+        let pool = pool_no(entry).expect("only movements of stock have a pool");
+        let held = self.folded.on_hand.get(&(entry.site, pool)).cloned();
         let found = &goods.quantity - held.unwrap_or_else(Figure::zero);
         if let Some(price) = &movement.price {
             let unit = goods.unit_price(price);
             let pool = self.pool(entry);
             let quantity = &pool.quantity + &found;
             if !quantity.is_negative() {
-                let change = pool.restate(&quantity, &unit);
+                let change = pool.restate(entry.capture, &quantity, &unit);
                 self.change(entry.capture, &change);
                 return self.on_hand(entry, &found);
             }
@@ -512,6 +473,20 @@ impl Pass<'_> {
         } else {
             self.change(entry.capture, &whole(0));
         }
+    }
+
+    /// The first of a group states the amount, all of them the receipts.
+    fn revaluation(&mut self, entry: &Entry, stated: &Revaluation) {
+        let Some(amount) = stated.amount else { return };
+        let members = self.facts.happened.iter().filter(|each| each.group == entry.group);
+        let receipts: Vec<Capture> = members
+            .filter_map(|each| match &each.statement {
+                Statement::Revaluation(member) => member.refers_to,
+                _ => None,
+            })
+            .collect();
+        let added = self.pool(entry).revalue(&posting::minor(amount), &receipts);
+        self.change(entry.capture, &added);
     }
 
     /// Goods that are what others became: what leaves is what arrives, shared by quantity.
@@ -550,12 +525,24 @@ fn base_units(entry: &Entry) -> Figure {
     &goods.quantity / super::figure::power_of_ten(goods.settings.decimals.cast_signed())
 }
 
-/// The pool that a movement moves.
-fn pool_no(entry: &Entry) -> Option<PoolNo> {
-    let movement = entry.movement()?;
-    let moves = !matches!(movement.kind, Kind::ServiceSale | Kind::StatusChange);
-    let site = if one_pool(entry) { SiteNo::HQ } else { entry.site };
-    moves.then_some((entry.company_no, movement.item, site))
+/// The pool that a fact moves or restates.
+pub fn pool_no(entry: &Entry) -> Option<PoolNo> {
+    let site = match &entry.statement {
+        Statement::Movement(movement)
+            if matches!(movement.kind, Kind::ServiceSale | Kind::StatusChange) =>
+        {
+            return None;
+        }
+        // The others of a group only name receipts.
+        Statement::Revaluation(Revaluation { amount: None, .. }) => return None,
+        Statement::Movement(_) => entry.site,
+        Statement::Revaluation(_) | Statement::StandardCost(_) => entry.line_site,
+        _ => return None,
+    };
+    let site = if one_pool(entry) { SiteNo::HQ } else { site };
+    let goods = entry.goods();
+    let lot = entry.lot.clone().filter(|_| goods.method.by_lot());
+    Some((entry.company_no, goods.item, site, lot))
 }
 
 fn one_pool(entry: &Entry) -> bool {

@@ -3,12 +3,17 @@
 //! no arrival, no caches. Whatever the product computes from the same facts must be the same.
 
 pub mod admit;
+pub mod average;
+pub mod documents;
 pub mod figure;
 pub mod fold;
+pub mod layers;
 pub mod order;
 pub mod pool;
 pub mod posting;
+pub mod rings;
 pub mod settings;
+pub mod standard;
 
 use std::collections::BTreeMap;
 
@@ -16,13 +21,13 @@ use shared::fact::Fact;
 use shared::fact::Kind;
 use shared::fact::effective::LogRank;
 use shared::fact::statement::{CostScope, Role, Statement};
-use shared::ids::{AccountNo, Capture, CompanyNo, ItemNo, Seq, SiteNo};
+use shared::ids::{AccountNo, Capture, ItemNo, Seq, SiteNo};
 use shared::time::Month;
 
 pub use admit::Why;
 use admit::{Admitted, Entry};
 use figure::integer;
-use fold::Folded;
+use fold::{Folded, PoolNo};
 use posting::{Posted, Posting, Side, signed};
 use settings::Settings;
 
@@ -78,9 +83,14 @@ impl Model {
         let all = admitted.entries.iter().map(|entry| (entry.capture, entry)).collect();
         let posted =
             Posted { folded: &folded, by_capture: &by_capture, all: &all, settings: &settings };
-        let lines = happened.iter().flat_map(|entry| posted.lines(entry)).collect();
+        // A circle that grew beyond all bounds says nothing of the others either.
+        let lost = folded.endless && folded.is_beyond_range();
+        let shown = happened.iter().filter(|_| !lost);
+        let lines = shown.flat_map(|entry| posted.lines(entry)).collect();
         let model = Self { settings, admitted, folded, lines };
-        model.check();
+        if !lost {
+            model.check();
+        }
         model
     }
 
@@ -110,17 +120,33 @@ impl Model {
         balances
     }
 
-    /// Quantity and value of every pool that is not empty; site 0 where the company is one pool.
-    pub fn pools(&self) -> BTreeMap<(CompanyNo, ItemNo, SiteNo), (i128, i128)> {
+    /// Quantity and value of every pool that is not empty.
+    pub fn pools(&self) -> BTreeMap<PoolNo, (i128, i128)> {
         let stands = |pool: &pool::Pool| (integer(&pool.quantity), integer(&pool.value));
-        let pools = self.folded.pools.iter().map(|(number, pool)| (*number, stands(pool)));
+        let pools = self.folded.pools.iter().map(|(number, pool)| (number.clone(), stands(pool)));
         pools.filter(|(_, stands)| *stands != (0, 0)).collect()
+    }
+
+    /// Quantity and value of every layer, the oldest first, of the pools that have any.
+    pub fn layers(&self) -> BTreeMap<PoolNo, Vec<(i128, i128)>> {
+        let mut layers: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (number, pool) in &self.folded.pools {
+            for layer in &pool.layers {
+                let stands = (integer(&layer.part.quantity), integer(&layer.part.value));
+                layers.entry(number.clone()).or_default().push(stands);
+            }
+        }
+        layers
     }
 
     /// Smallest units on hand, where there are any or too few.
     pub fn on_hand(&self) -> BTreeMap<(SiteNo, ItemNo), i128> {
-        let held = self.folded.on_hand.iter().map(|(place, units)| (*place, integer(units)));
-        held.filter(|(_, units)| *units != 0).collect()
+        let mut held: BTreeMap<_, i128> = BTreeMap::new();
+        for ((site, (_, item, _, _)), units) in &self.folded.on_hand {
+            *held.entry((*site, *item)).or_default() += integer(units);
+        }
+        held.retain(|_, units| *units != 0);
+        held
     }
 
     /// Open items of a role, debits positive: by the first fact of the group that opened them, for
@@ -154,7 +180,7 @@ impl Model {
         self.folded.endless
     }
 
-    /// A pool is worth more than the books hold.
+    /// A pool or a movement is worth more than the books hold.
     pub fn is_beyond_range(&self) -> bool {
         self.folded.is_beyond_range()
     }
@@ -166,7 +192,7 @@ impl Model {
 
     /// All goods of an item, on hand and on their way between sites: quantity and value.
     pub fn stock_of(&self, item: ItemNo) -> (i128, i128) {
-        let of_item = self.folded.pools.iter().filter(|((_, held, _), _)| *held == item);
+        let of_item = self.folded.pools.iter().filter(|((_, held, _, _), _)| *held == item);
         let mut total = (figure::whole(0), figure::whole(0));
         for (_, pool) in of_item {
             total.0 += &pool.quantity;

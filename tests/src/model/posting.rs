@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use num_traits::{Signed, Zero};
 use shared::fact::Kind;
 use shared::fact::statement::{
-    Allocation, CostScope, Direction, InvoiceLine, Measure, Money, Movement, Role, Statement,
+    Allocation, CostScope, Direction, InvoiceLine, LandedCost, Measure, Money, Movement, Role,
+    Statement,
 };
 use shared::ids::{AccountNo, Capture, PartnerNo, SiteNo};
 use shared::money::Price;
@@ -54,7 +55,7 @@ fn roles(entry: &Entry, entries: &BTreeMap<Capture, Entry>) -> Vec<Role> {
     let one_pool = entry.company.scope == CostScope::Company;
     match &entry.statement {
         Statement::Movement(movement) => movement_roles(movement, one_pool),
-        Statement::SupplierInvoice(_) => {
+        Statement::SupplierInvoice(_) | Statement::CreditNote(_) => {
             vec![Role::Payable, Role::ReceivedNotInvoiced, Role::BoughtInTransit]
         }
         Statement::CustomerInvoice(_) => {
@@ -69,12 +70,15 @@ fn roles(entry: &Entry, entries: &BTreeMap<Capture, Entry>) -> Vec<Role> {
                 _ => Vec::new(),
             }
         }
-        Statement::CreditNote(_)
-        | Statement::LandedCost(_)
-        | Statement::Revaluation(_)
-        | Statement::StandardCost(_)
-        | Statement::Reversal { .. }
-        | Statement::MasterData { .. } => Vec::new(),
+        Statement::LandedCost(landed) if landed.partner.is_some() => {
+            vec![Role::Payable, Role::LandedCostClearing]
+        }
+        Statement::Revaluation(_) | Statement::StandardCost(_) => {
+            vec![Role::Inventory, Role::Revaluation]
+        }
+        Statement::LandedCost(_) | Statement::Reversal { .. } | Statement::MasterData { .. } => {
+            Vec::new()
+        }
     }
 }
 
@@ -190,6 +194,13 @@ impl Posted<'_> {
             Statement::SupplierInvoice(line) => {
                 self.supplier_invoice(entry, line, &mut lines);
             }
+            Statement::CreditNote(line) => self.credit_note(entry, line, &mut lines),
+            Statement::LandedCost(landed) => self.landed_cost(entry, landed, &mut lines),
+            Statement::Revaluation(_) | Statement::StandardCost(_) => {
+                if let Some(change) = self.folded.change.get(&entry.capture) {
+                    lines.gained(Role::Revaluation, change);
+                }
+            }
             Statement::CustomerInvoice(line) => {
                 self.customer_invoice(entry, line, &mut lines);
             }
@@ -209,12 +220,7 @@ impl Posted<'_> {
                 }
             }
             Statement::Allocation(allocation) => self.allocation(allocation, &mut lines),
-            Statement::CreditNote(_)
-            | Statement::LandedCost(_)
-            | Statement::Revaluation(_)
-            | Statement::StandardCost(_)
-            | Statement::Reversal { .. }
-            | Statement::MasterData { .. } => {}
+            Statement::Reversal { .. } | Statement::MasterData { .. } => {}
         }
         lines.balanced()
     }
@@ -226,21 +232,20 @@ impl Posted<'_> {
         let cost = -change.clone();
         match movement.kind {
             Kind::Receipt => {
-                lines.debit(Role::Inventory, &change);
+                let received = &self.folded.receipts[&entry.capture];
                 let item = Item::new(entry.capture, movement.partner);
-                lines.credit_item(Role::ReceivedNotInvoiced, &change, item);
+                let difference = &received.price + &received.landed - &change;
+                lines.debit(Role::Inventory, &change);
+                lines.debit(Role::PriceVariance, &difference);
+                lines.credit_item(Role::ReceivedNotInvoiced, &received.price, item);
+                lines.credit(Role::LandedCostClearing, &received.landed);
             }
             Kind::CustomerReturn => lines.both(Role::Inventory, Role::CostOfSales, &change),
             Kind::SupplierReturn => self.supplier_return(entry, movement, &cost, lines),
             Kind::SaleIssue => lines.both(Role::CostOfSales, Role::Inventory, &cost),
             Kind::Issue => lines.both(Role::OwnUse, Role::Inventory, &cost),
             Kind::Scrap => lines.both(Role::Scrap, Role::Inventory, &cost),
-            Kind::Count | Kind::Adjustment if change.is_negative() => {
-                lines.both(Role::StockAdjustment, Role::Inventory, &cost);
-            }
-            Kind::Count | Kind::Adjustment => {
-                lines.both(Role::Inventory, Role::StockAdjustment, &change);
-            }
+            Kind::Count | Kind::Adjustment => lines.gained(Role::StockAdjustment, &change),
             Kind::ProductionIn => lines.both(Role::Inventory, Role::WorkInProgress, &change),
             Kind::ProductionOut => lines.both(Role::WorkInProgress, Role::Inventory, &cost),
             Kind::TransferShip => {
@@ -291,7 +296,7 @@ impl Posted<'_> {
             // What covers missing goods re-prices them on the movement's own account.
             Some(worth) => {
                 let received = &self.by_capture[&item].goods().quantity;
-                let own = share(worth, &entry.goods().quantity, received);
+                let own = share(&worth.price, &entry.goods().quantity, received);
                 own - self.folded.repriced(entry.capture)
             }
             None => cost.clone(),
@@ -303,20 +308,45 @@ impl Posted<'_> {
         lines.credit(Role::Inventory, &(cost + &residue));
     }
 
+    /// What of a document found room at its receipt, at the document's price.
+    fn part_of(&self, document: &Entry, receipt: Capture) -> Figure {
+        let parts = self.folded.matched.get(&receipt).into_iter().flatten();
+        let own = parts.filter(|part| part.document == document.capture);
+        own.map(|part| rounded(&(&part.quantity * &part.price))).sum()
+    }
+
     /// What found room settles the receipt at the invoice's price; the rest is on its way.
     fn supplier_invoice(&self, entry: &Entry, line: &InvoiceLine, lines: &mut Lines<'_>) {
-        let total = invoiced(line);
-        let parts = self.folded.matched.get(&line.refers_to).into_iter().flatten();
-        let part: Figure = parts
-            .filter(|part| part.invoice == entry.capture)
-            .map(|part| rounded(&(&part.quantity * &part.price)))
-            .sum();
+        let (total, part) = (invoiced(line), self.part_of(entry, line.refers_to));
         let partner = Some(line.partner);
         let receipt = Item::new(line.refers_to, partner).opened_by(self.find(line.refers_to));
         let own = Item::new(entry.group, partner);
         lines.debit_item(Role::ReceivedNotInvoiced, &part, receipt);
         lines.debit_item(Role::BoughtInTransit, &(&total - &part), own);
         lines.credit_item(Role::Payable, &total, own);
+    }
+
+    /// An invoice the other way round.
+    fn credit_note(&self, entry: &Entry, line: &InvoiceLine, lines: &mut Lines<'_>) {
+        let (total, part) = (invoiced(line), -self.part_of(entry, line.refers_to));
+        let partner = Some(line.partner);
+        let receipt = Item::new(line.refers_to, partner).opened_by(self.find(line.refers_to));
+        let own = Item::new(entry.group, partner);
+        lines.debit_item(Role::Payable, &total, own);
+        lines.credit_item(Role::ReceivedNotInvoiced, &part, receipt);
+        lines.credit_item(Role::BoughtInTransit, &(&total - &part), own);
+    }
+
+    /// A bill; what it adds to stock is the receipt's.
+    fn landed_cost(&self, entry: &Entry, landed: &LandedCost, lines: &mut Lines<'_>) {
+        if landed.partner.is_none() {
+            return;
+        }
+        let amount = minor(landed.amount);
+        let receipt = self.all.get(&landed.refers_to).copied();
+        let clearing = Item::new(entry.capture, None).opened_by(receipt);
+        lines.debit_item(Role::LandedCostClearing, &amount, clearing);
+        lines.credit_item(Role::Payable, &amount, Item::new(entry.group, landed.partner));
     }
 
     /// What found room settles the shipment at its own price, the last takes the rest; what the
@@ -338,7 +368,7 @@ impl Posted<'_> {
         let mut price = sale.movement().map_or_else(Figure::zero, selling);
         for each in self.folded.matched.get(&sale.capture).into_iter().flatten() {
             let worth = share(&price, &each.quantity, &units);
-            if each.invoice == invoice.capture {
+            if each.document == invoice.capture {
                 return worth;
             }
             units -= &each.quantity;
@@ -415,14 +445,18 @@ fn invoiced(line: &InvoiceLine) -> Figure {
     worth(&line.price, &line.quantity)
 }
 
-fn minor(money: Money) -> Figure {
+/// An amount of money in minor units.
+pub fn minor(money: Money) -> Figure {
     decimal(money.figure) * power_of_ten(money.currency.decimals().cast_signed())
 }
 
 fn partner(entry: &Entry) -> Option<PartnerNo> {
     match &entry.statement {
         Statement::Movement(movement) => movement.partner,
-        Statement::SupplierInvoice(line) | Statement::CustomerInvoice(line) => Some(line.partner),
+        Statement::SupplierInvoice(line)
+        | Statement::CustomerInvoice(line)
+        | Statement::CreditNote(line) => Some(line.partner),
+        Statement::LandedCost(landed) => landed.partner,
         Statement::Payment(payment) => Some(payment.partner),
         _ => None,
     }
@@ -494,6 +528,15 @@ impl Lines<'_> {
     fn both(&mut self, debit: Role, credit: Role, amount: &Figure) {
         self.debit(debit, amount);
         self.credit(credit, amount);
+    }
+
+    /// Inventory is worth more, or less.
+    fn gained(&mut self, against: Role, change: &Figure) {
+        if change.is_negative() {
+            self.both(against, Role::Inventory, &-change);
+        } else {
+            self.both(Role::Inventory, against, change);
+        }
     }
 
     fn debit_item(&mut self, role: Role, amount: &Figure, item: Item<'_>) {

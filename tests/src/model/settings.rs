@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use shared::fact::Kind;
-use shared::fact::statement::{CostScope, MasterData, Role};
+use shared::fact::statement::{CostMethod, CostScope, MasterData, Role};
 use shared::ids::{AccountNo, CategoryNo, CompanyNo, ItemNo, PartnerNo, ReasonNo, SiteNo};
 use shared::money::{Currency, Price};
 use shared::quantity::Unit;
@@ -23,6 +23,7 @@ enum About {
     Reason(ReasonNo),
     Account(AccountNo),
     Mapping(CompanyNo, Role),
+    Costing(CompanyNo, Option<CategoryNo>),
 }
 
 /// A company's settings.
@@ -162,6 +163,15 @@ impl Settings {
         }
     }
 
+    /// How goods of a category are costed at a time: as stated for it, else for the company.
+    pub fn method(&self, company: CompanyNo, category: CategoryNo, time: i64) -> CostMethod {
+        let stated = |category| match self.at(&About::Costing(company, category), time)? {
+            MasterData::Costing { method, .. } => Some(*method),
+            _ => None,
+        };
+        stated(Some(category)).or_else(|| stated(None)).unwrap_or(CostMethod::MovingAverage)
+    }
+
     /// How many of the item's smallest units one of `unit` is.
     pub fn smallest_units(&self, item: ItemNo, unit: &Unit, time: i64) -> Option<Figure> {
         let held = self.item(item, time)?;
@@ -236,8 +246,8 @@ fn about(data: &MasterData) -> Option<About> {
         MasterData::Reason { reason, .. } => About::Reason(*reason),
         MasterData::Account { account, .. } => About::Account(*account),
         MasterData::Mapping { company, role, .. } => About::Mapping(*company, *role),
+        MasterData::Costing { company, category, .. } => About::Costing(*company, *category),
         MasterData::Category { .. }
-        | MasterData::Costing { .. }
         | MasterData::Policy { .. }
         | MasterData::SiteLog { .. }
         | MasterData::Rules { .. } => return None,

@@ -1,0 +1,206 @@
+//! How goods are costed, and what HQ states about their cost beside invoices.
+
+use shared::fact::Kind;
+use shared::fact::statement::{
+    CostMethod, CostScope, LandedCost, MasterData, Money, PoolName, Revaluation, SharedBy,
+    StandardCost, Statement,
+};
+use shared::ids::{Capture, CategoryNo, CompanyNo, ItemNo, SiteNo};
+use shared::quantity::ShortText;
+use shared::time::Timestamp;
+
+use super::{Made, SECOND, Writer, scaled};
+
+/// Methods that may begin at any time.
+const METHODS: [CostMethod; 4] =
+    [CostMethod::MovingAverage, CostMethod::Fifo, CostMethod::Lifo, CostMethod::Standard];
+
+impl Writer {
+    /// How goods are costed from the beginning.
+    pub(super) fn methods(&mut self, all: &mut Vec<MasterData>) {
+        let (company, method) = (CompanyNo::FIRST, self.shape.method);
+        if method != CostMethod::MovingAverage || self.chance(1, 4) {
+            all.push(MasterData::Costing { company, category: None, method });
+        }
+        // Which pool a fact moves is decided when it is taken: lots are there from the beginning,
+        // and for all categories.
+        if self.shape.mixed_methods && method != CostMethod::Specific {
+            for category in [1, 2] {
+                if self.chance(2, 3) {
+                    let (category, method) = (Some(CategoryNo(category)), self.method());
+                    all.push(MasterData::Costing { company, category, method });
+                }
+            }
+        }
+    }
+
+    fn method(&mut self) -> CostMethod {
+        *self.random.pick(&METHODS)
+    }
+
+    /// The way of costing changes, from now on or from a time before.
+    pub(super) fn change_a_method(&mut self) {
+        let second = self.shape.second_company && self.chance(1, 3);
+        if self.has_lots() && !second {
+            return;
+        }
+        let company = if second { SECOND } else { CompanyNo::FIRST };
+        let category = self.chance(1, 2).then(|| CategoryNo(1 + self.random.number(2)));
+        let data = MasterData::Costing { company, category, method: self.method() };
+        let back = self.back();
+        let valid_from = (!self.chance(1, 5)).then_some(Timestamp(self.now - back));
+        self.write(0, &[Statement::MasterData { valid_from, data }], 0);
+    }
+
+    /// Whether each lot is costed on its own.
+    pub(super) fn has_lots(&self) -> bool {
+        self.shape.method == CostMethod::Specific
+    }
+
+    /// A lot, where each is costed on its own; elsewhere seldom one, and it does not matter.
+    pub(super) fn lot(&mut self) -> Option<ShortText> {
+        let of = if self.has_lots() { (4, 5) } else { (1, 15) };
+        self.chance(of.0, of.1).then(|| {
+            let lot = *self.random.pick(&["L1", "L2", "LOT-THAT-HAS-A-LONG-NAME"]);
+            ShortText::from_slice(lot.as_bytes())
+        })
+    }
+
+    /// What answers a movement seldom names its lot, and what comes back may be of another.
+    pub(super) fn lot_of(&mut self, named: &Made, kind: Kind) -> Option<ShortText> {
+        match self.random.below(12) {
+            0..2 => named.lot.clone(),
+            2 if kind != Kind::TransferReceive => self.lot(),
+            _ => None,
+        }
+    }
+
+    /// HQ states something about cost.
+    pub(super) fn cost_step(&mut self, back: i64) {
+        match self.random.below(12) {
+            0..3 => self.credit_note(back),
+            3..7 => self.landed_cost(back),
+            7..10 => self.revaluation(back),
+            _ => self.standard_cost(back),
+        }
+    }
+
+    /// Rather for a receipt that is invoiced than for one that is not.
+    fn credit_note(&mut self, back: i64) {
+        let invoiced = self.invoiced.clone();
+        let any = self.chance(1, 6);
+        let receipt = self
+            .find(|made| made.kind == Kind::Receipt && (any || invoiced.contains(&made.capture)));
+        let Some(receipt) = receipt else { return };
+        let figure = self.part_of(receipt.quantity);
+        let line = self.invoice_line(&receipt, receipt.capture, figure);
+        self.write_invoice(Statement::CreditNote(line), &receipt, back);
+    }
+
+    /// A bill over one or more receipts, sometimes of a receipt that a site has yet to write.
+    fn landed_cost(&mut self, back: i64) {
+        let wrong = self.chance(1, 20);
+        let Some(first) = self.find(|made| made.kind == Kind::Receipt || wrong) else { return };
+        let company = self.company_for(first.site);
+        let partner = self.chance(1, 2).then(|| self.partner());
+        let mut group = Vec::new();
+        let several = self.chance(1, 4);
+        for index in 0..if several { 1 + self.random.below(3) } else { 1 } {
+            let mut refers_to = first.capture;
+            if index > 0 {
+                let further =
+                    self.find(|made| made.kind == Kind::Receipt && made.site == first.site);
+                refers_to = further.map_or(refers_to, |made| made.capture);
+            } else if self.chance(1, 8) && refers_to.device.0 > 1 {
+                refers_to = self.yet_to_come(refers_to);
+            }
+            group.push(Statement::LandedCost(LandedCost {
+                refers_to,
+                amount: self.signed_amount(),
+                shared_by: self.chance(1, 2).then_some(SharedBy::Value),
+                partner,
+                document: None,
+                document_date: None,
+                due_date: None,
+            }));
+        }
+        for capture in self.write_for(company, 0, &group, back) {
+            let made = Made::bare(capture, SiteNo::HQ, Kind::LandedCost);
+            self.made.push(Made { partner, company, ..made });
+        }
+    }
+
+    /// A capture that the same device will use soon.
+    fn yet_to_come(&mut self, of: Capture) -> Capture {
+        let log = of.device.0 as usize - 1;
+        Capture { counter: self.clocks[log].2 + self.random.below(3), ..of }
+    }
+
+    /// Seldom zero or less.
+    fn signed_amount(&mut self) -> Money {
+        let amount = self.amount();
+        let sign = if self.chance(1, 5) { -1 } else { 1 };
+        let figure = scaled(sign * amount.figure.mantissa(), amount.figure.exponent());
+        Money { figure, ..amount }
+    }
+
+    /// The pool of an item: of a site, unless the company has one for all.
+    fn pool_name(&mut self, item: ItemNo) -> PoolName {
+        let site = SiteNo(1 + self.random.number(self.shape.sites));
+        let nameless = match self.shape.scope {
+            CostScope::Company => self.chance(1, 2),
+            CostScope::Site => self.chance(1, 30),
+        };
+        PoolName { item, site: (!nameless).then_some(site), lot: self.lot() }
+    }
+
+    /// Of a whole pool, or of the goods of some receipts.
+    fn revaluation(&mut self, back: i64) {
+        let item = if self.chance(1, 30) { self.service() } else { self.stocked() };
+        let mut pool = self.pool_name(item);
+        let mut named = Vec::new();
+        if self.chance(1, 2) {
+            for _ in 0..=self.random.below(3) {
+                let found = self.find(|made| made.kind == Kind::Receipt && made.item == item);
+                named.extend(found);
+            }
+        }
+        if let Some(receipt) = named.first()
+            && pool.site.is_some()
+            && self.chance(3, 4)
+        {
+            pool.site = Some(receipt.site);
+        }
+        let mut receipts: Vec<_> = named.into_iter().map(|made| Some(made.capture)).collect();
+        if receipts.is_empty() {
+            receipts.push(None);
+        }
+        let mut group = Vec::new();
+        for (index, refers_to) in receipts.into_iter().enumerate() {
+            let stated = (index == 0) != self.chance(1, 40);
+            let amount = stated.then(|| self.signed_amount());
+            let reason = self.chance(1, 3).then(|| self.reason());
+            let pool = pool.clone();
+            group.push(Statement::Revaluation(Revaluation { pool, amount, refers_to, reason }));
+        }
+        self.write_cost(Kind::Revaluation, &group, back);
+    }
+
+    fn standard_cost(&mut self, back: i64) {
+        let mut group = Vec::new();
+        for _ in 0..if self.chance(1, 4) { 2 } else { 1 } {
+            let item = self.stocked();
+            let (pool, cost) = (self.pool_name(item), self.price());
+            let reason = self.chance(1, 3).then(|| self.reason());
+            group.push(Statement::StandardCost(StandardCost { pool, cost, reason }));
+        }
+        self.write_cost(Kind::StandardCost, &group, back);
+    }
+
+    fn write_cost(&mut self, kind: Kind, group: &[Statement], back: i64) {
+        let second = self.shape.second_company && self.chance(1, 4);
+        let captures = self.write_for(second.then_some(SECOND), 0, group, back);
+        let made = captures.into_iter().map(|capture| Made::bare(capture, SiteNo::HQ, kind));
+        self.made.extend(made);
+    }
+}

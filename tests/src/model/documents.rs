@@ -1,0 +1,81 @@
+//! What documents say of receipts and shipments: invoices and credit notes in the order of their own
+//! place, each as far as there is room, and landed cost. Knows no pools.
+
+use std::collections::BTreeMap;
+
+use num_traits::Signed;
+use shared::fact::statement::Statement;
+use shared::ids::Capture;
+use shared::time::Timestamp;
+
+use super::Spot;
+use super::admit::Entry;
+use super::figure::{Figure, whole};
+use super::posting;
+
+/// A document's part of what it names.
+#[derive(Clone, Debug)]
+pub struct Matched {
+    /// The invoice or credit note.
+    pub document: Capture,
+    /// Smallest units that found room; negative where they are credited.
+    pub quantity: Figure,
+    /// In minor units for one smallest unit.
+    pub price: Figure,
+}
+
+/// Documents by what they name.
+pub fn matched(
+    happened: &[&Entry],
+    by_capture: &BTreeMap<Capture, &Entry>,
+) -> BTreeMap<Capture, Vec<Matched>> {
+    let mut matched: BTreeMap<Capture, Vec<Matched>> = BTreeMap::new();
+    let mut documents: Vec<_> = happened.iter().filter(|entry| by_date(entry).is_some()).collect();
+    documents.sort_by_key(|entry| by_date(entry));
+    for document in documents {
+        let (line, credits) = match &document.statement {
+            Statement::SupplierInvoice(line) | Statement::CustomerInvoice(line) => (line, false),
+            Statement::CreditNote(line) => (line, true),
+            _ => continue,
+        };
+        let (Some(named), Some(goods)) = (by_capture.get(&line.refers_to), &document.goods) else {
+            continue;
+        };
+        let already = matched.entry(named.capture).or_default();
+        let invoiced: Figure = already.iter().map(|each| &each.quantity).sum();
+        let quantity = if credits {
+            -goods.quantity.clone().min(invoiced)
+        } else {
+            goods.quantity.clone().min(&named.goods().quantity - invoiced)
+        };
+        if (credits && quantity.is_negative()) || (!credits && quantity.is_positive()) {
+            let price = goods.unit_price(&line.price);
+            already.push(Matched { document: document.capture, quantity, price });
+        }
+    }
+    matched
+}
+
+/// Where a document stands among those of one receipt: date, recorded-at, log, seq.
+fn by_date(document: &Entry) -> Option<(i32, i64, Spot)> {
+    let (Statement::SupplierInvoice(line)
+    | Statement::CustomerInvoice(line)
+    | Statement::CreditNote(line)) = &document.statement
+    else {
+        return None;
+    };
+    let own = Timestamp(document.time()).day(document.company.zone);
+    Some((line.document_date.unwrap_or(own).0, document.recorded_at, document.spot))
+}
+
+/// All landed cost by receipt, in minor units.
+pub fn landed(happened: &[&Entry]) -> BTreeMap<Capture, Figure> {
+    let mut landed = BTreeMap::new();
+    for entry in happened {
+        if let Statement::LandedCost(stated) = &entry.statement {
+            *landed.entry(stated.refers_to).or_insert_with(|| whole(0)) +=
+                posting::minor(stated.amount);
+        }
+    }
+    landed
+}
