@@ -6,11 +6,13 @@ pub mod company;
 pub mod edge_record;
 pub mod figure;
 pub mod hq_post;
+pub mod late;
 pub mod latency;
 pub mod machine;
 pub mod mix;
 pub mod postgresql;
 pub mod stages;
+pub mod valuation;
 pub mod wire;
 
 use std::path::PathBuf;

@@ -190,7 +190,7 @@ fn fold(
 }
 
 /// Books that know what HQ has stated.
-fn books(hq: &Headquarters) -> Result<Books, BenchError> {
+pub(super) fn books(hq: &Headquarters) -> Result<Books, BenchError> {
     let log = hq.own_log().log();
     let intake = hq.intake();
     let (no, position) = (intake.log_no(&log), intake.cursor(&log));

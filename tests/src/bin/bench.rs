@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use tests::bench::figure::table;
 use tests::bench::machine::Machine;
-use tests::bench::{Outcome, Settings, edge_record, hq_post, latency, wire};
+use tests::bench::{Outcome, Settings, edge_record, hq_post, late, latency, valuation, wire};
 
 /// Measures what BENCHMARKS.md states.
 #[derive(Debug, Parser)]
@@ -38,17 +38,23 @@ enum Name {
     Wire,
     /// From a keeper's movement to HQ's live stream.
     Latency,
+    /// Goods valued in order on one core.
+    Valuation,
+    /// Facts that become known late, to every difference posted.
+    Late,
     /// All of them.
     All,
 }
 
 type Bench = fn(&Settings) -> Outcome;
 
-const EACH: [(Name, &str, Bench); 4] = [
+const EACH: [(Name, &str, Bench); 6] = [
     (Name::EdgeRecord, "edge-record", edge_record::run),
     (Name::HqPost, "hq-post", hq_post::run),
     (Name::Wire, "wire", wire::run),
     (Name::Latency, "latency", latency::run),
+    (Name::Valuation, "valuation", valuation::run),
+    (Name::Late, "late", late::run),
 ];
 
 fn main() -> ExitCode {

@@ -1,0 +1,191 @@
+//! Facts that become known late: from their arrival in the books to every difference posted. The
+//! books alone, in memory. Beside it the time the same facts took when they came in order.
+
+use std::time::{Duration, Instant};
+
+use hq_server::books::{Books, Entry, Run};
+use shared::fact::effective::LogRank;
+use shared::fact::statement::{Measure, Movement, Stamp, Statement};
+use shared::fact::{Fact, Kind};
+use shared::ids::{Capture, CompanyNo, DeviceNo, ItemNo, Seq, SiteNo};
+use shared::money::Price;
+use shared::quantity::{Scaled, Unit};
+use shared::time::Timestamp;
+use tokio::runtime::Runtime;
+
+use super::company::{Hands, headquarters};
+use super::figure::{Figure, nanoseconds_each};
+use super::mix::{ITEMS, START, ZONE, currency};
+use super::{BenchError, Outcome, Settings, Within, stages};
+
+const SITES: u32 = 5;
+/// Movements of one pool, and facts of a book around a pool of ten thousand.
+const ONE_POOL: u64 = 1_000_000;
+const BOOKS: [u64; 3] = [10_000, 100_000, 1_000_000];
+const LATE: u64 = 10_000;
+
+/// Measures one late fact, and ten thousand, in one pool and over as many.
+pub fn run(settings: &Settings) -> Outcome {
+    let runtime = Runtime::new()?;
+    let folder = settings.scratch()?;
+    let hq = runtime.block_on(headquarters(&folder.path().join("hq"), SITES, &Hands::default()))?;
+    let empty = stages::books(&hq)?;
+    runtime.block_on(hq.close());
+    let mut figures = Vec::new();
+
+    settings.say("late: a pool of a million movements");
+    let mut busy = Story::new(&empty);
+    let in_order = busy.fill(ONE_POOL, |_| (1, 1))?;
+    figures.push(Figure::new(
+        "a million movements in order",
+        nanoseconds_each(in_order, ONE_POOL),
+        "ns/fact",
+    ));
+    let one = busy.late(1, |_| (1, 1))?;
+    figures.push(milliseconds("one late receipt before a million movements", one).at_most(100.0));
+    let many = busy.late(LATE, |_| (1, 1))?;
+    figures.push(milliseconds("10,000 late receipts into that pool", many));
+    drop(busy);
+
+    settings.say("late: 10,000 pools of a hundred movements");
+    let spread = |number: u64| place(number % u64::from(ITEMS * SITES));
+    let mut wide = Story::new(&empty);
+    wide.fill(ONE_POOL, spread)?;
+    figures.push(milliseconds("10,000 late receipts over 10,000 pools", wide.late(LATE, spread)?));
+    drop(wide);
+
+    for facts in BOOKS {
+        settings.say(&format!("late: a pool of 10,000 movements among {facts}"));
+        let mut story = Story::new(&empty);
+        let others = facts - LATE;
+        story.fill(others, |number| place(1 + number % u64::from(ITEMS * SITES - 1)))?;
+        story.fill(LATE, |_| (1, 1))?;
+        let what = format!("one late receipt before 10,000 movements, in a book of {facts}");
+        figures.push(milliseconds(&what, story.late(1, |_| (1, 1))?));
+    }
+    Ok(figures)
+}
+
+#[expect(clippy::float_arithmetic, reason = "a time for people; no money, no stock")]
+fn milliseconds(what: &str, elapsed: Duration) -> Figure {
+    Figure::new(what, elapsed.as_secs_f64() * 1_000.0, "ms")
+}
+
+/// Site and item of the pool with this number, from 0.
+fn place(pool: u64) -> (u32, u32) {
+    let pool = u32::try_from(pool).expect("a few thousand pools");
+    (1 + pool / ITEMS, 1 + pool % ITEMS)
+}
+
+/// Books, how far each site's log is written, and how far the books have it.
+struct Story {
+    books: Books,
+    written: Vec<u64>,
+    taken: Vec<u64>,
+    /// Of the last movement in order, since the first late one.
+    seconds: i64,
+}
+
+impl Story {
+    fn new(empty: &Books) -> Self {
+        let none = vec![0; SITES as usize + 1];
+        let seconds = i64::try_from(LATE).expect("a few");
+        Self { books: empty.clone(), written: none.clone(), taken: none, seconds }
+    }
+
+    /// Movements in order: one comes in and nine leave, never more than there is.
+    fn fill(
+        &mut self,
+        count: u64,
+        pool: impl Fn(u64) -> (u32, u32),
+    ) -> Result<Duration, BenchError> {
+        let mut held = std::collections::BTreeMap::new();
+        let mut elapsed = Duration::ZERO;
+        for number in 0..count {
+            let (site, item) = pool(number);
+            let held: &mut i64 = held.entry((site, item)).or_default();
+            let (kind, quantity, price) = if *held == 0 {
+                (Kind::ProductionIn, 90, Some(1_000 + i64::try_from(number % 97).expect("small")))
+            } else {
+                (Kind::Issue, 10, None)
+            };
+            *held += if kind == Kind::Issue { -quantity } else { quantity };
+            self.seconds += 1;
+            let fact = self.fact(site, item, (kind, quantity, price), self.seconds)?;
+            elapsed += self.apply(site, &fact);
+        }
+        self.settle();
+        Ok(elapsed)
+    }
+
+    /// Receipts before everything else; until every difference is posted.
+    fn late(
+        &mut self,
+        count: u64,
+        pool: impl Fn(u64) -> (u32, u32),
+    ) -> Result<Duration, BenchError> {
+        let mut facts = Vec::new();
+        for number in 0..count {
+            let (site, item) = pool(number);
+            let second = i64::try_from(number).expect("a few");
+            let movement = (Kind::ProductionIn, 7, Some(1_500));
+            facts.push((site, self.fact(site, item, movement, second)?));
+        }
+        let mut elapsed = Duration::ZERO;
+        for (site, fact) in &facts {
+            elapsed += self.apply(*site, fact);
+        }
+        Ok(elapsed + self.settle())
+    }
+
+    fn settle(&mut self) -> Duration {
+        let started = Instant::now();
+        std::hint::black_box(self.books.apply(&Entry::Settle));
+        started.elapsed()
+    }
+
+    fn apply(&mut self, site: u32, fact: &Fact) -> Duration {
+        let taken = &mut self.taken[site as usize];
+        *taken += 1;
+        let run = Run {
+            site: SiteNo(site),
+            log: LogRank(site.into()),
+            first: Seq(*taken),
+            received_at: START,
+            facts: std::slice::from_ref(fact),
+        };
+        let started = Instant::now();
+        std::hint::black_box(self.books.apply(&Entry::Run(run)));
+        started.elapsed()
+    }
+
+    fn fact(
+        &mut self,
+        site: u32,
+        item: u32,
+        (kind, quantity, price): (Kind, i64, Option<i64>),
+        second: i64,
+    ) -> Result<Fact, BenchError> {
+        let figure = Scaled::new(quantity, 0).expect("a small figure");
+        let unit = Unit::from_bytes(b"EA").expect("a unit");
+        let mut movement = Movement::new(kind, ItemNo(item), Measure { figure, unit });
+        movement.price = price.map(|price| Price {
+            figure: Scaled::new(price, -2).expect("a small price"),
+            currency: currency(),
+        });
+        self.written[site as usize] += 1;
+        let counter = self.written[site as usize];
+        let at = Timestamp(START.0 + second * 1_000);
+        let stamp = Stamp {
+            capture: Capture { device: DeviceNo(site + 1), counter },
+            recorded_at: at,
+            occurred_at: at,
+            utc_offset: ZONE,
+            group_left: 0,
+            person: None,
+            time_in_doubt: 0,
+            company: Some(CompanyNo::FIRST),
+        };
+        Statement::Movement(movement).to_fact(&stamp).within("writing a fact")
+    }
+}
