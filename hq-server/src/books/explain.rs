@@ -1,10 +1,13 @@
 //! How the cost of a pool came to be: its facts folded once more, up to a time, each step kept.
 //! Changes nothing. Invariant: without an end the last step stands where the pool stands.
 
+use std::collections::BTreeMap;
+
+use shared::ids::SiteNo;
 use shared::time::Timestamp;
 
 use super::Books;
-use super::fact_table::PoolId;
+use super::fact_table::{FactRecord, PoolId, PoolStep};
 use super::pool::{self, PoolState, Traces};
 use super::valuation::{Covered, FactId, Layer};
 
@@ -82,7 +85,7 @@ impl Books {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PoolStanding {
     /// By site.
-    pub sites: std::collections::BTreeMap<shared::ids::SiteNo, i64>,
+    pub sites: BTreeMap<SiteNo, i64>,
     /// Between sites of the pool.
     pub on_the_way: i64,
     /// Minor units.
@@ -91,8 +94,7 @@ pub struct PoolStanding {
 
 impl PoolStanding {
     /// Takes the next fact in effective order.
-    fn take(&mut self, record: &super::FactRecord) {
-        use super::PoolStep;
+    fn take(&mut self, record: &FactRecord) {
         let held = self.sites.entry(record.site).or_default();
         let units = record.quantity.0;
         match record.step {

@@ -85,15 +85,9 @@ impl Books {
     fn place_late(&mut self, pool_id: PoolId, id: FactId, before: &mut Before) {
         let key = self.facts[id].key;
         let at = self.place_in(pool_id, key);
-        let held = &mut self.pools[pool_id.index()];
-        held.history.insert(at, id);
-        let given = Given {
-            origin: origin(&self.facts, id),
-            fills: self.fills.get(&id).map_or(&[], Vec::as_slice),
-            arriving: &[],
-            inflows: &[],
-        };
-        let guess = pool::provisional(&held.state, &self.facts[id], &given);
+        self.pools[pool_id.index()].history.insert(at, id);
+        let state = &self.pools[pool_id.index()].state;
+        let guess = pool::provisional(state, &self.facts[id], &self.given(id, &[]));
         set_target(&mut self.facts[id], guess);
         self.mark_dirty(pool_id, Cause::LateFact);
         self.touched.insert(id, Cause::LateFact);

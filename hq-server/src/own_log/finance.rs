@@ -371,11 +371,21 @@ impl<'a> Desk<'a> {
     }
 
     fn amount(&self, what: &'static str, written: &str) -> Result<Money, FinanceError> {
-        let figure = positive(what, written)?;
+        self.money(positive(what, written)?, written)
+    }
+
+    /// A figure as an amount, where the currency has as many decimals.
+    fn money(&self, figure: Scaled, written: &str) -> Result<Money, FinanceError> {
         let currency = self.currency;
-        shared::money::exact_minor(figure, currency)
-            .map_err(|_| FinanceError::TooManyDecimals { currency, written: written.to_owned() })?;
-        Ok(Money { figure, currency })
+        match shared::money::exact_minor(figure, currency) {
+            Ok(_) => Ok(Money { figure, currency }),
+            Err(_) => Err(self.too_many_decimals(written)),
+        }
+    }
+
+    fn too_many_decimals(&self, written: &str) -> FinanceError {
+        let currency = self.currency;
+        FinanceError::TooManyDecimals { currency, written: written.to_owned() }
     }
 
     fn partner(&self, code: &str, side: Side) -> Result<PartnerNo, FinanceError> {

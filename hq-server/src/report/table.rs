@@ -13,7 +13,7 @@ use super::figure::{Figure, Moment, Named};
 use super::ledger::{AccountLedger, Sides, TrialBalance, TrialBalanceSides};
 use super::open_items::OpenItems;
 use super::set_aside::SetAside;
-use super::stock::{ItemLedger, StockBalance};
+use super::stock::{Balance, ItemLedger, StockBalance};
 use super::voucher::{Summary, VoucherHead, VoucherList, VoucherReport, label};
 use super::words::Words;
 
@@ -284,11 +284,19 @@ fn stock(r: &StockBalance, words: &Words) -> String {
     lines.join("\n") + &of_pages(r.page, r.pages)
 }
 
+/// Heads of a running balance: its quantity and its value.
+fn balance_heads(words: &Words) -> [String; 2] {
+    ["quantity", "value"].map(|key| format!("{} {}", words.of("balance"), words.of(key)))
+}
+
+fn closing(balance: Balance, unit: &str, currency: &str, words: &Words) -> String {
+    let (quantity, value) = (balance.quantity.grouped(), balance.value.grouped());
+    format!("{}: {quantity} {unit}, {value} {currency}", words.of("closing-balance"))
+}
+
 fn item(r: &ItemLedger, words: &Words) -> String {
     let (quantity, value) = (words.of("quantity"), words.of("value"));
-    let balance = words.of("balance");
-    let (balance_quantity, balance_value) =
-        (format!("{balance} {quantity}"), format!("{balance} {value}"));
+    let [balance_quantity, balance_value] = balance_heads(words);
     let mut rows = Rows::new(&[
         words.of("occurred-at"),
         words.of("kind"),
@@ -311,22 +319,13 @@ fn item(r: &ItemLedger, words: &Words) -> String {
             figure(line.balance.value),
         ]);
     }
-    let closing = format!(
-        "{}: {} {}, {} {}",
-        words.of("closing-balance"),
-        r.closing.quantity.grouped(),
-        r.unit,
-        r.closing.value.grouped(),
-        r.currency
-    );
-    [both(&r.item), rows.text(), closing].join("\n") + &of_pages(r.page, r.pages)
+    let last = closing(r.closing, &r.unit, &r.currency, words);
+    [both(&r.item), rows.text(), last].join("\n") + &of_pages(r.page, r.pages)
 }
 
 fn cost(r: &CostReport, words: &Words) -> String {
     let (quantity, value) = (words.of("quantity"), words.of("value"));
-    let balance = words.of("balance");
-    let (balance_quantity, balance_value) =
-        (format!("{balance} {quantity}"), format!("{balance} {value}"));
+    let [balance_quantity, balance_value] = balance_heads(words);
     let mut rows = Rows::new(&[
         words.of("occurred-at"),
         words.of("kind"),
@@ -371,14 +370,7 @@ fn cost(r: &CostReport, words: &Words) -> String {
         }
         lines.push(layers.text());
     }
-    lines.push(format!(
-        "{}: {} {}, {} {}",
-        words.of("closing-balance"),
-        r.closing.quantity.grouped(),
-        r.unit,
-        r.closing.value.grouped(),
-        r.currency
-    ));
+    lines.push(closing(r.closing, &r.unit, &r.currency, words));
     lines.join("\n") + &of_pages(r.page, r.pages)
 }
 

@@ -88,28 +88,18 @@ impl BooksDesk {
         found.expect("a lender calls its reader")
     }
 
-    /// The end of a day by the company's clock.
-    fn known_at(&self, day: Option<Day>) -> Option<Timestamp> {
-        day.map(|day| self.read(|lens, _| lens.end_of(Some(day))))
+    /// The books as HQ knew them at the end of a day; `None` stands for those of now.
+    fn known_at(&self, day: Option<Day>) -> Result<Option<Books>, DeskError> {
+        let Some(day) = day else { return Ok(None) };
+        let end = self.read(|lens, _| lens.end_of(Some(day)));
+        Ok(Some(self.books.as_known(end)?))
     }
 
-    fn read_as_known<T>(
-        &self,
-        day: Option<Day>,
-        read: impl FnOnce(&Lens<'_>) -> T,
-    ) -> Result<T, DeskError> {
-        self.read_known(self.known_at(day), read)
-    }
-
-    /// Reads the books as they were at a time; as they stand where none is named.
-    fn read_known<T>(
-        &self,
-        known: Option<Timestamp>,
-        read: impl FnOnce(&Lens<'_>) -> T,
-    ) -> Result<T, DeskError> {
-        let Some(known) = known else { return Ok(self.read(|lens, _| read(lens))) };
-        let books = self.books.as_known(known).map_err(|error| DeskError::Store(error.0))?;
-        Ok(read(&Lens::new(&books, self.company)))
+    fn read_known<T>(&self, known: Option<&Books>, read: impl FnOnce(&Lens<'_>) -> T) -> T {
+        match known {
+            None => self.read(|lens, _| read(lens)),
+            Some(books) => read(&Lens::new(books, self.company)),
+        }
     }
 
     fn missing(what: &'static str, key: &impl ToString) -> DeskError {
@@ -189,20 +179,21 @@ impl Desk for BooksDesk {
     }
 
     fn stock(&self, filter: StockFilter<'_>, page: u64) -> Result<StockBalance, DeskError> {
-        self.read_as_known(filter.known_at, |lens| StockBalance::of(lens, filter, page))
+        let known = self.known_at(filter.known_at)?;
+        Ok(self.read_known(known.as_ref(), |lens| StockBalance::of(lens, filter, page)))
     }
 
     fn cost(&self, filter: &CostFilter, known_at: Option<Day>) -> Result<CostReport, DeskError> {
         let missing = || Self::missing("cost of item", &filter.item);
-        let known = self.known_at(known_at);
-        let draft = self.read_known(known, |lens| CostDraft::of(lens, filter))?;
+        let known = self.known_at(known_at)?;
+        let draft = self.read_known(known.as_ref(), |lens| CostDraft::of(lens, filter));
         let draft = draft.ok_or_else(missing)?;
         let mut vouchers = Vec::with_capacity(draft.places.len());
         for (device, seq) in &draft.places {
             let stored = self.archive.fact(*device, *seq)?;
             vouchers.push(stored.map_or_else(Vec::new, |stored| stored.vouchers));
         }
-        self.read_known(known, |lens| draft.with(lens, &vouchers))
+        Ok(self.read_known(known.as_ref(), |lens| draft.with(lens, &vouchers)))
     }
 
     fn item(&self, item: ItemNo, site: Option<SiteNo>, page: u64) -> Result<ItemLedger, DeskError> {

@@ -290,20 +290,13 @@ impl Desk<'_> {
         if figure.mantissa() == 0 {
             return Err(FinanceError::Nothing);
         }
-        shared::money::exact_minor(figure, self.currency)
-            .map_err(|_| self.too_many_decimals(written))?;
-        Ok(Money { figure, currency: self.currency })
+        self.money(figure, written)
     }
 
     fn minor(&self, amount: i64) -> Money {
         let exponent = -self.currency.decimals().cast_signed();
         let figure = Scaled::new(amount, exponent).expect("a share of an amount that was written");
         Money { figure, currency: self.currency }
-    }
-
-    fn too_many_decimals(&self, written: &str) -> FinanceError {
-        let currency = self.currency;
-        FinanceError::TooManyDecimals { currency, written: written.to_owned() }
     }
 }
 
