@@ -220,6 +220,7 @@ async fn tables_say_what_the_reports_say() {
         "items/3",
         "costs/3?site=1",
         "trial-balance",
+        "months/2026-11",
         "accounts/1",
         "open-items",
         "set-aside",

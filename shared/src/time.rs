@@ -97,6 +97,26 @@ impl Day {
     }
 }
 
+impl Month {
+    /// The month after it.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    /// The month before it.
+    #[must_use]
+    pub const fn before(self) -> Self {
+        Self(self.0 - 1)
+    }
+
+    /// Its first day; `None` beyond the years that days can tell.
+    pub fn first_day(self) -> Option<Day> {
+        let (year, month) = (self.0.div_euclid(12), self.0.rem_euclid(12) + 1);
+        Day::from_civil(year, month.unsigned_abs(), 1)
+    }
+}
+
 impl fmt::Display for Day {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (year, month, day) = self.civil();

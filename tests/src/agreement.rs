@@ -106,6 +106,19 @@ impl Standing {
         }
     }
 
+    /// The balances of all months together: what closed months send elsewhere stays in sight.
+    #[must_use]
+    pub fn without_months(mut self) -> Self {
+        let mut sums: BTreeMap<(AccountNo, Month, SiteNo), (i128, i128)> = BTreeMap::new();
+        for ((account, _, site), (debit, credit)) in std::mem::take(&mut self.balances) {
+            let sum = sums.entry((account, Month(0), site)).or_default();
+            *sum = (sum.0 + debit, sum.1 + credit);
+        }
+        sums.retain(|_, sum| *sum != (0, 0));
+        self.balances = sums;
+        self
+    }
+
     /// Where two differ, in words; empty where they do not.
     pub fn differences(&self, other: &Self) -> String {
         let mut text = String::new();

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use shared::fact::Fact;
 use shared::fact::effective::LogRank;
+use shared::fact::statement::{PeriodStep, Statement};
 use shared::ids::{Seq, SiteNo};
 
 use crate::model::Written;
@@ -84,6 +85,15 @@ fn fact(hex: &str) -> Option<Fact> {
 /// The text of a history, to be kept.
 pub fn to_text(arrivals: &[Arrival]) -> String {
     arrivals.iter().map(|each| each.to_line() + "\n").collect()
+}
+
+/// Whether HQ closes a month, so that postings go into other months than their own.
+pub fn closes(arrivals: &[Arrival]) -> bool {
+    let closes = |fact: &Fact| {
+        let statement = Statement::parse(fact);
+        matches!(statement, Ok(Statement::PeriodAction(action)) if action.step != PeriodStep::RunAverages)
+    };
+    arrivals.iter().flat_map(Arrival::written).any(|written| closes(&written.fact))
 }
 
 /// Every kept history by its file's name.

@@ -77,6 +77,10 @@ pub struct Shape {
     pub changing_methods: bool,
     /// HQ states landed cost, credit notes, revaluations and standard costs.
     pub costs: bool,
+    /// Months pass, and HQ takes their averages.
+    pub months: bool,
+    /// HQ closes and reopens months.
+    pub closes: bool,
 }
 
 impl Shape {
@@ -98,16 +102,19 @@ impl Shape {
             odd_groups: random.chance(1, 4),
             changing_settings: random.chance(1, 4),
             extreme: false,
-            method: match random.below(8) {
+            method: match random.below(10) {
                 0..2 => CostMethod::MovingAverage,
                 2..4 => CostMethod::Fifo,
                 4 => CostMethod::Lifo,
                 5 => CostMethod::Specific,
-                _ => CostMethod::Standard,
+                6 => CostMethod::Standard,
+                _ => CostMethod::MonthEndAverage,
             },
             mixed_methods: random.chance(1, 3),
             changing_methods: random.chance(1, 4),
             costs: random.chance(3, 4),
+            months: random.chance(1, 2),
+            closes: random.chance(1, 4),
         }
     }
 }
@@ -353,6 +360,12 @@ impl Writer {
         if !self.chance(1, 5) {
             let minutes = if self.chance(1, 4) { 60 * 48 } else { 300 };
             self.now += self.random.between(1, minutes) * MINUTE;
+        }
+        if self.shape.months && self.chance(1, 3) {
+            self.now += self.random.between(1, 12) * DAY;
+        }
+        if (self.shape.months || self.shape.closes) && self.chance(1, 8) {
+            return self.period_step();
         }
         if !self.late.is_empty() && self.chance(1, 6) {
             let (valid_from, data) = self.late.remove(0);

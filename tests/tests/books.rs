@@ -4,12 +4,15 @@
 //! A history that fails is cut down to the steps that matter and printed, as words and as the
 //! text that `regressions/` keeps. `SEED=n` runs one seed, `FROM=n` and `HISTORIES=n` others.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use hq_server::books::{Books, Entry};
+use hq_server::books::{Area, Books, Entry, Turnover};
 use shared::fact::field;
-use shared::fact::statement::{Stamp, Statement};
+use shared::fact::statement::{Role, Stamp, Statement};
+use shared::ids::{AccountNo, CompanyNo, SiteNo};
+use shared::time::Month;
 use tests::agreement::{Standing, take};
 use tests::arrival::{self, Arrival};
 use tests::history::{Shape, history};
@@ -31,6 +34,8 @@ fn drawn(seed: u64) -> (Shape, Vec<Arrival>) {
 fn compare(arrivals: &[Arrival]) -> Result<(), String> {
     let mut books = Books::new();
     let mut known: Vec<Written> = Vec::new();
+    let closes = arrival::closes(arrivals);
+    let mut held = BTreeMap::new();
     for (number, arrival) in arrivals.iter().enumerate() {
         take(&mut books, arrival);
         books.check().map_err(|broken| format!("step {number}, before a settle: {broken}"))?;
@@ -40,11 +45,20 @@ fn compare(arrivals: &[Arrival]) -> Result<(), String> {
         if books.is_dirty() {
             return Err(format!("step {number}: dirty after a settle"));
         }
+        let locked = locked(&books);
+        if !arrival::closes(std::slice::from_ref(arrival)) && locked != held {
+            return Err(format!("step {number}: a closed month moved:\n{held:?}\n{locked:?}"));
+        }
+        held = locked;
         let model = Model::of(&known);
         if model.is_beyond_range() {
             return Ok(());
         }
-        let differences = Standing::of_model(&model).differences(&Standing::of_books(&books));
+        let (mut of_model, mut of_books) = (Standing::of_model(&model), Standing::of_books(&books));
+        if closes {
+            (of_model, of_books) = (of_model.without_months(), of_books.without_months());
+        }
+        let differences = of_model.differences(&of_books);
         if !differences.is_empty() {
             let waiting: Vec<_> = books.waiting().map(|(_, group)| &group.why).collect();
             let left_out = model.left_out();
@@ -54,6 +68,20 @@ fn compare(arrivals: &[Arrival]) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// What stands in closed months: everything where the ledger is closed, stock where stock is.
+fn locked(books: &Books) -> BTreeMap<(AccountNo, Month, SiteNo), Turnover> {
+    let settings = books.settings();
+    let accounts: BTreeMap<AccountNo, CompanyNo> =
+        settings.accounts().map(|(number, account)| (number, account.company)).collect();
+    let rows = books.ledger().rows().filter(|(account, month, ..)| {
+        let closed = books.closed(accounts[account]);
+        let of_stock = settings.role_of(*account) == Some(Role::Inventory);
+        let area = if of_stock { Area::Stock } else { Area::Ledger };
+        closed.through(area).is_some_and(|last| last >= *month)
+    });
+    rows.map(|(account, month, site, sums)| ((account, month, site), sums)).collect()
 }
 
 /// As `compare`, also where something panics.

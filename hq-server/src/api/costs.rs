@@ -20,7 +20,7 @@ use crate::own_log::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CostingBody {
-    /// `moving_average`, `fifo`, `standard`, `specific` or `lifo`.
+    /// `moving_average`, `month_end_average`, `fifo`, `standard`, `specific` or `lifo`.
     pub method: String,
     /// Only for this category.
     #[serde(default)]

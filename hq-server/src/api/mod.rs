@@ -6,6 +6,7 @@ mod costs;
 mod finance;
 mod installation;
 mod master;
+mod periods;
 mod problem;
 mod sites;
 
@@ -25,6 +26,7 @@ pub use master::{
     AccountBody, AccountLine, CategoryBody, ItemBody, ItemLine, MappingBody, MappingGaps,
     NamedLine, PartnerBody, PartnerLine, PolicyBody, ReasonBody, Recorded, UnitBody,
 };
+pub use periods::{ClosedLine, PeriodBody, PeriodsState};
 pub use problem::ApiError;
 pub use sites::{SiteBody, SiteCode, SiteLine};
 
@@ -45,7 +47,7 @@ const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
     tags(
         (name = "read", description = "Reports and the live stream"),
         (name = "master", description = "Items, partners, accounts, mapping, policies"),
-        (name = "finance", description = "Invoices and payments"),
+        (name = "finance", description = "Invoices, payments, closing of months"),
         (name = "costs", description = "Costing methods, landed cost, revaluations, standard costs"),
         (name = "sites", description = "Warehouses and their installations"),
         (name = "installation", description = "Status, verification, backup")
@@ -60,6 +62,7 @@ pub fn router(hq: &Headquarters, access: Access) -> Router {
         .merge(master::router())
         .merge(finance::router())
         .merge(costs::router())
+        .merge(periods::router())
         .merge(sites::router())
         .merge(installation::router())
         .with_state(hq.clone())

@@ -3,8 +3,10 @@
 
 use shared::fact::statement::Role;
 
-use super::Books;
+use shared::time::Month;
+
 use super::settings::is_control;
+use super::{Area, Books};
 
 /// An invariant that does not hold: the books must not go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -170,6 +172,11 @@ impl Books {
         }
         for (company, month, count) in self.voucher_counts() {
             row(5, &[i128::from(company.0), i128::from(month.0), i128::from(count)]);
+        }
+        for (company, closed) in self.all_closed() {
+            let month = |month: Option<Month>| month.map_or(-1, |month| i128::from(month.0));
+            let months = Area::ALL.map(|area| month(closed.through(area)));
+            row(7, &[&[i128::from(company.0), month(closed.averaged())][..], &months].concat());
         }
         for (number, group) in self.waiting() {
             row(6, &[i128::from(number), i128::from(group.site.0), i128::from(group.first.0)]);

@@ -13,7 +13,7 @@ use super::posting::difference_lines;
 use super::prepare::{find_accounts, inherit_accounts, link_invoice};
 use super::valuation::{FactId, in_range};
 use super::voucher::Cause;
-use super::{Books, Effects, Head, Target};
+use super::{Area, Books, Effects, Head, Target};
 
 /// Invoices that price no receipt yet, by the receipt they name.
 pub(super) type Awaited = BTreeMap<Capture, Vec<(FactId, InvoiceLine)>>;
@@ -101,12 +101,13 @@ impl Books {
 
     /// Takes back what is posted for a fact whose dimensions change.
     fn withdraw(&mut self, id: FactId, effects: &mut Effects) {
+        let month = self.month_of(&self.facts[id], Area::Trade);
         let record = &mut self.facts[id];
         record.target = Target::default();
         let mut postings = Vec::new();
         difference_lines(id, record, true, &mut postings);
         record.posted = record.target;
-        let head = Head::of(record, Cause::Invoice);
+        let head = Head::of(record, Cause::Invoice, month);
         self.post(head, postings, effects);
     }
 

@@ -44,6 +44,7 @@ impl Books {
                 continue;
             }
             self.follow_method(&mut state, *id);
+            self.begin_span(&self.pools[pool.index()].history, &mut state, *id);
             let (units, value) = (state.stock.quantity(), state.stock.value());
             let mut traces = Traces::default();
             let inflows = self.revalued(*id);

@@ -11,7 +11,7 @@ use super::prepare::{find_accounts, inherit_accounts};
 use super::settle::Sums;
 use super::valuation::FactId;
 use super::voucher::Cause;
-use super::{Books, Target};
+use super::{Area, Books, Target};
 
 impl Books {
     /// Facts that are posted already may read what HQ states now.
@@ -115,11 +115,12 @@ impl Books {
     }
 
     fn move_accounts(&mut self, id: FactId, found: &FactRecord, sums: &mut Sums) {
+        let month = self.month_of(&self.facts[id], Area::of(self.facts[id].kind));
         let record = &mut self.facts[id];
         let target = std::mem::take(&mut record.target);
         let mut postings = Vec::new();
         difference_lines(id, record, false, &mut postings);
-        let group = (record.company, record.month, Cause::Settings);
+        let group = (record.company, month, Cause::Settings);
         let at = record.key.effective_at();
         record.posted = Target::default();
         record.accounts = found.accounts;

@@ -25,7 +25,8 @@ impl Turnover {
         self.debit - self.credit
     }
 
-    fn add(&mut self, line: &Line) {
+    /// Adds a line.
+    pub(super) fn add(&mut self, line: &Line) {
         match line.side {
             Side::Debit => self.debit += i128::from(line.amount.0),
             Side::Credit => self.credit += i128::from(line.amount.0),

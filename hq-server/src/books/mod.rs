@@ -11,12 +11,15 @@
 //! | `settings.rs` | master data valid at a time, account determination |
 //! | `prepare.rs` | whether a group can have an effect, and its figures |
 //! | `pool.rs`, `valuation/` | what goods cost |
+//! | `month_end.rs` | what goods cost in a month, at month-end average |
 //! | `settle.rs` | folding pools again after late facts, posting differences |
 //! | `flows.rs`, `follow.rs` | which pools and facts pass costs on to which |
 //! | `documents.rs` | invoices, reversals, allocations |
 //! | `late_settings.rs` | accounts and categories found again |
 //! | `posting.rs` | lines of a target |
 //! | `explain.rs` | how the cost of a pool came to be |
+//! | `periods.rs` | which months are closed, and so the month of a voucher |
+//! | `months.rs` | a month as it would be |
 //! | `ledger.rs` | balances and open items |
 //! | `check.rs` | the invariants |
 
@@ -28,6 +31,9 @@ mod flows;
 mod follow;
 mod late_settings;
 mod ledger;
+mod month_end;
+mod months;
+mod periods;
 mod pool;
 mod posting;
 mod prepare;
@@ -42,7 +48,7 @@ mod scenario_tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use shared::fact::effective::{EffectiveKey, LogRank};
-use shared::fact::statement::{CostScope, Payment, Stamp, Statement, parse_fact};
+use shared::fact::statement::{CostScope, Payment, PeriodAction, Stamp, Statement, parse_fact};
 use shared::fact::{Fact, Kind};
 use shared::ids::{Capture, CompanyNo, ItemNo, Seq, SiteNo};
 use shared::quantity::{Quantity, ShortText};
@@ -52,6 +58,8 @@ pub use check::Broken;
 pub use explain::{CostStep, PoolStanding};
 pub use fact_table::{FactRecord, FactTable, PoolId, PoolStep, TakenOver, Target};
 pub use ledger::{Ledger, OpenItems, Turnover};
+pub use months::MonthLine;
+pub use periods::{Area, Closed};
 pub use pool::{Fill, Pool, PoolState};
 pub use posting::{Roles, Situation, roles};
 pub use prepare::Waits;
@@ -61,6 +69,7 @@ pub use voucher::{Cause, Line, Side, Voucher};
 use documents::Awaited;
 use fact_table::Accounts;
 use flows::Flows;
+use periods::Periods;
 use posting::{Posting, difference_lines};
 use prepare::{Preparation, Source};
 use valuation::{AveragePool, FactId, Layer, Stock};
@@ -150,7 +159,9 @@ pub struct Books {
     /// Invoiced units of receipts.
     fills: BTreeMap<FactId, Vec<Fill>>,
     awaited: Awaited,
-    /// Captures of master data, which have effect once as well.
+    /// Which months are closed.
+    periods: Periods,
+    /// Captures of master data and period actions, which have effect once as well.
     master: BTreeSet<Capture>,
     /// Items whose settings changed, and whether a mapping did, since accounts were last found.
     changed_items: BTreeSet<ItemNo>,
@@ -159,6 +170,8 @@ pub struct Books {
     methods_changed: bool,
     /// Which pools pass costs on to which.
     flows: Flows,
+    /// What passes costs around a loop of one month, at month-end average.
+    looped: BTreeSet<FactId>,
     dirty: BTreeSet<PoolId>,
     /// Earlier facts whose target changed since it was posted, and why.
     touched: BTreeMap<FactId, Cause>,
@@ -288,6 +301,9 @@ impl Books {
         if parsed.statements.iter().all(|each| matches!(each, Statement::MasterData { .. })) {
             return self.take_master_data(group.site, parsed, effects);
         }
+        if parsed.statements.iter().all(|each| matches!(each, Statement::PeriodAction(_))) {
+            return self.take_period_actions(group.site, parsed, effects);
+        }
         self.claim_banks(group.site, &parsed.statements);
         let source = Source { site: group.site, log: group.log, first: group.first };
         let preparation = Preparation {
@@ -339,6 +355,52 @@ impl Books {
         Ok(())
     }
 
+    /// A month is closed as the facts known so far have it: what is dirty is settled before, and
+    /// its averages are taken into it.
+    fn take_period_actions(
+        &mut self,
+        site: SiteNo,
+        parsed: &Parsed,
+        effects: &mut Effects,
+    ) -> Result<(), Waits> {
+        if site != SiteNo::HQ {
+            return Err(Waits::NotForASite(Kind::PeriodAction));
+        }
+        let company_of = |stamp: &Stamp| stamp.company.unwrap_or(CompanyNo::FIRST);
+        for stamp in &parsed.stamps {
+            let company = company_of(stamp);
+            let known = self.settings.company(company, stamp.occurred_at);
+            known.ok_or(Waits::NoCompany(company))?;
+        }
+        for (stamp, statement) in parsed.stamps.iter().zip(&parsed.statements) {
+            if let Statement::PeriodAction(action) = statement {
+                self.take_period_action(company_of(stamp), action, effects);
+            }
+        }
+        self.master.extend(parsed.stamps.iter().map(|stamp| stamp.capture));
+        Ok(())
+    }
+
+    fn take_period_action(
+        &mut self,
+        company: CompanyNo,
+        action: &PeriodAction,
+        effects: &mut Effects,
+    ) {
+        if self.periods.average(company, action) {
+            self.mark_averaged(company);
+        }
+        if self.is_dirty() {
+            self.settle(effects);
+        }
+        self.periods.lock(company, action);
+    }
+
+    /// The month that a voucher of a fact is posted in: its own, or the first open one after it.
+    fn month_of(&self, record: &FactRecord, area: Area) -> Month {
+        self.periods.of(record.company).open_month(record.month, area)
+    }
+
     /// Registers the facts of a group, values them and posts them.
     fn post_group(
         &mut self,
@@ -366,15 +428,19 @@ impl Books {
         self.post_first(ids, effects);
     }
 
-    /// Posts new facts: one voucher for the group, or one a month where it spans months.
-    fn post_first(&mut self, ids: impl Iterator<Item = FactId>, effects: &mut Effects) {
+    /// Posts new facts: one voucher for the group, or one a month where it spans months. It goes
+    /// whole into the first month where nothing that it touches is closed.
+    fn post_first(&mut self, ids: impl Iterator<Item = FactId> + Clone, effects: &mut Effects) {
+        let areas = ids.clone().map(|id| Area::of(self.facts[id].kind));
+        let area = areas.min().unwrap_or(Area::Ledger);
         let mut vouchers: BTreeMap<(CompanyNo, Month), (Head, Vec<Posting>)> = BTreeMap::new();
         for id in ids {
             self.touched.remove(&id);
+            let month = self.month_of(&self.facts[id], area);
             let record = &mut self.facts[id];
             let (_, postings) = vouchers
-                .entry((record.company, record.month))
-                .or_insert_with(|| (Head::of(record, Cause::Fact), Vec::new()));
+                .entry((record.company, month))
+                .or_insert_with(|| (Head::of(record, Cause::Fact, month), Vec::new()));
             difference_lines(id, record, true, postings);
             record.posted = record.target;
         }
@@ -486,11 +552,14 @@ impl Books {
         let number = self.numbers.entry((head.company, head.month)).or_default();
         *number += 1;
         let zone = self.settings.company(head.company, head.at).map(|company| company.zone);
+        let day = head.at.day(zone.unwrap_or_default());
+        // What belongs to a closed month stands on the first day of the open one.
+        let moved = head.month.first_day().filter(|_| day.month() != head.month);
         effects.vouchers.push(Voucher {
             company: head.company,
             month: head.month,
             number: *number,
-            day: head.at.day(zone.unwrap_or_default()),
+            day: moved.unwrap_or(day),
             cause: head.cause,
             fact: head.fact,
             lines,
@@ -539,11 +608,11 @@ struct Head {
 }
 
 impl Head {
-    /// A voucher of one fact, or of a group that begins with it.
-    const fn of(record: &FactRecord, cause: Cause) -> Self {
+    /// A voucher of one fact, or of a group that begins with it, posted in a month.
+    const fn of(record: &FactRecord, cause: Cause, month: Month) -> Self {
         Self {
             company: record.company,
-            month: record.month,
+            month,
             cause,
             fact: Some(record.capture),
             at: record.key.effective_at(),
@@ -610,6 +679,16 @@ impl Books {
         };
         let id = of(site).or_else(|| of(SiteNo::HQ))?;
         Some(&self.pools[id.0 as usize])
+    }
+
+    /// How far a company's months are closed.
+    pub fn closed(&self, company: CompanyNo) -> Closed {
+        self.periods.of(company)
+    }
+
+    /// Every company with a closed month, and how far.
+    pub(super) fn all_closed(&self) -> impl Iterator<Item = (CompanyNo, Closed)> {
+        self.periods.all()
     }
 
     /// The value of all stock on hand, minor units. Goods between two sites' pools are not in it.

@@ -156,6 +156,8 @@ pub(super) struct Origin {
     pub price: i64,
     /// What it moved in units.
     pub units: i64,
+    /// It moved in the same month.
+    pub same_month: bool,
 }
 
 /// What a fact's cost depends on beside itself and its pool.
@@ -169,6 +171,8 @@ pub(super) struct Given<'a> {
     pub arriving: &'a [Layer],
     /// The receipts whose goods alone a revaluation is about; all goods where it names none.
     pub inflows: &'a [FactId],
+    /// It passes costs around a loop of the month.
+    pub looped: bool,
 }
 
 /// What a step does beside its target.
@@ -201,7 +205,7 @@ pub(super) fn step(
             let worth = if given.arriving.is_empty() {
                 pool.bring_in(id, units, target.stock, covered)?
             } else {
-                pool.bring_in_layers(given.arriving, target.stock, covered)?
+                pool.bring_in_layers(id, given.arriving, target.stock, covered)?
             };
             state.set_units(record.site, held);
             Ok(target.worth(worth, record.kind))
@@ -267,9 +271,10 @@ fn incoming(
 ) -> Result<StockTarget, OutOfRange> {
     let (units, origin) = (record.quantity.0, given.origin);
     let of_origin = |origin: Origin| share(origin.cost, units, origin.units);
-    let otherwise = || match record.stated {
-        Some(value) => Ok(value),
-        None => pool.current_cost().times(units),
+    let otherwise = || match (record.stated, record.kind) {
+        (Some(value), _) => Ok(value),
+        (None, Kind::Receipt) => pool.last_cost().times(units),
+        (None, _) => pool.current_cost().times(units),
     };
     let target = match (record.kind, origin) {
         (Kind::Receipt, origin) => {
@@ -280,6 +285,12 @@ fn incoming(
             let own = invoiced_value(record, base, given.fills)?;
             let stock = in_range(i128::from(own) + i128::from(record.landed()))?;
             StockTarget { stock, counter: -own, residue: 0 }
+        }
+        // What was sold in the month comes back at the month's cost.
+        (Kind::CustomerReturn, Some(origin)) if matches!(pool, Stock::Monthly(_)) => {
+            let month = || pool.current_cost().times(units);
+            let cost = if origin.same_month { month()? } else { of_origin(origin)? };
+            StockTarget::against(cost)
         }
         (Kind::CustomerReturn, Some(origin)) => StockTarget::against(of_origin(origin)?),
         // Its ship never happened: everything that arrived is more than was shipped.
@@ -329,16 +340,51 @@ fn outgoing(
                 let residue = pool.take_out_at(units, cost)?;
                 return Ok(StockTarget { stock: -cost - residue, counter: price, residue });
             }
+            (Stock::Monthly(pool), _) => {
+                let cost = share(origin.cost, units, origin.units)?;
+                let residue = pool.take_out_at(id, units, cost)?;
+                return Ok(StockTarget { stock: -cost - residue, counter: price, residue });
+            }
             (Stock::Layers(pool), Some(receipt)) => pool.take_out_of(id, units, receipt, taken)?,
             (pool, _) => pool.take_out(id, units, taken)?,
         };
         return Ok(StockTarget { stock: -cost, counter: price, residue: 0 });
     }
-    let cost = pool.take_out(id, units, taken)?;
+    let cost = match pool {
+        Stock::Monthly(pool) if given.looped => pool.take_out_earlier(id, units)?,
+        pool => pool.take_out(id, units, taken)?,
+    };
     if record.kind == Kind::RepackOut {
         return Ok(StockTarget { stock: -cost, counter: 0, residue: 0 });
     }
     Ok(StockTarget::against(-cost))
+}
+
+/// Whether a fact moves its pool at a cost of its own, not at that of the pool's month.
+pub(super) fn has_own_cost(record: &FactRecord, given: &Given<'_>) -> bool {
+    match (record.kind, given.origin) {
+        (Kind::Receipt | Kind::RepackIn, _) | (Kind::TransferReceive, Some(_)) => {
+            record.step == PoolStep::In
+        }
+        (Kind::TransferReceive, None) => false,
+        (Kind::CustomerReturn, Some(origin)) => !origin.same_month,
+        (Kind::SupplierReturn, Some(_)) => true,
+        (Kind::TransferShip | Kind::RepackOut, _) => given.looped,
+        _ => match record.step {
+            PoolStep::In => record.stated.is_some(),
+            PoolStep::Revalue => true,
+            _ => false,
+        },
+    }
+}
+
+/// Whether a fact restates what its pool holds: the month's cost is looked for anew after it.
+pub(super) fn restates(record: &FactRecord) -> bool {
+    match record.step {
+        PoolStep::Restate => true,
+        PoolStep::Count => record.unit_cost.is_some(),
+        _ => false,
+    }
 }
 
 /// The best guess before the pool is folded again: what is stated or named, else current cost.

@@ -174,8 +174,10 @@ impl<'a> Preparation<'a> {
                 Statement::CustomerInvoice(line) => self.customer_invoice(stamp, index, line)?,
                 Statement::Payment(payment) => self.payment(stamp, index, payment)?,
                 Statement::Allocation(allocation) => self.allocation(stamp, index, allocation)?,
-                Statement::MasterData { data, .. } => {
-                    return Err(Waits::Unreadable(Unreadable::UnknownKind(data.kind().number().0)));
+                // These stand in groups of their own.
+                Statement::MasterData { .. } | Statement::PeriodAction(_) => {
+                    let kind = statement.kind().number();
+                    return Err(Waits::Unreadable(Unreadable::UnknownKind(kind.0)));
                 }
             };
             self.prepared.push(record);

@@ -17,6 +17,8 @@ use shared::time::{OffsetMinutes, Timestamp};
 
 use super::{Books, Effects, Entry, PoolId, Run};
 
+mod months;
+
 const ITEM: ItemNo = ItemNo(1);
 const DAY: i64 = 86_400_000;
 

@@ -245,6 +245,8 @@ pub struct Settings {
     mapping: BTreeMap<(CompanyNo, Role), Vec<MappingRule>>,
     methods: BTreeMap<(CompanyNo, Option<CategoryNo>), Versions<CostMethod>>,
     methods_vary: bool,
+    /// Some goods are costed at month-end average.
+    costs_by_month: bool,
     /// The role an account was first mapped to.
     roles: BTreeMap<AccountNo, Role>,
     rules: i64,
@@ -321,6 +323,7 @@ impl Settings {
             }
             MasterData::Costing { company, category, method } => {
                 self.methods_vary |= valid_from.is_some();
+                self.costs_by_month |= method == CostMethod::MonthEndAverage;
                 self.methods.entry((company, category)).or_default().add(from, method);
                 Ok(())
             }
@@ -342,6 +345,11 @@ impl Settings {
     /// Whether some goods are costed otherwise from some day on.
     pub const fn methods_vary(&self) -> bool {
         self.methods_vary
+    }
+
+    /// Whether some goods are costed at month-end average.
+    pub const fn costs_by_month(&self) -> bool {
+        self.costs_by_month
     }
 
     /// A payment goes through an account: from now on it is no control account.

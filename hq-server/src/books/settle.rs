@@ -17,7 +17,7 @@ use shared::fact::statement::CostMethod;
 use shared::ids::CompanyNo;
 use shared::time::{Month, Timestamp};
 
-use super::fact_table::{FactRecord, PoolId, PoolStep};
+use super::fact_table::{FactRecord, PoolId, PoolStep, Target};
 use super::follow::{Before, is_repack};
 use super::ledger::OpenItems;
 use super::pool::{self, Given, Origin, PoolState, StockTarget, Traces};
@@ -25,7 +25,7 @@ use super::posting::{Posting, SumKey, difference_lines};
 use super::settings::is_control;
 use super::valuation::{Covered, FactId, Layer, Stock, UnitCost};
 use super::voucher::{Cause, Line};
-use super::{Books, Effects, Head};
+use super::{Area, Books, Effects, Head};
 
 /// How often a circle of pools is folded before it counts as one that never comes to rest.
 const ROUNDS_MAX: usize = 64;
@@ -39,6 +39,16 @@ type SumGroup = (CompanyNo, Month, Cause);
 /// Differences by voucher: the latest effective time of its facts, and its lines with their sums.
 pub(super) type Sums = BTreeMap<SumGroup, (Timestamp, BTreeMap<SumKey, (Line, i128)>)>;
 
+/// Facts of a ring of pools to be folded, in effective order.
+#[derive(Clone, Copy)]
+struct Fold<'a> {
+    order: &'a [FactId],
+    /// From here on nothing is known of what they cost.
+    fresh: usize,
+    /// Some are costed by months.
+    by_month: bool,
+}
+
 impl Books {
     /// Puts a new fact into its pool: at once where it comes last, else by folding again.
     pub(super) fn place(&mut self, id: FactId) {
@@ -50,7 +60,8 @@ impl Books {
         let pool_id = record.pool.expect("only facts with a pool are placed");
         let key = record.key;
         let held = &self.pools[pool_id.index()];
-        if held.dirty || held.restless || held.history.last().is_some_and(|_| held.last > key) {
+        let late = held.history.last().is_some_and(|_| held.last > key);
+        if held.dirty || held.restless || late || self.is_averaged(id) {
             self.place_late(pool_id, id, &mut before);
         } else {
             self.place_last(pool_id, id, &mut before);
@@ -143,8 +154,10 @@ impl Books {
         let mut traces = Traces { covered: std::mem::take(covered), ..Traces::default() };
         // Lent, so that the rest of the books can be read beside the pool.
         let mut pools = std::mem::take(&mut self.pools);
-        let state = &mut pools[pool_id.index()].state;
+        let held = &mut pools[pool_id.index()];
+        let state = &mut held.state;
         self.follow_method(state, id);
+        self.begin_span(&held.history, state, id);
         let given = self.given(id, &inflows);
         let stepped = pool::step(state, id, &self.facts[id], &given, &mut traces);
         self.pools = pools;
@@ -186,6 +199,7 @@ impl Books {
             fills: self.fills.get(&id).map_or(&[][..], Vec::as_slice),
             arriving: self.layers_in.get(&id).map_or(&[][..], Vec::as_slice),
             inflows,
+            looped: self.looped.contains(&id),
         }
     }
 
@@ -256,18 +270,13 @@ impl Books {
         let held: Vec<_> = order.iter().map(|id| self.facts[*id].target).collect();
         let mut before = Before::new();
         self.start_over(ring, &order, &mut before);
-        let empty: Vec<PoolState> = ring.iter().map(|pool| self.empty(*pool)).collect();
-        let mut restless = true;
-        for round in 0..ROUNDS_MAX {
-            for (pool, empty) in ring.iter().zip(&empty) {
-                self.pools[pool.index()].state = empty.clone();
-            }
-            self.fold_once(&order, round == 0, &mut before);
-            restless = self.share_all(&order, &mut before);
-            if !restless {
-                break;
-            }
-        }
+        let by_month = self.any_by_month(&order);
+        let restless = if by_month && self.find_loops(&order) | (ring.len() > 1) {
+            self.fold_months(ring, &order, &mut before)
+        } else {
+            let all = Fold { order: &order, fresh: 0, by_month };
+            self.fold_until_rest(ring, all, &mut before)
+        };
         self.mark_changed(&before, ring);
         for (id, held) in order.iter().zip(held) {
             let target = self.facts[*id].target;
@@ -284,6 +293,40 @@ impl Books {
             (held.last, held.dirty, held.restless) = (last, false, restless);
             self.dirty.remove(pool);
         }
+    }
+
+    /// Folds facts from nothing until what the pools of a ring pass around is what they got; whether
+    /// it never is.
+    fn fold_until_rest(&mut self, ring: &[PoolId], fold: Fold<'_>, before: &mut Before) -> bool {
+        let empty: Vec<PoolState> = ring.iter().map(|pool| self.empty(*pool)).collect();
+        for round in 0..ROUNDS_MAX {
+            for (pool, empty) in ring.iter().zip(&empty) {
+                self.pools[pool.index()].state = empty.clone();
+            }
+            let fresh = if round == 0 { fold.fresh } else { fold.order.len() };
+            let moved = self.fold_once(fold.order, fresh, before);
+            // A month is planned before its goods move: what moved since asks for another plan.
+            let asks_again = self.share_all(fold.order, before) || (fold.by_month && moved);
+            if !asks_again {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Folds a ring up to each month in turn, so that each comes to rest on what the one before it
+    /// closed with; whether the last never does.
+    fn fold_months(&mut self, ring: &[PoolId], order: &[FactId], before: &mut Before) -> bool {
+        let facts = &self.facts;
+        let same_month = |a: &FactId, b: &FactId| facts[*a].month == facts[*b].month;
+        let months: Vec<usize> = order.chunk_by(same_month).map(<[_]>::len).collect();
+        let (mut fresh, mut restless) = (0, false);
+        for len in months {
+            let fold = Fold { order: &order[..fresh + len], fresh, by_month: true };
+            restless = self.fold_until_rest(ring, fold, before);
+            fresh += len;
+        }
+        restless
     }
 
     fn in_effective_order(&self, ring: &[PoolId]) -> Vec<FactId> {
@@ -314,11 +357,13 @@ impl Books {
         order.iter().fold(false, |changed, id| self.share_out(*id, before) | changed)
     }
 
-    /// One round. In the first what arrives costs what the goods left with, later what they cost
-    /// at the end of the round before.
-    fn fold_once(&mut self, order: &[FactId], first: bool, before: &mut Before) {
+    /// One round. What arrives of fresh facts, from that place on, costs what the goods left with;
+    /// of others what they cost at the end of the round before. Whether anything was shared
+    /// otherwise than before.
+    fn fold_once(&mut self, order: &[FactId], fresh: usize, before: &mut Before) -> bool {
+        let mut moved = false;
         let mut covered = Vec::new();
-        for id in order {
+        for (place, id) in order.iter().enumerate() {
             let record = &self.facts[*id];
             let (key, pool) = (record.key, record.pool);
             covered.clear();
@@ -333,10 +378,11 @@ impl Books {
                 self.hand_over(*fact, key, before);
             }
             self.hand_over(*id, key, before);
-            if first {
-                self.share_out(*id, before);
+            if place >= fresh {
+                moved |= self.share_out(*id, before);
             }
         }
+        moved
     }
 
     /// Goods that go back to a supplier cost what their receipt is worth.
@@ -411,11 +457,12 @@ impl Books {
         let touched = std::mem::take(&mut self.touched);
         for (id, cause) in &touched {
             let cause = self.shared_cause(*id, *cause, &touched);
+            let month = self.month_of(&self.facts[*id], area_of_difference(&self.facts[*id]));
             let mut postings = Vec::new();
             let record = &mut self.facts[*id];
             difference_lines(*id, record, false, &mut postings);
             record.posted = record.target;
-            let group = (record.company, record.month, cause);
+            let group = (record.company, month, cause);
             let at = record.key.effective_at();
             self.add_to_sums(group, at, postings, &mut sums);
         }
@@ -436,6 +483,14 @@ impl Books {
     pub(super) const fn items(&self) -> &OpenItems {
         &self.open_items
     }
+}
+
+/// What a difference touches: costs, or the document itself.
+fn area_of_difference(record: &FactRecord) -> Area {
+    let document = |target: &Target| (target.main, target.against);
+    // What waits in `main` of a receipt is its landed cost.
+    let changed = document(&record.target) != document(&record.posted);
+    if changed && record.kind != Kind::Receipt { Area::of(record.kind) } else { Area::Stock }
 }
 
 /// Lines that are a sum together: none where it is zero, one where it fits.
@@ -465,19 +520,20 @@ fn origin(facts: &super::FactTable, id: FactId) -> Option<Origin> {
         return None;
     }
     let units = answered.quantity.0;
+    let same_month = answered.month == record.month;
     match record.kind {
         Kind::TransferReceive => {
             let cost = answered.cost();
-            Some(Origin { cost, price: cost, units })
+            Some(Origin { cost, price: cost, units, same_month })
         }
         Kind::CustomerReturn | Kind::Receipt => {
             let cost = record.taken_over.cost?;
-            Some(Origin { cost, price: cost, units })
+            Some(Origin { cost, price: cost, units, same_month })
         }
         // The receipt's value as it stands, invoices included, holds from its own time on.
         Kind::SupplierReturn if answered.kind == Kind::Receipt => {
             let target = &answered.target;
-            Some(Origin { cost: target.stock, price: -target.counter, units })
+            Some(Origin { cost: target.stock, price: -target.counter, units, same_month })
         }
         _ => None,
     }

@@ -34,6 +34,8 @@ pub enum Cause {
     Settings = 7,
     /// Landed cost was added to a receipt.
     LandedCost = 8,
+    /// The averages of a month were taken.
+    MonthEnd = 9,
 }
 
 impl Cause {
@@ -48,6 +50,7 @@ impl Cause {
             6 => Some(Self::Followed),
             7 => Some(Self::Settings),
             8 => Some(Self::LandedCost),
+            9 => Some(Self::MonthEnd),
             _ => None,
         }
     }
@@ -63,6 +66,7 @@ impl Cause {
             Self::Followed => "followed",
             Self::Settings => "settings",
             Self::LandedCost => "landed_cost",
+            Self::MonthEnd => "month_end",
         }
     }
 }

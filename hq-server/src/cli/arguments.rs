@@ -95,6 +95,9 @@ pub(super) enum Command {
     /// Money in and out.
     #[command(subcommand)]
     Payment(PaymentCommand),
+    /// Closing and reopening months.
+    #[command(subcommand)]
+    Period(PeriodCommand),
     /// Reports.
     #[command(subcommand)]
     Report(ReportCommand),
@@ -390,8 +393,9 @@ pub(super) enum PolicyCommand {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum CostingCommand {
-    /// Set the method from now on: `moving_average` (the default), `fifo`, `standard`, `specific`
-    /// (each lot by itself), or `lifo` for comparison: IFRS and Chinese standards bar it.
+    /// Set the method from now on: `moving_average` (the default), `month_end_average`, `fifo`,
+    /// `standard`, `specific` (each lot by itself), or `lifo` for comparison: IFRS and Chinese
+    /// standards bar it.
     Set {
         /// The method.
         method: String,
@@ -561,6 +565,101 @@ impl StandardCost {
 }
 
 #[derive(Debug, Subcommand)]
+pub(super) enum PeriodCommand {
+    /// Show how far months are closed.
+    List,
+    /// Take the month-end averages of a month and of those before it.
+    Average {
+        /// The month, YEAR-MONTH.
+        #[arg(value_parser = month)]
+        month: String,
+    },
+    /// Close an area of a month, with the areas before it and every earlier month. What becomes
+    /// known later is posted in the first open month.
+    Close {
+        /// The month, YEAR-MONTH.
+        #[arg(value_parser = month)]
+        month: String,
+        /// How far.
+        #[arg(long, value_enum, default_value_t = ClosingArea::Ledger)]
+        area: ClosingArea,
+        /// Even if facts wait for something that HQ does not know yet.
+        #[arg(long)]
+        despite_waiting: bool,
+    },
+    /// Reopen an area of a month, with the areas after it and every later month.
+    Reopen {
+        /// The month, YEAR-MONTH.
+        #[arg(value_parser = month)]
+        month: String,
+        /// From which area on.
+        #[arg(long, value_enum)]
+        area: ClosingArea,
+        /// Why: a reason's code.
+        #[arg(long, value_name = "CODE")]
+        reason: String,
+    },
+}
+
+/// What is closed of a month, in the order of closing.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(super) enum ClosingArea {
+    /// Receipts, sales and their documents.
+    Trade,
+    /// Every movement, and what goods cost.
+    Stock,
+    /// Payments and allocations.
+    OpenItems,
+    /// Everything.
+    Ledger,
+}
+
+impl ClosingArea {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Trade => "trade",
+            Self::Stock => "stock",
+            Self::OpenItems => "open_items",
+            Self::Ledger => "ledger",
+        }
+    }
+}
+
+impl PeriodCommand {
+    /// What is asked of a month; nothing where months are only shown.
+    pub(super) fn body(&self) -> Option<Value> {
+        match self {
+            Self::List => None,
+            Self::Average { month } => Some(json!({ "month": month, "step": "run_averages" })),
+            Self::Close { month, area, despite_waiting } => Some(json!({
+                "month": month,
+                "step": format!("close_{}", area.word()),
+                "despite_waiting": despite_waiting,
+            })),
+            Self::Reopen { month, area, reason } => Some(json!({
+                "month": month,
+                "step": format!("reopen_{}", area.word()),
+                "reason": reason,
+            })),
+        }
+    }
+
+    /// What is done, in words.
+    pub(super) fn deed(&self) -> Option<String> {
+        match self {
+            Self::List => None,
+            Self::Average { month } => Some(format!("averages taken through {month}")),
+            Self::Close { month, area, .. } => {
+                Some(format!("{} closed through {month}", area.word()))
+            }
+            Self::Reopen { month, area, .. } => {
+                Some(format!("{} open again from {month} on", area.word()))
+            }
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
 pub(super) enum PaymentCommand {
     /// Money in from a customer.
     In(Payment),
@@ -641,6 +740,12 @@ pub(super) enum ReportCommand {
         /// Which page of a long list.
         #[arg(long)]
         page: Option<u64>,
+    },
+    /// A month as posted, beside what it would have been had everything been known.
+    Month {
+        /// The month, YEAR-MONTH.
+        #[arg(value_parser = month)]
+        month: String,
     },
     /// The lines of an account.
     Account {
@@ -735,6 +840,7 @@ impl ReportCommand {
                 ];
                 ("stock".to_owned(), query)
             }
+            Self::Month { month } => (format!("months/{month}"), vec![]),
             Self::Account { code, from, to, page } => {
                 let account = client.number("/api/accounts", "account", code)?;
                 let query = vec![("from", text(from)), ("to", text(to)), ("page", number(page))];

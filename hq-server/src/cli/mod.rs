@@ -165,6 +165,10 @@ fn ask(client: &Client<'_>, command: Command, json: bool) -> Result<ExitCode, Cl
         Command::Revalue(draft) => (client.post("/api/revaluations", &draft.body())?, true),
         Command::StandardCost(draft) => (client.post("/api/standard-costs", &draft.body())?, true),
         Command::Payment(command) => (payment(client, command)?, true),
+        Command::Period(command) => match command.body() {
+            Some(body) => (client.post("/api/periods", &body)?, true),
+            None => (client.get("/api/periods")?, true),
+        },
         command => (master(client, command)?, true),
     };
     match deed {

@@ -78,6 +78,7 @@ impl Deed {
             Command::Payment(PaymentCommand::Allocate { .. }) => {
                 Self::Recorded("allocation recorded".to_owned())
             }
+            Command::Period(command) => Self::Recorded(command.deed()?),
             Command::Site(SiteCommand::Add { name, .. } | SiteCommand::Code { name }) => {
                 Self::Code(name.clone())
             }

@@ -2,6 +2,7 @@
 //! in the books. Pure.
 
 mod costs;
+mod periods;
 
 use shared::catalogue::Catalogue;
 use shared::decimal::{self, DecimalError};
@@ -12,11 +13,12 @@ use shared::fact::statement::{
 use shared::ids::{Capture, CompanyNo, NotACapture, PartnerNo};
 use shared::money::{Currency, Price};
 use shared::quantity::{Scaled, ShortText, Unit};
-use shared::time::{Day, OffsetMinutes, Timestamp};
+use shared::time::{Day, Month, OffsetMinutes, Timestamp};
 
 use super::Group;
 use crate::books::Books;
 pub use costs::{LandedCostDraft, LandedOnDraft, PoolDraft, RevaluationDraft, StandardCostDraft};
+pub use periods::PeriodDraft;
 
 /// Noon: a document states a day, and its fact needs a time in it.
 const NOON_MS: i64 = 12 * 3_600_000;
@@ -135,6 +137,26 @@ pub enum FinanceError {
     /// Lots need their pools from their first movement.
     #[error("lots are costed each by itself from their first movement: add --from-the-beginning")]
     LotsFromTheBeginning,
+    /// A month that is not over.
+    #[error("{0} is not over: close it when it is")]
+    NotOver(Month),
+    /// A month that is open.
+    #[error("{0} is open: see 'hq-server period list'")]
+    NotClosed(Month),
+    /// A reopening without a reason.
+    #[error("say why a closed month is reopened: add --reason CODE")]
+    ReopeningNeedsReason,
+    /// Something waits.
+    #[error(
+        "{waiting} groups of facts wait and would be posted after {month}: see 'hq-server report \
+         set-aside', or close with --despite-waiting"
+    )]
+    Waiting {
+        /// The month to be closed.
+        month: Month,
+        /// How many wait.
+        waiting: usize,
+    },
     /// More is allocated than paid.
     #[error("the allocations are more than the payment of {0}")]
     OverAllocated(String),

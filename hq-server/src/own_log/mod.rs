@@ -28,7 +28,7 @@ use crate::store::FileError;
 pub use draft::{Draft, DraftError, ItemDraft, MappingDraft, PartnerDraft};
 pub use finance::{
     AllocationDraft, Desk, FinanceError, InvoiceDraft, InvoiceLineDraft, LandedCostDraft,
-    LandedOnDraft, PaymentDraft, PoolDraft, RevaluationDraft, StandardCostDraft,
+    LandedOnDraft, PaymentDraft, PeriodDraft, PoolDraft, RevaluationDraft, StandardCostDraft,
 };
 pub use mapping_check::{Missing, check_mapping};
 

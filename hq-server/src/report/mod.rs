@@ -11,6 +11,7 @@ pub mod fact;
 pub mod figure;
 pub mod ledger;
 pub mod lens;
+pub mod month;
 pub mod open_items;
 pub mod part;
 pub mod set_aside;

@@ -11,6 +11,7 @@ use super::dashboard::Dashboard;
 use super::fact::FactReport;
 use super::figure::{Figure, Moment, Named};
 use super::ledger::{AccountLedger, Sides, TrialBalance, TrialBalanceSides};
+use super::month::MonthReport;
 use super::open_items::OpenItems;
 use super::set_aside::SetAside;
 use super::stock::{Balance, ItemLedger, StockBalance};
@@ -30,6 +31,7 @@ pub fn text_of(name: &str, report: &Value, words: &Words) -> Option<String> {
         "costs" => read::<CostReport>(report).map(|report| cost(&report, words)),
         "items" => read::<ItemLedger>(report).map(|report| item(&report, words)),
         "trial-balance" => read::<TrialBalance>(report).map(|report| trial_balance(&report, words)),
+        "months" => read::<MonthReport>(report).map(|report| month(&report, words)),
         "accounts" => read::<AccountLedger>(report).map(|report| account(&report, words)),
         "open-items" => read::<OpenItems>(report).map(|report| open_items(&report, words)),
         "set-aside" => read::<SetAside>(report).map(|report| set_aside(&report, words)),
@@ -421,6 +423,28 @@ fn trial_balance(r: &TrialBalance, words: &Words) -> String {
     let even = if r.is_even() { "✓" } else { "✗" };
     let head = format!("{} {} – {} · {}", words.of("trial-balance"), r.from, r.to, r.currency);
     [head, rows.text(), format!("{even} {}", words.of("debits-equal-credits"))].join("\n")
+}
+
+fn month(r: &MonthReport, words: &Words) -> String {
+    let mut heads = vec![words.of("account").to_owned()];
+    for part in ["as-posted", "as-it-would-be"] {
+        for side in ["debit", "credit"] {
+            heads.push(format!("{} {}", words.of(part), words.of(side)));
+        }
+    }
+    heads.push(words.of("in-other-months").to_owned());
+    let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
+    let mut rows = Rows::new(&heads);
+    for row in &r.rows {
+        let pairs = [row.posted, row.happened].into_iter();
+        let figures = pairs.flat_map(|Sides { debit, credit }| [debit, credit]);
+        let figures = figures.chain(std::iter::once(row.elsewhere)).map(figure_or_blank);
+        rows.add(std::iter::once(name(&row.account)).chain(figures).collect::<Vec<_>>());
+    }
+    let closed = r.closed.as_deref().unwrap_or("none");
+    let state = words.of_family("closed", closed);
+    let head = format!("{} {} · {state} · {}", words.of("month-report"), r.month, r.currency);
+    [head, rows.text()].join("\n")
 }
 
 fn account(r: &AccountLedger, words: &Words) -> String {

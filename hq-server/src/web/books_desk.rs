@@ -21,6 +21,7 @@ use crate::report::fact::FactReport;
 use crate::report::figure::Named;
 use crate::report::ledger::{AccountLedger, Months, TrialBalance};
 use crate::report::lens::Lens;
+use crate::report::month::MonthReport;
 use crate::report::open_items::{OpenFilter, OpenItems};
 use crate::report::set_aside::SetAside;
 use crate::report::stock::{ItemLedger, StockBalance, StockFilter};
@@ -203,6 +204,10 @@ impl Desk for BooksDesk {
 
     fn trial_balance(&self, months: Months) -> Result<TrialBalance, DeskError> {
         Ok(self.read(|lens, _| TrialBalance::of(lens, months)))
+    }
+
+    fn month(&self, month: Month) -> Result<MonthReport, DeskError> {
+        Ok(self.read(|lens, _| MonthReport::of(lens, month)))
     }
 
     fn account(

@@ -13,6 +13,7 @@ use crate::report::dashboard::Dashboard;
 use crate::report::fact::FactReport;
 use crate::report::figure::Named;
 use crate::report::ledger::{AccountLedger, Months, TrialBalance};
+use crate::report::month::MonthReport;
 use crate::report::open_items::{OpenFilter, OpenItems};
 use crate::report::set_aside::SetAside;
 use crate::report::stock::{ItemLedger, StockBalance, StockFilter};
@@ -82,6 +83,8 @@ pub trait Desk: Send + Sync + 'static {
     fn item(&self, item: ItemNo, site: Option<SiteNo>, page: u64) -> Result<ItemLedger, DeskError>;
     /// Every account.
     fn trial_balance(&self, months: Months) -> Result<TrialBalance, DeskError>;
+    /// A month as posted, and as it would be.
+    fn month(&self, month: Month) -> Result<MonthReport, DeskError>;
     /// One account's lines; page 0 is the last one.
     fn account(
         &self,

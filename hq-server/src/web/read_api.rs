@@ -5,6 +5,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use shared::ids::{AccountNo, Capture, ItemNo};
+use shared::time::Month;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -15,6 +16,7 @@ use crate::report::cost::CostReport;
 use crate::report::dashboard::Dashboard;
 use crate::report::fact::FactReport;
 use crate::report::ledger::{AccountLedger, TrialBalance};
+use crate::report::month::MonthReport;
 use crate::report::open_items::OpenItems;
 use crate::report::set_aside::SetAside;
 use crate::report::stock::{ItemLedger, StockBalance};
@@ -31,6 +33,7 @@ pub(super) fn router() -> OpenApiRouter<Desks> {
         .routes(routes!(item))
         .routes(routes!(cost))
         .routes(routes!(trial_balance))
+        .routes(routes!(month))
         .routes(routes!(account))
         .routes(routes!(open_items))
         .routes(routes!(set_aside))
@@ -152,6 +155,18 @@ async fn trial_balance(
     Query(filter): Query<Filter>,
 ) -> Answer<TrialBalance> {
     ask(&desk, move |desk| desk.trial_balance(filter.months())).await.map(Json)
+}
+
+/// A month as it stands in the ledger, beside what it would have been had everything been known.
+#[utoipa::path(get, path = "/api/reports/months/{month}", tag = "read",
+    params(("month" = String, Path, description = "YEAR-MONTH: 2026-11")),
+    responses((status = 200, body = MonthReport), (status = 404, body = Problem)))]
+async fn month(State(desk): State<Desks>, Path(month): Path<String>) -> Answer<MonthReport> {
+    let found = ask(&desk, move |desk| {
+        let missing = || DeskError::NotFound { what: "month", key: month.clone() };
+        desk.month(month.parse::<Month>().map_err(|_| missing())?)
+    });
+    found.await.map(Json)
 }
 
 /// One account's lines with the running balance.

@@ -205,7 +205,7 @@ fields! {
     55 SETTING Signed;
     /// A number that something is given where no other field has it.
     56 NUMBER Unsigned;
-    /// 1 in use, 2 held, 3 blocked.
+    /// 1 in use, 2 held, 3 blocked; of a period action what is done.
     57 STATUS Unsigned;
     /// 1 asset, 2 liability, 3 equity, 4 income, 5 expense.
     58 ACCOUNT_TYPE Unsigned;

@@ -243,8 +243,10 @@ macro_rules! coded {
 }
 
 mod costs;
+mod periods;
 
 pub use costs::{LandedCost, PoolName, Revaluation, SharedBy, StandardCost};
+pub use periods::{PeriodAction, PeriodStep};
 
 coded! {
     /// What an account is for. Charts map roles to accounts; code never names an account.
@@ -315,13 +317,14 @@ coded! {
 }
 
 coded! {
-    /// What goods cost that leave. The numbers are those of the field `METHOD`; those not listed
-    /// belong to later versions.
+    /// What goods cost that leave. The numbers are those of the field `METHOD`.
     CostMethod {
         /// 移动加权平均: at the average of what is there.
         1 MovingAverage "moving_average";
         /// 先进先出: what came first leaves first.
         2 Fifo "fifo";
+        /// 全月一次加权平均: at one average of the whole month.
+        3 MonthEndAverage "month_end_average";
         /// 标准成本: at the standard of the moment; what it cost otherwise is a variance.
         4 Standard "standard";
         /// 个别计价: each lot at its own average.
@@ -529,6 +532,8 @@ pub enum Statement {
     Revaluation(Revaluation),
     /// A new standard cost.
     StandardCost(StandardCost),
+    /// A ledger month is closed, reopened or averaged.
+    PeriodAction(PeriodAction),
     /// Master data with its valid-from.
     MasterData {
         /// From when it holds; `None` from the beginning.
@@ -1270,6 +1275,7 @@ impl Statement {
             Kind::LandedCost => Self::LandedCost(LandedCost::parse(reader)?),
             Kind::Revaluation => Self::Revaluation(Revaluation::parse(reader)?),
             Kind::StandardCost => Self::StandardCost(StandardCost::parse(reader)?),
+            Kind::PeriodAction => Self::PeriodAction(PeriodAction::parse(reader)?),
             Kind::Payment => Self::Payment(Payment::parse(reader)?),
             Kind::Allocation => Self::Allocation(Allocation {
                 open_item: reader.need("REF_DEVICE", reader.reference()?)?,
@@ -1298,6 +1304,7 @@ impl Statement {
             Self::LandedCost(_) => Kind::LandedCost,
             Self::Revaluation(_) => Kind::Revaluation,
             Self::StandardCost(_) => Kind::StandardCost,
+            Self::PeriodAction(_) => Kind::PeriodAction,
             Self::MasterData { data, .. } => data.kind(),
         }
     }
@@ -1317,6 +1324,7 @@ impl Statement {
             Self::LandedCost(landed) => landed.put(&mut fact)?,
             Self::Revaluation(revaluation) => revaluation.put(&mut fact)?,
             Self::StandardCost(standard) => standard.put(&mut fact)?,
+            Self::PeriodAction(action) => action.put(&mut fact)?,
             Self::Payment(payment) => payment.put(&mut fact)?,
             Self::Allocation(allocation) => {
                 let Allocation { open_item, payment, amount } = allocation;

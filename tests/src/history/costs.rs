@@ -2,18 +2,23 @@
 
 use shared::fact::Kind;
 use shared::fact::statement::{
-    CostMethod, CostScope, LandedCost, MasterData, Money, PoolName, Revaluation, SharedBy,
-    StandardCost, Statement,
+    CostMethod, CostScope, LandedCost, MasterData, Money, PeriodAction, PeriodStep, PoolName,
+    Revaluation, SharedBy, StandardCost, Statement,
 };
 use shared::ids::{Capture, CategoryNo, CompanyNo, ItemNo, SiteNo};
 use shared::quantity::ShortText;
-use shared::time::Timestamp;
+use shared::time::{Month, OffsetMinutes, Timestamp};
 
 use super::{Made, SECOND, Writer, scaled};
 
 /// Methods that may begin at any time.
-const METHODS: [CostMethod; 4] =
-    [CostMethod::MovingAverage, CostMethod::Fifo, CostMethod::Lifo, CostMethod::Standard];
+const METHODS: [CostMethod; 5] = [
+    CostMethod::MovingAverage,
+    CostMethod::Fifo,
+    CostMethod::Lifo,
+    CostMethod::Standard,
+    CostMethod::MonthEndAverage,
+];
 
 impl Writer {
     /// How goods are costed from the beginning.
@@ -50,6 +55,31 @@ impl Writer {
         let back = self.back();
         let valid_from = (!self.chance(1, 5)).then_some(Timestamp(self.now - back));
         self.write(0, &[Statement::MasterData { valid_from, data }], 0);
+    }
+
+    /// HQ takes the averages of a month near by, or closes or reopens it.
+    pub(super) fn period_step(&mut self) {
+        let closes = [
+            PeriodStep::CloseTrade,
+            PeriodStep::CloseStock,
+            PeriodStep::CloseStock,
+            PeriodStep::CloseOpenItems,
+            PeriodStep::CloseLedger,
+            PeriodStep::ReopenTrade,
+            PeriodStep::ReopenStock,
+            PeriodStep::ReopenLedger,
+        ];
+        let step = if self.shape.closes && self.chance(1, 2) {
+            *self.random.pick(&closes)
+        } else {
+            PeriodStep::RunAverages
+        };
+        let now = Timestamp(self.now).day(OffsetMinutes(480)).month();
+        let back = i32::try_from(self.random.below(3)).expect("below three");
+        let action = PeriodAction { month: Month(now.0 - back), step, reason: None };
+        let second = self.shape.second_company && self.chance(1, 3);
+        let company = second.then_some(SECOND);
+        self.write_for(company, 0, &[Statement::PeriodAction(action)], 0);
     }
 
     /// Whether each lot is costed on its own.

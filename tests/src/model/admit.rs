@@ -170,7 +170,10 @@ fn refers_to(statement: &Statement) -> Option<Capture> {
         Statement::Allocation(allocation) => Some(allocation.open_item),
         Statement::LandedCost(landed) => Some(landed.refers_to),
         Statement::Revaluation(stated) => stated.refers_to,
-        Statement::StandardCost(_) | Statement::Payment(_) | Statement::MasterData { .. } => None,
+        Statement::StandardCost(_)
+        | Statement::PeriodAction(_)
+        | Statement::Payment(_)
+        | Statement::MasterData { .. } => None,
     }
 }
 
@@ -462,7 +465,7 @@ fn look_up(
             check_pool(&stated.pool, stated.reason, &mut entry, settings)?;
             own_currency(stated.cost.currency, &entry)?;
         }
-        Statement::Reversal { .. } | Statement::MasterData { .. } => {}
+        Statement::Reversal { .. } | Statement::PeriodAction(_) | Statement::MasterData { .. } => {}
     }
     Ok(entry)
 }
@@ -777,6 +780,7 @@ fn check_reference(entry: &Entry, entries: &BTreeMap<Capture, Entry>) -> Result<
         // An invoice that fits no receipt is goods on their way: it never waits.
         Statement::CreditNote(_)
         | Statement::StandardCost(_)
+        | Statement::PeriodAction(_)
         | Statement::SupplierInvoice(_)
         | Statement::Payment(_)
         | Statement::MasterData { .. } => Ok(()),

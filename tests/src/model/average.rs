@@ -1,6 +1,7 @@
 //! A pool under moving average: one quantity and one value, a part leaves at its share.
 
 use num_traits::{Signed, Zero};
+use shared::fact::statement::CostMethod;
 
 use super::figure::{Figure, share};
 use super::pool::{Part, Pool, Repriced};
@@ -40,7 +41,8 @@ impl Pool {
 
     /// The cost of one unit when the pool last had stock.
     pub(super) fn remember_average(&mut self) {
-        if self.is_average() && self.quantity.is_positive() {
+        let remembers = self.is_average() || self.method == CostMethod::MonthEndAverage;
+        if remembers && self.quantity.is_positive() {
             self.last_cost = &self.value / &self.quantity;
         }
     }

@@ -10,13 +10,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use num_traits::{Signed, Zero};
 use shared::fact::Kind;
-use shared::fact::statement::{CostScope, Movement, Revaluation, Statement};
+use shared::fact::statement::{CostMethod, CostScope, Movement, Revaluation, Statement};
 use shared::ids::{Capture, CompanyNo, ItemNo, SiteNo};
 use shared::quantity::ShortText;
+use shared::time::Month;
 
 use super::admit::{Admitted, Entry};
 use super::documents::{self, Matched};
 use super::figure::{Figure, rounded, share, whole};
+use super::monthly;
 use super::order::Key;
 use super::pool::{Part, Pool, Repriced};
 use super::posting;
@@ -100,6 +102,7 @@ pub fn fold(admitted: &Admitted) -> Folded {
         .filter(|entry| !admitted.reversed.contains(&entry.capture))
         .collect();
     let by_capture = happened.iter().map(|entry| (entry.capture, *entry)).collect();
+    let averaged = monthly::averaged(admitted);
     let matched = documents::matched(&happened, &by_capture);
     let landed = documents::landed(&happened);
     let mut folded = Folded { matched, landed, ..Folded::default() };
@@ -113,7 +116,14 @@ pub fn fold(admitted: &Admitted) -> Folded {
         let of_ring = ring.iter().flat_map(|pool| of_pools.get(pool).into_iter().flatten());
         let mut of_ring: Vec<&Entry> = of_ring.copied().collect();
         of_ring.sort_by_key(|entry| entry.key);
-        let facts = Facts { happened: &happened, of_ring: &of_ring, by_capture: &by_capture };
+        let looped = monthly::looped(&of_ring, &by_capture);
+        let facts = Facts {
+            happened: &happened,
+            of_ring: &of_ring,
+            by_capture: &by_capture,
+            averaged: &averaged,
+            looped: &looped,
+        };
         folded = fold_ring(facts, folded);
     }
     for entry in happened.iter().filter(|entry| is_repack(entry.statement.kind())) {
@@ -125,13 +135,17 @@ pub fn fold(admitted: &Admitted) -> Folded {
 
 /// The facts that a fold of a ring reads, in effective order.
 #[derive(Clone, Copy)]
-struct Facts<'a> {
+pub(super) struct Facts<'a> {
     /// All that happened.
     happened: &'a [&'a Entry],
     /// Those that move the ring's pools.
-    of_ring: &'a [&'a Entry],
+    pub of_ring: &'a [&'a Entry],
     /// All that happened, by name.
-    by_capture: &'a BTreeMap<Capture, &'a Entry>,
+    pub by_capture: &'a BTreeMap<Capture, &'a Entry>,
+    /// The last month of each company whose averages are taken.
+    pub averaged: &'a BTreeMap<CompanyNo, Month>,
+    /// What passes costs around a loop of one month.
+    pub looped: &'a BTreeSet<Capture>,
 }
 
 /// Folds the facts of a ring until their costs come to rest.
@@ -143,7 +157,29 @@ fn fold_ring(facts: Facts<'_>, so_far: Folded) -> Folded {
     if !facts.of_ring.iter().any(|entry| arrives.contains(&entry.statement.kind())) {
         return Pass { facts, before: None, folded: so_far, now }.run();
     }
-    let mut before: Option<Folded> = None;
+    if facts.of_ring.iter().any(|entry| entry.goods().method == CostMethod::MonthEndAverage) {
+        return fold_months(facts, &so_far);
+    }
+    fold_until_rest(facts, &so_far, None)
+}
+
+/// Folds the months of a ring one after the other: each comes to rest on what the one before it
+/// closed with.
+fn fold_months(facts: Facts<'_>, so_far: &Folded) -> Folded {
+    let months: BTreeSet<Month> =
+        facts.of_ring.iter().map(|entry| monthly::month_of(entry)).collect();
+    let mut before = None;
+    for month in months {
+        let known = facts.of_ring.iter().filter(|entry| monthly::month_of(entry) <= month);
+        let known: Vec<&Entry> = known.copied().collect();
+        before = Some(fold_until_rest(Facts { of_ring: &known, ..facts }, so_far, before));
+    }
+    before.expect("a ring has facts")
+}
+
+fn fold_until_rest(facts: Facts<'_>, so_far: &Folded, start: Option<Folded>) -> Folded {
+    let now = Key::default();
+    let mut before = start;
     for _ in 0..PASSES_MAX {
         let pass = Pass { facts, before: before.as_ref(), folded: so_far.clone(), now };
         let folded = pass.run();
@@ -165,10 +201,10 @@ fn fold_ring(facts: Facts<'_>, so_far: Folded) -> Folded {
 }
 
 /// One fold over a ring.
-struct Pass<'a> {
-    facts: Facts<'a>,
+pub(super) struct Pass<'a> {
+    pub(super) facts: Facts<'a>,
     before: Option<&'a Folded>,
-    folded: Folded,
+    pub(super) folded: Folded,
     /// The movement at hand.
     now: Key,
 }
@@ -177,18 +213,29 @@ impl Pass<'_> {
     fn run(mut self) -> Folded {
         for entry in self.facts.of_ring {
             self.now = entry.key;
-            match &entry.statement {
-                Statement::Movement(movement) => self.movement(entry, movement),
-                Statement::Revaluation(stated) => self.revaluation(entry, stated),
-                Statement::StandardCost(stated) => {
-                    let cost = unit_cost(&stated.cost, &entry.goods().settings);
-                    let change = self.pool(entry).set_cost(&cost);
-                    self.change(entry.capture, &change);
-                }
-                _ => {}
-            }
+            self.begin_month(entry);
+            self.take_entry(entry);
         }
         self.folded
+    }
+
+    /// A copy to try something on.
+    pub(super) fn copy(&self) -> Self {
+        Self { facts: self.facts, before: self.before, folded: self.folded.clone(), now: self.now }
+    }
+
+    pub(super) fn take_entry(&mut self, entry: &Entry) {
+        self.now = entry.key;
+        match &entry.statement {
+            Statement::Movement(movement) => self.movement(entry, movement),
+            Statement::Revaluation(stated) => self.revaluation(entry, stated),
+            Statement::StandardCost(stated) => {
+                let cost = unit_cost(&stated.cost, &entry.goods().settings);
+                let change = self.pool(entry).set_cost(&cost);
+                self.change(entry.capture, &change);
+            }
+            _ => {}
+        }
     }
 
     fn movement(&mut self, entry: &Entry, movement: &Movement) {
@@ -225,7 +272,7 @@ impl Pass<'_> {
         }
     }
 
-    fn pool(&mut self, entry: &Entry) -> &mut Pool {
+    pub(super) fn pool(&mut self, entry: &Entry) -> &mut Pool {
         let goods = entry.goods();
         let number = pool_no(entry).expect("only movements of stock have a pool");
         let pool = self.folded.pools.entry(number).or_insert_with(|| {
@@ -278,7 +325,13 @@ impl Pass<'_> {
         if pool.quantity < *quantity {
             self.folded.short.insert(entry.capture);
         }
-        let (cost, layers) = self.pool(entry).take(quantity, entry.capture, inflow);
+        let around = self.facts.looped.contains(&entry.capture);
+        let pool = self.pool(entry);
+        let (cost, layers) = if around && pool.method == CostMethod::MonthEndAverage {
+            (pool.take_around(quantity, entry.capture), Vec::new())
+        } else {
+            pool.take(quantity, entry.capture, inflow)
+        };
         self.change(entry.capture, &-cost);
         self.folded.layers_of.insert(entry.capture, layers);
         self.on_hand(entry, &-quantity);
@@ -302,7 +355,12 @@ impl Pass<'_> {
         let own = match (&stated, self.origin(movement)) {
             (Some(unit), _) => rounded(&(quantity * unit)),
             (None, Some(origin)) => self.share_of_origin(origin, quantity),
-            (None, None) => rounded(&(quantity * self.pool(entry).current_cost())),
+            (None, None) => {
+                let pool = self.pool(entry);
+                let monthly = pool.method == CostMethod::MonthEndAverage;
+                let unit = if monthly { pool.earlier_cost() } else { pool.current_cost() };
+                rounded(&(quantity * unit))
+            }
         };
         let mut price = own.clone();
         for part in self.folded.matched.get(&entry.capture).into_iter().flatten() {
@@ -320,7 +378,7 @@ impl Pass<'_> {
     }
 
     /// What a movement refers to, where that happened.
-    fn origin(&self, movement: &Movement) -> Option<Capture> {
+    pub(super) fn origin(&self, movement: &Movement) -> Option<Capture> {
         movement.refers_to.filter(|origin| self.facts.by_capture.contains_key(origin))
     }
 
@@ -334,7 +392,15 @@ impl Pass<'_> {
 
     fn customer_return(&mut self, entry: &Entry, movement: &Movement) {
         let quantity = entry.goods().quantity.clone();
+        let monthly = self.pool(entry).method == CostMethod::MonthEndAverage;
         let value = match (self.origin(movement), &movement.cost) {
+            (Some(origin), _)
+                if monthly
+                    && monthly::month_of(self.facts.by_capture[&origin])
+                        == monthly::month_of(entry) =>
+            {
+                rounded(&(self.pool(entry).current_cost() * &quantity))
+            }
             (Some(origin), _) => self.share_of_origin(origin, &quantity),
             (None, Some(cost)) => rounded(&(entry.goods().unit_price(cost) * &quantity)),
             (None, None) => rounded(&(self.pool(entry).current_cost() * &quantity)),
@@ -346,14 +412,20 @@ impl Pass<'_> {
         let quantity = entry.goods().quantity.clone();
         let receipt = self.origin(movement);
         let pool = self.pool(entry);
-        let at_average = pool.is_average() && pool.quantity >= quantity;
+        let monthly = pool.method == CostMethod::MonthEndAverage;
+        let at_average = monthly || (pool.is_average() && pool.quantity >= quantity);
         let Some(receipt) = receipt.filter(|_| at_average) else {
             return self.take_what_came_with(receipt, entry, &quantity);
         };
         let received = &self.facts.by_capture[&receipt].goods().quantity;
         // What it came in at: under a standard that is not what it was bought for.
         let cost = share(&self.folded.change[&receipt], &quantity, received);
-        let residue = self.pool(entry).take_at(&quantity, &cost);
+        let pool = self.pool(entry);
+        let residue = if monthly {
+            pool.take_own(&quantity, &cost, entry.capture)
+        } else {
+            pool.take_at(&quantity, &cost)
+        };
         self.change(entry.capture, &-cost);
         self.folded.residue.insert(entry.capture, residue);
         self.on_hand(entry, &-quantity);
@@ -363,9 +435,9 @@ impl Pass<'_> {
     /// when they left. Those of an earlier ring cost what they cost.
     fn cost_of(&self, left: Capture, in_the_end: impl Fn(&Folded) -> Figure) -> Figure {
         match (self.before, self.folded.left_at.get(&left)) {
-            (Some(before), _) => in_the_end(before),
-            (None, Some(cost)) => cost.clone(),
-            (None, None) => in_the_end(&self.folded),
+            (Some(before), _) if before.left_at.contains_key(&left) => in_the_end(before),
+            (_, Some(cost)) => cost.clone(),
+            (_, None) => in_the_end(&self.folded),
         }
     }
 
@@ -378,7 +450,8 @@ impl Pass<'_> {
 
     /// What a ship is made of: the layers it took, and the rest as one.
     fn parts_of_ship(&self, ship: Capture) -> Vec<Part> {
-        let folded = self.before.unwrap_or(&self.folded);
+        let before = self.before.filter(|before| before.left_at.contains_key(&ship));
+        let folded = before.unwrap_or(&self.folded);
         let mut parts = folded.layers_of.get(&ship).cloned().unwrap_or_default();
         let layers = Part::sum(&parts);
         let quantity = &self.facts.by_capture[&ship].goods().quantity - layers.quantity;
@@ -545,6 +618,6 @@ pub fn pool_no(entry: &Entry) -> Option<PoolNo> {
     Some((entry.company_no, goods.item, site, lot))
 }
 
-fn one_pool(entry: &Entry) -> bool {
+pub(super) fn one_pool(entry: &Entry) -> bool {
     entry.company.scope == CostScope::Company
 }

@@ -8,6 +8,7 @@ pub mod documents;
 pub mod figure;
 pub mod fold;
 pub mod layers;
+pub mod monthly;
 pub mod order;
 pub mod pool;
 pub mod posting;

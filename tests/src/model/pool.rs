@@ -8,6 +8,7 @@ use shared::fact::statement::CostMethod;
 use shared::ids::Capture;
 
 use super::figure::{Figure, rounded, share};
+use super::monthly::Span;
 
 /// Goods that left although they were not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +64,10 @@ pub struct Pool {
     pub shortfalls: Vec<Shortfall>,
     /// Under first in, first out and its opposite: oldest first.
     pub layers: Vec<Layer>,
+    /// At month-end average: the month at hand.
+    pub span: Option<Span>,
+    /// The average of the last month that has one.
+    pub average: Option<Figure>,
 }
 
 impl Part {
@@ -97,6 +102,8 @@ impl Pool {
             last_cost: initial_cost,
             shortfalls: Vec::new(),
             layers: Vec::new(),
+            span: None,
+            average: None,
         }
     }
 
@@ -114,11 +121,13 @@ impl Pool {
     /// standard cost nothing waits for its cost; what becomes one layer, and what was missing at
     /// standard, is `by`'s.
     pub fn go_on_by(&mut self, method: CostMethod, by: Capture) {
-        let (had_layers, was_standard) = (self.has_layers(), self.method == CostMethod::Standard);
+        let was = self.method;
+        let (had_layers, was_standard) = (self.has_layers(), was == CostMethod::Standard);
         let was_average = self.is_average();
         self.method = method;
+        let was_monthly = was == CostMethod::MonthEndAverage;
         let same = (had_layers && self.has_layers()) || (was_average && self.is_average());
-        if same || (was_standard && method == CostMethod::Standard) {
+        if same || was == method {
             return;
         }
         if self.quantity.is_positive() && !was_standard {
@@ -129,9 +138,10 @@ impl Pool {
             let part = Part::new(self.quantity.clone(), self.value.clone());
             self.layers.push(Layer { inflow: by, part });
         }
-        if method == CostMethod::Standard {
+        (self.span, self.average) = (None, None);
+        if matches!(method, CostMethod::Standard | CostMethod::MonthEndAverage) {
             self.shortfalls.clear();
-        } else if was_standard && self.quantity.is_negative() {
+        } else if (was_standard || was_monthly) && self.quantity.is_negative() {
             let (quantity, provisional) = (-&self.quantity, -&self.value);
             self.shortfalls.push(Shortfall { movement: by, quantity, provisional });
         }
@@ -150,6 +160,7 @@ impl Pool {
                 }
                 all.value
             }
+            CostMethod::MonthEndAverage => self.put_in_month(inflow, &all.quantity, &all.value),
             CostMethod::MovingAverage | CostMethod::Specific => {
                 repriced = self.put_at_average(all.clone());
                 all.value
@@ -170,6 +181,8 @@ impl Pool {
         let (mut cost, mut parts) = (Figure::zero(), Vec::new());
         if self.method == CostMethod::Standard {
             cost = -self.move_at_standard(&-quantity);
+        } else if self.method == CostMethod::MonthEndAverage {
+            cost = self.take_in_month(quantity, movement);
         } else {
             let there = quantity.clone().min(self.quantity.clone().max(Figure::zero()));
             if there.is_positive() && self.has_layers() {
@@ -219,6 +232,7 @@ impl Pool {
     /// The balance becomes a quantity at a cost of one unit. Gives the change in value. Open
     /// shortfalls end: their provisional cost is final.
     pub fn restate(&mut self, count: Capture, quantity: &Figure, unit_cost: &Figure) -> Figure {
+        (self.span, self.average) = (None, None);
         let value = rounded(&(quantity * unit_cost));
         let change = &value - &self.value;
         self.quantity = quantity.clone();
@@ -253,8 +267,11 @@ impl Pool {
         let restated = match self.method {
             CostMethod::Standard => true,
             CostMethod::Fifo | CostMethod::Lifo => false,
-            CostMethod::MovingAverage | CostMethod::Specific => self.quantity.is_positive(),
+            CostMethod::MovingAverage | CostMethod::Specific | CostMethod::MonthEndAverage => {
+                self.quantity.is_positive()
+            }
         };
+        (self.span, self.average) = (None, None);
         self.last_cost = unit_cost.clone();
         if !restated {
             return Figure::zero();
@@ -269,7 +286,9 @@ impl Pool {
 
     /// What one unit costs now: its value where there is stock, else what it last was.
     pub fn current_cost(&self) -> Figure {
-        if self.quantity.is_positive() && self.method != CostMethod::Standard {
+        if self.method == CostMethod::MonthEndAverage {
+            self.month_cost()
+        } else if self.quantity.is_positive() && self.method != CostMethod::Standard {
             &self.value / &self.quantity
         } else {
             self.last_cost.clone()
@@ -277,6 +296,10 @@ impl Pool {
     }
 
     fn check(&self) {
+        if self.method == CostMethod::MonthEndAverage {
+            // Within a month that is averaged the rest is taken last.
+            return;
+        }
         if self.quantity.is_zero() {
             assert!(self.value.is_zero(), "zero quantity is worth {}", self.value);
         }

@@ -76,9 +76,10 @@ fn roles(entry: &Entry, entries: &BTreeMap<Capture, Entry>) -> Vec<Role> {
         Statement::Revaluation(_) | Statement::StandardCost(_) => {
             vec![Role::Inventory, Role::Revaluation]
         }
-        Statement::LandedCost(_) | Statement::Reversal { .. } | Statement::MasterData { .. } => {
-            Vec::new()
-        }
+        Statement::LandedCost(_)
+        | Statement::Reversal { .. }
+        | Statement::PeriodAction(_)
+        | Statement::MasterData { .. } => Vec::new(),
     }
 }
 
@@ -220,7 +221,9 @@ impl Posted<'_> {
                 }
             }
             Statement::Allocation(allocation) => self.allocation(allocation, &mut lines),
-            Statement::Reversal { .. } | Statement::MasterData { .. } => {}
+            Statement::Reversal { .. }
+            | Statement::PeriodAction(_)
+            | Statement::MasterData { .. } => {}
         }
         lines.balanced()
     }

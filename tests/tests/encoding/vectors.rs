@@ -3,8 +3,8 @@
 
 use shared::fact::statement::{
     AccountType, Allocation, CostMethod, CostScope, Direction, InvoiceLine, LandedCost, MasterData,
-    Measure, Money, Movement, Payment, PolicyKind, PoolName, Revaluation, Role, SharedBy, Stamp,
-    StandardCost, Statement,
+    Measure, Money, Movement, Payment, PeriodAction, PeriodStep, PolicyKind, PoolName, Revaluation,
+    Role, SharedBy, Stamp, StandardCost, Statement,
 };
 use shared::fact::{Fact, Kind, KindNo, Value, field};
 use shared::ids::{
@@ -114,6 +114,7 @@ pub(crate) fn facts() -> Facts {
     strangers(&mut facts);
     costing(&mut facts);
     costs(&mut facts);
+    periods(&mut facts);
     facts
 }
 
@@ -166,6 +167,20 @@ fn costs(facts: &mut Facts) {
     let everywhere = PoolName { site: None, lot: None, ..pool };
     let standard = StandardCost { pool: everywhere, cost, reason: None };
     facts.say("standard cost of a company's pool", &Statement::StandardCost(standard));
+}
+
+fn periods(facts: &mut Facts) {
+    let month = Day(20_790).month();
+    let close = PeriodAction { month, step: PeriodStep::CloseStock, reason: None };
+    facts.say("stock closed", &Statement::PeriodAction(close));
+    let reopen = PeriodAction { step: PeriodStep::ReopenTrade, reason: Some(ReasonNo(1)), ..close };
+    facts.say("trade reopened", &Statement::PeriodAction(reopen));
+    let data = MasterData::Costing {
+        company: CompanyNo(1),
+        category: None,
+        method: CostMethod::MonthEndAverage,
+    };
+    facts.say("costing at month-end", &Statement::MasterData { valid_from: None, data });
 }
 
 /// The example of `FORMAT.md`.

@@ -4,6 +4,7 @@
 mod average;
 mod cost;
 mod layers;
+mod monthly;
 mod shortfall;
 mod standard;
 mod stock;
@@ -14,6 +15,7 @@ pub use average::AveragePool;
 pub use cost::UnitCost;
 pub(super) use layers::take_from_front;
 pub use layers::{Layer, LayerPool, Leaving};
+pub use monthly::{MonthlyPool, Plan, Span, SpanCost};
 pub use shortfall::{Covered, Shortfall};
 pub use standard::StandardPool;
 pub use stock::Stock;

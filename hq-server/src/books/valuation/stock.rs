@@ -5,7 +5,8 @@ use shared::fact::statement::CostMethod;
 
 use super::shortfall::{Shortfall, Shortfalls};
 use super::{
-    AveragePool, Covered, FactId, Layer, LayerPool, Leaving, OutOfRange, StandardPool, UnitCost,
+    AveragePool, Covered, FactId, Layer, LayerPool, Leaving, MonthlyPool, OutOfRange, StandardPool,
+    UnitCost,
 };
 
 /// The state of a pool's goods at a place in the effective order.
@@ -17,6 +18,8 @@ pub enum Stock {
     Layers(LayerPool),
     /// Standard cost.
     Standard(StandardPool),
+    /// Month-end average.
+    Monthly(MonthlyPool),
 }
 
 impl Stock {
@@ -29,6 +32,7 @@ impl Stock {
                 Leaving::Newest => CostMethod::Lifo.word(),
             },
             Self::Standard(_) => CostMethod::Standard.word(),
+            Self::Monthly(_) => CostMethod::MonthEndAverage.word(),
         }
     }
 
@@ -38,6 +42,7 @@ impl Stock {
             Self::Average(pool) => pool.quantity(),
             Self::Layers(pool) => pool.quantity(),
             Self::Standard(pool) => pool.quantity(),
+            Self::Monthly(pool) => pool.quantity(),
         }
     }
 
@@ -47,6 +52,7 @@ impl Stock {
             Self::Average(pool) => pool.value(),
             Self::Layers(pool) => pool.value(),
             Self::Standard(pool) => pool.value(),
+            Self::Monthly(pool) => pool.value(),
         }
     }
 
@@ -57,13 +63,22 @@ impl Stock {
             Self::Average(pool) => pool.current_cost(),
             Self::Layers(pool) => pool.current_cost(),
             Self::Standard(pool) => pool.standard(),
+            Self::Monthly(pool) => pool.current_cost(),
+        }
+    }
+
+    /// What goods without a cost of their own are received at.
+    pub fn last_cost(&self) -> UnitCost {
+        match self {
+            Self::Monthly(pool) => pool.earlier_cost(),
+            _ => self.current_cost(),
         }
     }
 
     /// The layers, the oldest first; none where the method has none.
     pub fn layers(&self) -> impl Iterator<Item = &Layer> {
         let layers = match self {
-            Self::Average(_) | Self::Standard(_) => None,
+            Self::Average(_) | Self::Standard(_) | Self::Monthly(_) => None,
             Self::Layers(pool) => Some(pool.layers()),
         };
         layers.into_iter().flatten()
@@ -81,6 +96,7 @@ impl Stock {
             Self::Average(pool) => pool.take_out(fact, quantity),
             Self::Layers(pool) => pool.take_out(fact, quantity, taken),
             Self::Standard(pool) => pool.take_out(quantity),
+            Self::Monthly(pool) => pool.take_out(fact, quantity),
         }
     }
 
@@ -97,6 +113,7 @@ impl Stock {
             Self::Average(pool) => pool.bring_in(quantity, value, covered).map(|()| value),
             Self::Layers(pool) => pool.bring_in(fact, quantity, value, covered).map(|()| value),
             Self::Standard(pool) => pool.bring_in(quantity),
+            Self::Monthly(pool) => pool.bring_in(fact, quantity, value),
         }
     }
 
@@ -104,6 +121,7 @@ impl Stock {
     /// [`Self::bring_in`].
     pub fn bring_in_layers(
         &mut self,
+        fact: FactId,
         layers: &[Layer],
         value: i64,
         covered: &mut Vec<Covered>,
@@ -113,6 +131,7 @@ impl Stock {
             Self::Average(pool) => pool.bring_in(units(), value, covered).map(|()| value),
             Self::Layers(pool) => pool.bring_in_layers(layers, covered).map(|()| value),
             Self::Standard(pool) => pool.bring_in(units()),
+            Self::Monthly(pool) => pool.bring_in(fact, units(), value),
         }
     }
 
@@ -127,6 +146,7 @@ impl Stock {
             Self::Average(pool) => pool.count(fact, counted, covered),
             Self::Layers(pool) => pool.count(fact, counted, covered),
             Self::Standard(pool) => pool.count(counted),
+            Self::Monthly(pool) => pool.count(fact, counted),
         }
     }
 
@@ -142,6 +162,7 @@ impl Stock {
             Self::Average(pool) => pool.count_at(counted, cost),
             Self::Layers(pool) => pool.count_at(fact, counted, cost),
             Self::Standard(pool) => pool.count_at(counted, cost),
+            Self::Monthly(pool) => pool.count_at(counted, cost),
         }
     }
 
@@ -152,6 +173,7 @@ impl Stock {
             Self::Average(pool) => pool.revalue(amount).map(|()| amount),
             Self::Layers(pool) => pool.revalue(amount, inflows).map(|rest| amount - rest),
             Self::Standard(pool) => pool.revalue(amount).map(|()| amount),
+            Self::Monthly(pool) => pool.revalue(amount).map(|()| amount),
         }
     }
 
@@ -165,6 +187,7 @@ impl Stock {
                 Ok(0)
             }
             Self::Standard(pool) => pool.restate(cost),
+            Self::Monthly(pool) => pool.restate(cost),
         }
     }
 }
@@ -172,7 +195,7 @@ impl Stock {
 impl Stock {
     /// Goes on by a method with what there is: quantity and value stay, and a standard begins as
     /// what the goods cost. What becomes one layer is `by`'s, and so is what was missing at
-    /// standard.
+    /// standard or at month-end.
     pub fn go_on_by(&mut self, method: CostMethod, by: FactId) {
         let leaving = match method {
             CostMethod::Fifo => Some(Leaving::Oldest),
@@ -180,13 +203,22 @@ impl Stock {
             _ => None,
         };
         let is_standard = method == CostMethod::Standard;
-        let (units, value, cost) = (self.quantity(), self.value(), self.current_cost());
+        let is_monthly = method == CostMethod::MonthEndAverage;
+        let (units, value) = (self.quantity(), self.value());
+        let cost = match self {
+            Self::Monthly(pool) => pool.moving_cost(),
+            _ => self.current_cost(),
+        };
         match (&mut *self, leaving) {
             (Self::Standard(_), None) if is_standard => {}
-            (Self::Average(_), None) if !is_standard => {}
+            (Self::Monthly(_), None) if is_monthly => {}
+            (Self::Average(_), None) if !is_standard && !is_monthly => {}
             (Self::Layers(pool), Some(leaving)) => pool.leave_by(leaving),
             (_, None) if is_standard => {
                 *self = Self::Standard(StandardPool::holding(units, value, cost));
+            }
+            (_, None) if is_monthly => {
+                *self = Self::Monthly(MonthlyPool::holding(units, value, cost));
             }
             (_, None) => {
                 let missing = self.missing(by);
@@ -203,9 +235,9 @@ impl Stock {
         match self {
             Self::Average(pool) => pool.shortfalls().clone(),
             Self::Layers(pool) => pool.shortfalls().clone(),
-            Self::Standard(pool) => {
+            Self::Standard(_) | Self::Monthly(_) => {
                 let mut shortfalls = Shortfalls::new();
-                let (missing, provisional) = (-pool.quantity(), -pool.value());
+                let (missing, provisional) = (-self.quantity(), -self.value());
                 if missing > 0 {
                     let cost = provisional;
                     shortfalls.push(Shortfall { fact: by, missing, provisional, cost });
@@ -227,6 +259,7 @@ impl From<(CostMethod, UnitCost)> for Stock {
             CostMethod::Fifo => layers(Leaving::Oldest),
             CostMethod::Lifo => layers(Leaving::Newest),
             CostMethod::Standard => Self::Standard(StandardPool::new(initial)),
+            CostMethod::MonthEndAverage => Self::Monthly(MonthlyPool::holding(0, 0, initial)),
         }
     }
 }

@@ -277,7 +277,7 @@ impl Desk<'_> {
         })
     }
 
-    fn reason(&self, code: Option<&str>) -> Result<Option<ReasonNo>, FinanceError> {
+    pub(super) fn reason(&self, code: Option<&str>) -> Result<Option<ReasonNo>, FinanceError> {
         let find = |code: &str| {
             let reason = self.catalogue.reason_by_code(code).map(|reason| reason.reason);
             reason.ok_or_else(|| FinanceError::UnknownReason(code.to_owned()))

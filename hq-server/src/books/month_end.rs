@@ -1,0 +1,205 @@
+//! Month-end averages: planning what goods leave at in a month before its facts move their pools.
+//! Reads facts and pools, and changes neither but to begin a span.
+//!
+//! Pools stand in dependency order: what arrives in a month from another pool cost there what that
+//! pool's month cost. Where transfers or repacks of one month go around a loop, or back into their
+//! own pool, what passes around it leaves at the sender's provisional cost.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use shared::fact::Kind;
+use shared::fact::statement::CostMethod;
+use shared::ids::CompanyNo;
+use shared::time::Month;
+
+use super::Books;
+use super::fact_table::{FactRecord, PoolId, PoolStep};
+use super::flows::Flows;
+use super::pool::{self, PoolState, StockTarget, Traces};
+use super::valuation::{FactId, Plan, Span, SpanCost, Stock, UnitCost};
+use super::voucher::Cause;
+
+impl Books {
+    /// Averages of a company's months are taken: its pools are folded again.
+    pub(super) fn mark_averaged(&mut self, company: CompanyNo) {
+        if !self.settings.costs_by_month() {
+            return;
+        }
+        let pools = (0..).map(PoolId).zip(&self.pools);
+        let concerned = pools.filter(|(_, held)| held.company == company);
+        let concerned: Vec<PoolId> = concerned.map(|(id, _)| id).collect();
+        for id in concerned {
+            self.mark_dirty(id, Cause::MonthEnd);
+        }
+    }
+
+    /// Whether a fact's pool is costed by months, and its month's average is taken.
+    pub(super) fn is_averaged(&self, id: FactId) -> bool {
+        self.settings.costs_by_month() && {
+            let record = &self.facts[id];
+            self.is_taken(record) && self.is_by_month(record)
+        }
+    }
+
+    fn is_taken(&self, record: &FactRecord) -> bool {
+        self.periods.of(record.company).averaged() >= Some(record.month)
+    }
+
+    fn is_by_month(&self, record: &FactRecord) -> bool {
+        record.category.is_some_and(|category| {
+            let at = record.key.effective_at();
+            self.settings.method(record.company, category, at) == CostMethod::MonthEndAverage
+        })
+    }
+
+    /// Whether any of these facts is costed by months.
+    pub(super) fn any_by_month(&self, order: &[FactId]) -> bool {
+        self.settings.costs_by_month() && order.iter().any(|id| self.is_by_month(&self.facts[*id]))
+    }
+
+    /// A fact that is the first of its month in a pool at month-end average begins the month there.
+    pub(super) fn begin_span(&self, history: &[FactId], state: &mut PoolState, id: FactId) {
+        let Stock::Monthly(pool) = &mut state.stock else { return };
+        let record = &self.facts[id];
+        if pool::restates(record) {
+            pool.end_span();
+            return;
+        }
+        if pool.month() == Some(record.month) {
+            return;
+        }
+        pool.end_span();
+        let span = if self.is_taken(record) {
+            self.plan(history, state, record)
+        } else {
+            Span { month: record.month, cost: pool.provisional(), rest: None }
+        };
+        if let Stock::Monthly(pool) = &mut state.stock {
+            pool.begin(span);
+        }
+    }
+
+    /// The span that begins with a fact: all facts of its month up to one that restates cost, or
+    /// goes on by another method.
+    fn plan(&self, history: &[FactId], state: &PoolState, first: &FactRecord) -> Span {
+        let mut tally = state.clone();
+        let Stock::Monthly(pool) = &mut tally.stock else {
+            unreachable!("only a pool at month-end average has spans")
+        };
+        let (mut plan, earlier) = (Plan::from_opening(pool), pool.earlier_cost());
+        pool.begin(Span::tally(first.month, earlier));
+        let mut seen = BTreeMap::new();
+        let at = history.partition_point(|other| self.facts[*other].key < first.key);
+        for id in &history[at..] {
+            let record = &self.facts[*id];
+            if record.reversed {
+                continue;
+            }
+            if record.month != first.month || pool::restates(record) || self.leaves_method(record) {
+                break;
+            }
+            self.tally(*id, &mut tally, &mut plan, &mut seen);
+        }
+        plan.span(first.month, earlier)
+    }
+
+    fn leaves_method(&self, record: &FactRecord) -> bool {
+        let costs = self.settings.methods_vary() && record.step != PoolStep::MoveOut;
+        costs && !self.is_by_month(record)
+    }
+
+    /// One fact of a span, at no cost but its own.
+    fn tally(
+        &self,
+        id: FactId,
+        tally: &mut PoolState,
+        plan: &mut Plan,
+        seen: &mut BTreeMap<FactId, StockTarget>,
+    ) {
+        let record = &self.facts[id];
+        let (units, value) = (tally.stock.quantity(), tally.stock.value());
+        let inflows = self.revalued(id);
+        let mut given = self.given(id, &inflows);
+        // What it answers within the span has no cost yet but this.
+        if let Some((answered, origin)) = record.origin.zip(given.origin.as_mut())
+            && let Some(target) = seen.get(&answered)
+        {
+            match record.kind {
+                Kind::SupplierReturn => {
+                    (origin.cost, origin.price) = (target.stock, -target.counter);
+                }
+                Kind::Receipt => origin.cost = -(target.stock + target.residue),
+                _ => {}
+            }
+        }
+        let stepped = pool::step(tally, id, record, &given, &mut Traces::default());
+        let Ok(target) = stepped else { return };
+        seen.insert(id, target);
+        let (units, value) = (tally.stock.quantity() - units, tally.stock.value() - value);
+        if pool::has_own_cost(record, &given) {
+            plan.at_own_cost(id, units, value);
+        } else {
+            plan.at_cost_of_span(id, units);
+        }
+    }
+
+    /// Finds what passes costs around a loop of one month, among the facts of a ring of pools;
+    /// whether anything does.
+    pub(super) fn find_loops(&mut self, order: &[FactId]) -> bool {
+        for id in order {
+            self.looped.remove(id);
+        }
+        let mut any = false;
+        let mut by_month: BTreeMap<Month, Vec<(FactId, PoolId, PoolId)>> = BTreeMap::new();
+        for id in order {
+            for (from, pools) in self.passed_on(*id) {
+                by_month.entry(self.facts[from].month).or_default().push((from, pools.0, pools.1));
+            }
+        }
+        for links in by_month.into_values() {
+            let mut flows = Flows::default();
+            for (_, from, to) in &links {
+                flows.add(*from, *to);
+            }
+            let pools: BTreeSet<PoolId> = links.iter().map(|(_, from, _)| *from).collect();
+            let rings = flows.rings(&pools.into_iter().collect::<Vec<_>>());
+            let together = |from: PoolId, to: PoolId| {
+                rings.iter().any(|ring| ring.contains(&from) && ring.contains(&to))
+            };
+            let looped = links.iter().filter(|(_, from, to)| together(*from, *to));
+            let looped: Vec<FactId> = looped.map(|(id, _, _)| *id).collect();
+            any |= !looped.is_empty();
+            self.looped.extend(looped);
+        }
+        any
+    }
+
+    /// What left in the same month as a fact that brings it in, from which pool to which.
+    fn passed_on(&self, id: FactId) -> Vec<(FactId, (PoolId, PoolId))> {
+        let record = &self.facts[id];
+        let Some(to) = record.pool.filter(|_| record.is_active()) else { return Vec::new() };
+        let from: Vec<FactId> = match record.kind {
+            Kind::TransferReceive => record.origin.into_iter().collect(),
+            Kind::RepackIn => {
+                let members = self.effect_group(id).into_iter();
+                members.filter(|id| self.facts[*id].kind == Kind::RepackOut).collect()
+            }
+            _ => Vec::new(),
+        };
+        let left = |from: FactId| {
+            let named = &self.facts[from];
+            let same_month = named.month == record.month && !named.reversed;
+            let pool = named.pool.filter(|_| same_month && self.is_by_month(named))?;
+            Some((from, (pool, to)))
+        };
+        from.into_iter().filter_map(left).collect()
+    }
+}
+
+impl Span {
+    /// A span in which only what has a cost of its own costs anything.
+    const fn tally(month: Month, earlier: UnitCost) -> Self {
+        let cost = SpanCost::Average { average: UnitCost::ZERO, earlier };
+        Self { month, cost, rest: None }
+    }
+}

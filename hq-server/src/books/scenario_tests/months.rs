@@ -1,0 +1,207 @@
+//! Stories of months: closes, late facts after them, month-end averages.
+
+use shared::fact::statement::{PeriodAction, PeriodStep};
+use shared::time::Month;
+
+use super::*;
+
+/// January 1970, where day 0 lies.
+const JANUARY: Month = Month(1_970 * 12);
+const FEBRUARY: Month = Month(JANUARY.0 + 1);
+const CLOSED_ON: i64 = 60;
+
+impl Story {
+    fn step(&mut self, month: Month, step: PeriodStep) {
+        let action = PeriodAction { month, step, reason: None };
+        self.tell(0, CLOSED_ON, &Statement::PeriodAction(action));
+    }
+
+    fn moved(&mut self, from: u32, to: u32, day: i64, quantity: &str) {
+        let mut ship = movement(Kind::TransferShip, quantity);
+        ship.other_site = Some(SiteNo(to));
+        let ship = self.movement(from, day, ship);
+        let mut receive = movement(Kind::TransferReceive, quantity);
+        receive.refers_to = Some(ship);
+        receive.other_site = Some(SiteNo(from));
+        self.movement(to, day + 1, receive);
+    }
+
+    /// Quantity and value of a site's pool.
+    fn holds(&self, site: u32) -> (i64, i64) {
+        let pool = self.books.pool(CompanyNo(1), SiteNo(site), ITEM).expect("goods moved there");
+        (pool.state.stock.quantity(), pool.state.stock.value())
+    }
+
+    fn cost_of_sales(&self, site: u32) -> i128 {
+        self.books.ledger().balance_at(AccountNo(Role::CostOfSales as u32), SiteNo(site))
+    }
+
+    /// Net postings to a role in a month.
+    fn net(&self, month: Month, role: Role) -> i128 {
+        let rows = self.books.ledger().rows();
+        let rows = rows.filter(|(account, held, ..)| (account.0, *held) == (role as u32, month));
+        rows.map(|(.., turnover)| turnover.net()).sum()
+    }
+}
+
+#[test]
+fn a_late_fact_of_a_closed_month_is_posted_in_the_first_open_one() {
+    let mut story = Story::new(CostScope::Site);
+    story.movement(1, 1, receipt("10", "10"));
+    story.movement(1, 5, sale("4", "30"));
+    story.step(JANUARY, PeriodStep::CloseStock);
+    story.text.clear();
+    story.movement(1, 2, receipt("10", "20"));
+    story.expect(
+        "1 fact | Dr inventory@1 200.00 | Cr received_not_invoiced@1 200.00
+         2 late_fact | Cr inventory@1 20.00 | Dr cost_of_sales@1 20.00",
+    );
+    assert_eq!(story.net(JANUARY, Role::CostOfSales), 4_000);
+    assert_eq!(story.net(FEBRUARY, Role::CostOfSales), 2_000);
+    // What January would have been stands beside what it is.
+    let month = story.books.month(CompanyNo(1), JANUARY);
+    let of = |role: Role| {
+        let line = month[&AccountNo(role as u32)];
+        (line.posted.net(), line.happened.net())
+    };
+    assert_eq!(of(Role::CostOfSales), (4_000, 6_000));
+    assert_eq!(of(Role::Inventory), (6_000, 24_000));
+    assert_eq!(of(Role::ReceivedNotInvoiced), (-10_000, -30_000));
+    // Open again, it takes its own.
+    story.step(JANUARY, PeriodStep::ReopenTrade);
+    story.text.clear();
+    story.movement(1, 3, receipt("1", "20"));
+    assert_eq!(story.net(FEBRUARY, Role::CostOfSales), 2_000);
+    assert!(story.net(JANUARY, Role::ReceivedNotInvoiced) == -12_000, "{}", story.text);
+}
+
+#[test]
+fn an_area_is_closed_before_the_next() {
+    let mut story = Story::new(CostScope::Site);
+    let received = story.movement(1, 1, receipt("10", "10"));
+    story.movement(1, 2, movement(Kind::Issue, "5"));
+    story.step(JANUARY, PeriodStep::CloseTrade);
+    // The invoice is posted in February; what it does to January's stock still in January.
+    story.text.clear();
+    story.tell(0, 20, &invoice(received, "10", "12"));
+    story.movement(1, 21, movement(Kind::Issue, "1"));
+    story.step(JANUARY, PeriodStep::CloseStock);
+    story.movement(1, 22, movement(Kind::Issue, "1"));
+    assert_eq!(story.net(FEBRUARY, Role::Payable), -12_000);
+    assert_eq!(story.net(JANUARY, Role::OwnUse), 7_200);
+    assert_eq!(story.net(FEBRUARY, Role::OwnUse), 1_200);
+    assert_eq!(story.books.check(), Ok(()));
+}
+
+#[test]
+fn a_close_settles_before_it_locks() {
+    let mut story = Story::new(CostScope::Site);
+    story.movement(1, 5, receipt("1", "10"));
+    // A late fact and the close come in one run: no settle entry stands between them.
+    let stamp = |counter, day: i64| Stamp {
+        capture: Capture { device: DeviceNo(9), counter },
+        recorded_at: Timestamp(day * DAY),
+        occurred_at: Timestamp(day * DAY),
+        utc_offset: OffsetMinutes(0),
+        group_left: 0,
+        person: None,
+        time_in_doubt: 0,
+        company: None,
+    };
+    let late = Statement::Movement(receipt("1", "30")).to_fact(&stamp(1, 2)).expect("legal");
+    let issue =
+        Statement::Movement(movement(Kind::Issue, "1")).to_fact(&stamp(2, 6)).expect("legal");
+    let run = |facts| Run {
+        site: SiteNo(1),
+        log: LogRank(77),
+        first: Seq(1),
+        received_at: Timestamp(0),
+        facts,
+    };
+    story.books.apply(&Entry::Run(run(&[issue, late])));
+    assert!(story.books.is_dirty());
+    story.step(JANUARY, PeriodStep::CloseStock);
+    assert_eq!(story.net(JANUARY, Role::OwnUse), 2_000);
+    assert_eq!(story.net(FEBRUARY, Role::OwnUse), 0);
+}
+
+#[test]
+fn a_month_end_average_is_taken_by_its_run() {
+    let mut story = Story::new(CostScope::Site);
+    story.tell(0, 0, &costing(CostMethod::MonthEndAverage));
+    story.movement(1, 1, receipt("10", "10"));
+    story.movement(1, 5, sale("4", "30"));
+    let second = story.movement(1, 9, receipt("10", "16"));
+    assert_eq!(story.holds(1), (16, 22_000));
+    story.step(JANUARY, PeriodStep::RunAverages);
+    // 260.00 / 20 = 13.00.
+    assert_eq!((story.holds(1), story.cost_of_sales(1)), ((16, 20_800), 5_200));
+    // February leaves at January's until it has its own; an invoice goes on into both.
+    story.movement(1, 40, sale("6", "30"));
+    assert_eq!(story.cost_of_sales(1), 5_200 + 7_800);
+    story.movement(1, 41, receipt("4", "20"));
+    story.tell(0, 42, &invoice(second, "10", "18"));
+    assert_eq!(story.cost_of_sales(1), 5_600 + 8_400);
+    story.step(FEBRUARY, PeriodStep::CloseStock);
+    // (224.00 + 80.00) / 20 = 15.20.
+    assert_eq!((story.holds(1), story.cost_of_sales(1)), ((14, 21_280), 5_600 + 9_120));
+    // What is late is averaged too, and posted in the first open month.
+    story.movement(1, 35, receipt("20", "15.70"));
+    assert_eq!(story.net(FEBRUARY, Role::CostOfSales), 9_120);
+    assert_eq!(story.cost_of_sales(1), 5_600 + 9_270);
+}
+
+/// Worked by hand. January: site 1 has 10 at 10.00, site 2 has 10 at 20.00.
+///
+/// February around the loop 1 -> 2 -> 1, at the senders' January costs: 5 at 10.00, 4 at 20.00.
+/// Site 1: (100.00 + 160.00 + 80.00 - 50.00) / (10 + 10 + 4 - 5) = 290.00 / 19; 6 cost 91.58.
+/// Site 2: (200.00 + 50.00 - 80.00) / (10 + 5 - 4) = 170.00 / 11; 3 cost 46.36, and the 2 that go
+/// on to site 3, outside the loop, 30.91. Site 3: 30.91 / 2; 1 costs 15.46.
+#[test]
+fn month_end_averages_around_a_loop_of_transfers() {
+    let mut story = Story::new(CostScope::Site);
+    story.tell(0, 0, &costing(CostMethod::MonthEndAverage));
+    story.movement(1, 1, receipt("10", "10"));
+    story.movement(2, 1, receipt("10", "20"));
+    story.step(JANUARY, PeriodStep::CloseStock);
+    story.movement(1, 32, receipt("10", "16"));
+    story.moved(1, 2, 33, "5");
+    story.moved(2, 1, 35, "4");
+    story.movement(1, 37, sale("6", "30"));
+    story.movement(2, 37, sale("3", "30"));
+    story.moved(2, 3, 38, "2");
+    story.movement(3, 40, sale("1", "30"));
+    let costs = |story: &Story| [1, 2, 3].map(|site| story.cost_of_sales(site));
+    assert_eq!(costs(&story), [6_000, 6_000, 2_000]);
+    story.step(FEBRUARY, PeriodStep::CloseStock);
+    assert_eq!(costs(&story), [9_158, 4_636, 1_546]);
+    assert_eq!([1, 2, 3].map(|site| story.holds(site)), [(13, 19_842), (6, 9_273), (1, 1_545)]);
+    assert_eq!(story.books.role_balance(Role::InterSiteTransit), 0);
+    // Without the way back there is no loop: site 2 gets what site 1's month costs.
+    let back = story
+        .books
+        .facts()
+        .iter()
+        .find(|(_, record)| record.kind == Kind::TransferReceive && record.site == SiteNo(1));
+    let back = back.map(|(_, record)| record.capture).expect("it came back");
+    story.tell(0, 61, &Statement::Reversal { refers_to: back, reason: None });
+    // Site 1: 260.00 / 20 = 13.00; site 2: (200.00 + 65.00) / 15 = 17.67; site 3: 35.33 / 2.
+    assert_eq!(costs(&story), [7_800, 5_300, 1_767]);
+    assert_eq!(story.books.role_balance(Role::InterSiteTransit), 7_067);
+}
+
+#[test]
+fn a_month_without_an_average_keeps_the_last_known_cost() {
+    let mut story = Story::new(CostScope::Site);
+    story.tell(0, 0, &costing(CostMethod::MonthEndAverage));
+    story.movement(1, 1, receipt("2", "10"));
+    story.movement(1, 2, sale("5", "30"));
+    story.step(JANUARY, PeriodStep::CloseStock);
+    // 20.00 / 2: what is missing costs the same.
+    assert_eq!((story.holds(1), story.cost_of_sales(1)), ((-3, -3_000), 5_000));
+    story.movement(1, 33, receipt("3", "12"));
+    story.text.clear();
+    story.step(FEBRUARY, PeriodStep::CloseStock);
+    assert_eq!((story.holds(1), story.cost_of_sales(1)), ((0, 0), 5_000));
+    assert_eq!(story.books.role_balance(Role::PriceVariance), 600);
+}

@@ -1,0 +1,48 @@
+//! Closing and reopening months before it is recorded: whether it may be done now. Pure.
+
+use shared::fact::statement::{PeriodAction, PeriodStep, Statement};
+use shared::ids::CompanyNo;
+use shared::time::Month;
+
+use super::{Desk, FinanceError};
+use crate::own_log::Group;
+
+/// A step of a ledger month.
+#[derive(Clone, Debug)]
+pub struct PeriodDraft {
+    /// The month.
+    pub month: Month,
+    /// What is done.
+    pub step: PeriodStep,
+    /// A reason's code; a reopening needs one.
+    pub reason: Option<String>,
+    /// Close although something waits.
+    pub despite_waiting: bool,
+}
+
+impl Desk<'_> {
+    /// A step of a month that is over: one group. Stock and ledger don't close while facts wait,
+    /// unless told so.
+    pub fn period(&self, draft: &PeriodDraft) -> Result<Group, FinanceError> {
+        let PeriodDraft { month, step, .. } = *draft;
+        let reopens = step >= PeriodStep::ReopenTrade;
+        if !reopens && month >= self.now.day(self.zone).month() {
+            return Err(FinanceError::NotOver(month));
+        }
+        if reopens {
+            let closed = self.books.closed(CompanyNo::FIRST).of_month(month);
+            closed.ok_or(FinanceError::NotClosed(month))?;
+            if draft.reason.is_none() {
+                return Err(FinanceError::ReopeningNeedsReason);
+            }
+        }
+        let locks_stock = !reopens && step >= PeriodStep::CloseStock;
+        let waiting = self.books.waiting().count();
+        if locks_stock && waiting > 0 && !draft.despite_waiting {
+            return Err(FinanceError::Waiting { month, waiting });
+        }
+        let reason = self.reason(draft.reason.as_deref())?;
+        let action = PeriodAction { month, step, reason };
+        self.group(None, vec![Statement::PeriodAction(action)])
+    }
+}
