@@ -498,10 +498,12 @@ impl Catalogue {
                 let value = Account { account, company, code, name, account_type };
                 self.accounts.put(account, from, value, |each| &each.code);
             }
-            MasterData::Policy { site, policy, setting } => {
+            MasterData::Policy { company: None, site, policy, setting } => {
                 self.policies.entry((policy, site)).or_default().set(from, setting);
             }
-            MasterData::Mapping { .. }
+            // What a company chooses concerns its books.
+            MasterData::Policy { company: Some(_), .. }
+            | MasterData::Mapping { .. }
             | MasterData::Costing { .. }
             | MasterData::SiteLog { .. }
             | MasterData::Rules { .. } => {}
@@ -766,7 +768,9 @@ fn identifying_fields(kind: Kind) -> Option<&'static [u16]> {
             field::CATEGORY.number,
             VALID_FROM,
         ],
-        Kind::Policy => &[field::SITE.number, field::POLICY.number, VALID_FROM],
+        Kind::Policy => {
+            &[field::COMPANY.number, field::SITE.number, field::POLICY.number, VALID_FROM]
+        }
         Kind::Costing => &[field::COMPANY.number, field::CATEGORY.number, VALID_FROM],
         Kind::SiteLog => &[field::LOG.number],
         Kind::Rules => &[VALID_FROM],
@@ -870,6 +874,7 @@ mod tests {
     fn a_sites_own_policy_goes_first_and_holds_from_its_date() {
         let mut catalogue = Catalogue::new();
         let policy = |site, setting| MasterData::Policy {
+            company: None,
             site,
             policy: PolicyKind::BackdatingDays,
             setting,

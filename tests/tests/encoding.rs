@@ -14,6 +14,7 @@ use data_encoding::HEXLOWER;
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 use shared::document::journal::{self, JournalTip};
+use shared::fact::statement::PolicyKind;
 use shared::fact::{Fact, Kind, KindNo, Malformed, Value, field};
 use shared::ids::{ChangeHash, DeviceNo, Head, LogId, Seq, SiteNo};
 use shared::segment::chain::{Chain, FORMAT, Genesis};
@@ -481,6 +482,20 @@ fn the_page_lists_the_kinds_of_the_code() {
         .map(|kind| (kind.number().0.to_string(), kind.word().to_owned()))
         .collect();
     assert_eq!(page, code, "FORMAT.md section 4 and kind.rs");
+}
+
+#[test]
+fn the_page_lists_the_policies_of_the_code() {
+    let page = table("14. Policies");
+    assert_eq!(page.len(), PolicyKind::ALL.len());
+    for (cells, policy) in page.iter().zip(PolicyKind::ALL) {
+        assert_eq!(cells[0], (*policy as u8).to_string());
+        assert_eq!(cells[1].trim_matches('`'), policy.word());
+        assert_eq!(cells[2], if policy.is_of_company() { "company" } else { "sites" });
+        let choices = (1..).zip(policy.choices()).map(|(number, word)| format!("{number} {word}"));
+        let choices = choices.collect::<Vec<_>>().join(", ");
+        assert!(cells[3].ends_with(&choices), "{}: {choices}", cells[3]);
+    }
 }
 
 #[test]

@@ -96,7 +96,7 @@ fn reason(number: u32, code: &str, movement: Option<shared::fact::Kind>) -> Mast
 }
 
 pub(crate) fn policy(policy: PolicyKind, setting: i64) -> MasterData {
-    MasterData::Policy { site: Some(SITE), policy, setting }
+    MasterData::Policy { company: None, site: Some(SITE), policy, setting }
 }
 
 /// Items PEN (EA, box of 12) and INK (kg, 3 decimals), service FIT; customer CUST, supplier SUPP;

@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
 use shared::fact::Kind;
 use shared::fact::statement::{AccountType, PolicyKind};
-use shared::ids::Capture;
+use shared::ids::{Capture, CompanyNo};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -148,17 +148,51 @@ pub struct MappingBody {
     pub reason: Option<String>,
 }
 
-/// A policy of all sites or of one.
+/// A policy: of the company, or of all sites or one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyBody {
     /// Its word.
     pub policy: String,
-    /// The value.
-    pub setting: i64,
+    /// The word of the company's choice, or the figure that sites are given.
+    #[schema(value_type = String)]
+    pub setting: Setting,
     /// Only at this site.
     #[serde(default)]
     pub site: Option<String>,
+    /// From this day on, YEAR-MONTH-DAY; from now on where absent.
+    #[serde(default)]
+    pub from: Option<String>,
+}
+
+/// A policy's setting, written as a word or as a number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Setting {
+    /// A number.
+    Figure(i64),
+    /// A word, or a number in quotes.
+    Word(String),
+}
+
+impl std::fmt::Display for Setting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Figure(figure) => write!(f, "{figure}"),
+            Self::Word(word) => f.write_str(word),
+        }
+    }
+}
+
+/// A company's policy as it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PolicyLine {
+    /// Its word.
+    pub policy: String,
+    /// What the company chose.
+    pub setting: String,
+    /// What it can choose.
+    pub choices: Vec<String>,
 }
 
 /// Something with a number, a code and a name.
@@ -244,7 +278,7 @@ pub(super) fn router() -> OpenApiRouter<Headquarters> {
         .routes(routes!(account_list, account_add))
         .routes(routes!(mapping_add))
         .routes(routes!(mapping_check))
-        .routes(routes!(policy_set))
+        .routes(routes!(policy_list, policy_set))
 }
 
 pub(super) fn recorded(captures: &[Capture], numbers: Vec<u32>) -> Json<Recorded> {
@@ -504,7 +538,23 @@ async fn mapping_check(State(hq): State<Headquarters>) -> Json<MappingGaps> {
     Json(MappingGaps { complete: missing.is_empty(), missing })
 }
 
-/// Sets a policy, from now on.
+/// What the company chose of its policies, as it holds now.
+#[utoipa::path(get, path = "/api/policies", tag = "master",
+    responses((status = 200, body = Vec<PolicyLine>)))]
+async fn policy_list(State(hq): State<Headquarters>) -> Json<Vec<PolicyLine>> {
+    let now = hq.clock().now();
+    let ledgers = hq.published().ledgers();
+    let settings = ledgers.books.settings();
+    let line = |policy: &PolicyKind| PolicyLine {
+        policy: policy.word().to_owned(),
+        setting: settings.chosen(CompanyNo::FIRST, *policy, now).unwrap_or_default().to_owned(),
+        choices: policy.choices().into_iter().map(ToOwned::to_owned).collect(),
+    };
+    let of_company = PolicyKind::ALL.iter().filter(|policy| policy.is_of_company());
+    Json(of_company.map(line).collect())
+}
+
+/// Sets a policy, from now on or from a day on.
 #[utoipa::path(post, path = "/api/policies", tag = "master", request_body = PolicyBody,
     responses((status = 200, body = Recorded)))]
 async fn policy_set(
@@ -516,10 +566,10 @@ async fn policy_set(
         let words = words.join(", ");
         ApiError::refused(format!("'{}' is no policy: write one of {words}", body.policy))
     })?;
-    let now = hq.clock().now();
+    let (day, now) = (super::finance::day(body.from.as_ref())?, hq.clock().now());
     state(&hq, |draft| {
-        draft.valid_from(now);
-        draft.policy(policy, body.setting, body.site.as_deref())?;
+        draft.valid_from(draft.start_of(day).unwrap_or(now));
+        draft.policy(policy, &body.setting.to_string(), body.site.as_deref())?;
         Ok(Vec::new())
     })
     .await

@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 
 use shared::fact::Kind;
-use shared::fact::statement::{AccountType, CostMethod, CostScope, MasterData, Role};
+use shared::fact::statement::{
+    AccountType, CostMethod, CostScope, LateCost, MasterData, Permission, PolicyKind, ReceiptFx,
+    Role, StandardVariance,
+};
 use shared::ids::{AccountNo, CategoryNo, CompanyNo, ItemNo, PartnerNo, ReasonNo, SiteNo};
 use shared::money::{Currency, Price};
 use shared::quantity::{Scaled, Unit};
@@ -247,6 +250,7 @@ pub struct Settings {
     methods_vary: bool,
     /// Some goods are costed at month-end average.
     costs_by_month: bool,
+    policies: BTreeMap<(CompanyNo, PolicyKind), Versions<i64>>,
     /// The role an account was first mapped to.
     roles: BTreeMap<AccountNo, Role>,
     rules: i64,
@@ -327,7 +331,11 @@ impl Settings {
                 self.methods.entry((company, category)).or_default().add(from, method);
                 Ok(())
             }
-            MasterData::Policy { .. } | MasterData::SiteLog { .. } => Ok(()),
+            MasterData::Policy { company: Some(company), policy, setting, .. } => {
+                self.policies.entry((company, policy)).or_default().add(from, setting);
+                Ok(())
+            }
+            MasterData::Policy { company: None, .. } | MasterData::SiteLog { .. } => Ok(()),
             MasterData::Rules { number } => {
                 self.rules = number;
                 Ok(())
@@ -340,6 +348,53 @@ impl Settings {
     pub fn method(&self, company: CompanyNo, category: CategoryNo, at: Timestamp) -> CostMethod {
         let of = |category| self.methods.get(&(company, category))?.at(at);
         of(Some(category)).or_else(|| of(None)).copied().unwrap_or(CostMethod::MovingAverage)
+    }
+
+    /// What a company chose of a policy at a time: the number of the choice, the first where it
+    /// stated none.
+    fn choice(&self, company: CompanyNo, policy: PolicyKind, at: Timestamp) -> u64 {
+        let stated = self.policies.get(&(company, policy)).and_then(|versions| versions.at(at));
+        stated.and_then(|setting| u64::try_from(*setting).ok()).unwrap_or(1)
+    }
+
+    /// The word of what a company chose of a policy at a time; none for policies of sites.
+    pub fn chosen(
+        &self,
+        company: CompanyNo,
+        policy: PolicyKind,
+        at: Timestamp,
+    ) -> Option<&'static str> {
+        policy.word_of(self.choice(company, policy, at).cast_signed())
+    }
+
+    /// Who bears an exchange rate that moves between a receipt and its invoice.
+    pub fn receipt_fx(&self, company: CompanyNo, at: Timestamp) -> ReceiptFx {
+        let choice = self.choice(company, PolicyKind::ReceiptFx, at);
+        ReceiptFx::from_number(choice).unwrap_or(ReceiptFx::Exchange)
+    }
+
+    /// What becomes of standard cost variances.
+    pub fn standard_variance(&self, company: CompanyNo, at: Timestamp) -> StandardVariance {
+        let choice = self.choice(company, PolicyKind::StandardVariance, at);
+        StandardVariance::from_number(choice).unwrap_or(StandardVariance::Expense)
+    }
+
+    /// Where value goes that became known after the month of its goods was closed.
+    pub fn late_cost(&self, company: CompanyNo, at: Timestamp) -> LateCost {
+        let choice = self.choice(company, PolicyKind::LateCost, at);
+        LateCost::from_number(choice).unwrap_or(LateCost::Trace)
+    }
+
+    /// Whether goods may be costed last in, first out.
+    pub fn lifo(&self, company: CompanyNo, at: Timestamp) -> Permission {
+        let choice = self.choice(company, PolicyKind::Lifo, at);
+        Permission::from_number(choice).unwrap_or(Permission::Allowed)
+    }
+
+    /// Whether a write-down may be taken back.
+    pub fn write_down_reversal(&self, company: CompanyNo, at: Timestamp) -> Permission {
+        let choice = self.choice(company, PolicyKind::WriteDownReversal, at);
+        Permission::from_number(choice).unwrap_or(Permission::Allowed)
     }
 
     /// Whether some goods are costed otherwise from some day on.
@@ -505,6 +560,23 @@ mod tests {
         let found: Vec<_> =
             [-1, 0, 9, 10, 99].map(|time| versions.at(Timestamp(time)).copied()).into();
         assert_eq!(found, [None, Some("a"), Some("a"), Some("c"), Some("c")]);
+    }
+
+    #[test]
+    fn a_company_chooses_for_itself_and_from_a_day_on() {
+        let mut settings = Settings::default();
+        let mut choose = |company, from, choice: ReceiptFx| {
+            let policy = PolicyKind::ReceiptFx;
+            let (company, setting) = (Some(CompanyNo(company)), choice as i64);
+            let data = MasterData::Policy { company, site: None, policy, setting };
+            settings.take(Some(Timestamp(from)), &data).expect("taken");
+        };
+        choose(1, 5, ReceiptFx::Cost);
+        choose(1, 9, ReceiptFx::Exchange);
+        let at = |company, at| settings.receipt_fx(CompanyNo(company), Timestamp(at));
+        let found = [(1, 4), (1, 5), (1, 9), (2, 5)].map(|(company, time)| at(company, time));
+        let [exchange, cost] = [ReceiptFx::Exchange, ReceiptFx::Cost];
+        assert_eq!(found, [exchange, cost, exchange, exchange]);
     }
 
     #[test]

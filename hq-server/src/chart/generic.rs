@@ -81,4 +81,5 @@ pub const GENERIC: Chart = Chart {
         ("materials", "Raw materials"),
         ("services", "Services"),
     ],
+    policies: super::policies::GENERIC,
 };

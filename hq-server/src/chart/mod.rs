@@ -1,8 +1,10 @@
-//! Charts of accounts that an installation can start with, as data. Knows no books.
+//! Charts of accounts that an installation can start with, as data, and the policies that go with
+//! them. Knows no books.
 //!
 //! Invariant: every role has an account, and an account that a subledger proves has one role only.
 
 mod generic;
+pub mod policies;
 
 use shared::fact::Kind;
 use shared::fact::statement::{AccountType, Role};
@@ -46,6 +48,8 @@ pub struct Chart {
     pub reasons: &'static [ChartReason],
     /// Item categories: code and name.
     pub categories: &'static [(&'static str, &'static str)],
+    /// What its standards choose of the company's policies.
+    pub policies: &'static [policies::Choice],
 }
 
 /// Every chart that can be chosen.

@@ -77,7 +77,7 @@ pub(super) enum Command {
     /// Which account takes which role.
     #[command(subcommand)]
     Mapping(MappingCommand),
-    /// What sites may do.
+    /// What the company chose where standards leave a choice, and what sites may do.
     #[command(subcommand)]
     Policy(PolicyCommand),
     /// What goods cost that leave.
@@ -378,17 +378,23 @@ impl Rule {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PolicyCommand {
-    /// Set a policy: `backdating_days`, `import_backdating_days`, `negative_stock` (1 allowed, 0
-    /// not).
+    /// Set a policy. Of the company: `receipt_fx` (exchange, cost), `standard_variance` (expense,
+    /// allocate), `late_cost` (trace, forward), `lifo` and `write_down_reversal` (allowed, barred).
+    /// Of sites: `backdating_days`, `import_backdating_days`, `negative_stock` (1 allowed, 0 not).
     Set {
         /// The policy.
         policy: String,
-        /// The value.
-        setting: i64,
+        /// The word of the choice, or the figure.
+        setting: String,
         /// Only at this warehouse.
         #[arg(long)]
         site: Option<String>,
+        /// From this day on, YEAR-MONTH-DAY; from now on where absent.
+        #[arg(long, value_parser = day, value_name = "DAY")]
+        from: Option<String>,
     },
+    /// What the company chose, and what it could.
+    List,
 }
 
 #[derive(Debug, Subcommand)]

@@ -240,10 +240,11 @@ fn master(client: &Client<'_>, command: Command) -> Result<Value, CliError> {
         Command::Mapping(MappingCommand::Add(rule)) => {
             client.post("/api/mappings", &json!([rule.body()]))
         }
-        Command::Policy(PolicyCommand::Set { policy, setting, site }) => {
-            let body = json!({ "policy": policy, "setting": setting, "site": site });
+        Command::Policy(PolicyCommand::Set { policy, setting, site, from }) => {
+            let body = json!({ "policy": policy, "setting": setting, "site": site, "from": from });
             client.post("/api/policies", &body)
         }
+        Command::Policy(PolicyCommand::List) => client.get("/api/policies"),
         Command::Costing(CostingCommand::Set { method, category, from_the_beginning }) => {
             let body = json!({
                 "method": method, "category": category, "from_the_beginning": from_the_beginning

@@ -50,8 +50,9 @@ impl Deed {
                 Self::Recorded(format!("account '{code}' added"))
             }
             Command::Mapping(MappingCommand::Add(_)) => Self::Recorded("rule added".to_owned()),
-            Command::Policy(PolicyCommand::Set { policy, setting, .. }) => {
-                Self::Recorded(format!("policy '{policy}' is {setting} from now on"))
+            Command::Policy(PolicyCommand::Set { policy, setting, from, .. }) => {
+                let from = from.as_ref().map_or_else(|| "now".to_owned(), Clone::clone);
+                Self::Recorded(format!("policy '{policy}' is {setting} from {from} on"))
             }
             Command::Costing(CostingCommand::Set { method, .. }) => {
                 Self::Recorded(format!("costing method '{method}' set"))

@@ -29,7 +29,8 @@ impl Audience {
     pub const fn of(data: &MasterData) -> Self {
         match data {
             MasterData::Policy { site: Some(site), .. } => Self::Only(*site),
-            MasterData::Account { .. }
+            MasterData::Policy { company: Some(_), .. }
+            | MasterData::Account { .. }
             | MasterData::Mapping { .. }
             | MasterData::Costing { .. }
             | MasterData::SiteLog { .. }

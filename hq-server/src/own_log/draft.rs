@@ -11,7 +11,7 @@ use shared::ids::{
 };
 use shared::money::{Currency, Price};
 use shared::quantity::Unit;
-use shared::time::{OffsetMinutes, Timestamp};
+use shared::time::{Day, OffsetMinutes, Timestamp};
 
 use super::Group;
 use crate::books::Settings;
@@ -69,6 +69,17 @@ pub enum DraftError {
     /// There is no company.
     #[error("there is no company yet: run 'hq-server init'")]
     NoCompany,
+    /// No figure, or no choice of the policy.
+    #[error("{} is {}, not '{written}'", policy.word(), choices(*policy))]
+    BadSetting {
+        /// The policy.
+        policy: PolicyKind,
+        /// What was written.
+        written: String,
+    },
+    /// A site can't choose what holds for a company.
+    #[error("{} holds for the whole company: leave out the site", .0.word())]
+    NotOfASite(PolicyKind),
     /// The books refuse the mapping.
     #[error("{0}")]
     Books(String),
@@ -140,6 +151,12 @@ impl Draft {
     /// What follows holds from a time on, not from the beginning.
     pub fn valid_from(&mut self, from: Timestamp) {
         self.valid_from = Some(from);
+    }
+
+    /// When a day begins in the company's zone.
+    pub fn start_of(&self, day: Option<Day>) -> Option<Timestamp> {
+        let zone = self.known.company(CompanyNo::FIRST)?.zone;
+        day.map(|day| day.start(zone))
     }
 
     /// What is known, drafts included.
@@ -336,13 +353,22 @@ impl Draft {
         Ok(())
     }
 
-    /// A policy of all sites or of one.
+    /// A policy: of the company, as the word of a choice; else a figure for all sites or for one.
     pub fn policy(
         &mut self,
         policy: PolicyKind,
-        setting: i64,
+        written: &str,
         site: Option<&str>,
     ) -> Result<(), DraftError> {
+        let bad = || DraftError::BadSetting { policy, written: written.to_owned() };
+        if policy.is_of_company() {
+            if site.is_some() {
+                return Err(DraftError::NotOfASite(policy));
+            }
+            let setting = policy.setting_of(written).ok_or_else(bad)?;
+            return self.company_policy(policy, setting);
+        }
+        let setting = written.parse().map_err(|_| bad())?;
         let site = match site {
             None => None,
             Some(code) => {
@@ -350,7 +376,13 @@ impl Draft {
                 Some(found.site)
             }
         };
-        self.state(MasterData::Policy { site, policy, setting });
+        self.state(MasterData::Policy { company: None, site, policy, setting });
+        Ok(())
+    }
+
+    fn company_policy(&mut self, policy: PolicyKind, setting: i64) -> Result<(), DraftError> {
+        let company = Some(self.first_company()?);
+        self.state(MasterData::Policy { company, site: None, policy, setting });
         Ok(())
     }
 
@@ -376,8 +408,11 @@ impl Draft {
         Ok(())
     }
 
-    /// Accounts, default mapping, categories and reasons of a chart.
+    /// Policies, accounts, default mapping, categories and reasons of a chart.
     pub fn chart(&mut self, chart: &Chart) -> Result<(), DraftError> {
+        for (policy, setting) in chart.policies {
+            self.company_policy(*policy, *setting)?;
+        }
         for (code, name) in chart.categories {
             self.category(code, name)?;
         }
@@ -415,6 +450,13 @@ impl Draft {
     fn currency(&self) -> Result<Currency, DraftError> {
         let company = self.known.company(CompanyNo::FIRST).ok_or(DraftError::NoCompany)?;
         Ok(company.currency)
+    }
+}
+
+fn choices(policy: PolicyKind) -> String {
+    match policy.choices().as_slice() {
+        [] => "a whole number".to_owned(),
+        choices => choices.join(" or "),
     }
 }
 
@@ -507,6 +549,28 @@ mod tests {
         for (draft, expected) in cases {
             let error = started().item(&draft).expect_err(expected).to_string();
             assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn policies_are_words_of_a_company_or_figures_of_sites() {
+        let cases = [
+            (PolicyKind::ReceiptFx, "cost", None, ""),
+            (PolicyKind::ReceiptFx, "2", None, "receipt_fx is exchange or cost, not '2'"),
+            (PolicyKind::Lifo, "barred", Some("X"), "lifo holds for the whole company"),
+            (PolicyKind::BackdatingDays, "30", None, ""),
+            (PolicyKind::BackdatingDays, "few", None, "is a whole number, not 'few'"),
+            (PolicyKind::BackdatingDays, "30", Some("X"), "there is no site 'X'"),
+        ];
+        for (policy, written, site, expected) in cases {
+            let stated = started().policy(policy, written, site);
+            match stated {
+                Ok(()) => assert_eq!(expected, ""),
+                Err(error) => {
+                    let error = error.to_string();
+                    assert!(!expected.is_empty() && error.contains(expected), "{error}");
+                }
+            }
         }
     }
 

@@ -157,6 +157,12 @@ pub enum FinanceError {
         /// How many wait.
         waiting: usize,
     },
+    /// Barred by the standards that the company chose.
+    #[error(
+        "last in, first out is barred in this company (policy lifo): choose moving_average, fifo, \
+         standard or specific; where its standards allow it, 'hq-server policy set lifo allowed'"
+    )]
+    LifoBarred,
     /// More is allocated than paid.
     #[error("the allocations are more than the payment of {0}")]
     OverAllocated(String),

@@ -244,9 +244,11 @@ macro_rules! coded {
 
 mod costs;
 mod periods;
+mod policy;
 
 pub use costs::{LandedCost, PoolName, Revaluation, SharedBy, StandardCost};
 pub use periods::{PeriodAction, PeriodStep};
+pub use policy::{LateCost, Permission, ReceiptFx, StandardVariance};
 
 coded! {
     /// What an account is for. Charts map roles to accounts; code never names an account.
@@ -343,6 +345,16 @@ coded! {
         2 NegativeStock "negative_stock";
         /// How many days back an import may date a movement.
         3 ImportBackdatingDays "import_backdating_days";
+        /// Of a company: [`ReceiptFx`].
+        4 ReceiptFx "receipt_fx";
+        /// Of a company: [`StandardVariance`].
+        5 StandardVariance "standard_variance";
+        /// Of a company: [`LateCost`].
+        6 LateCost "late_cost";
+        /// Of a company: whether goods may be costed last in, first out.
+        7 Lifo "lifo";
+        /// Of a company: whether a write-down may be taken back.
+        8 WriteDownReversal "write_down_reversal";
     }
 }
 
@@ -479,6 +491,8 @@ pub enum MasterData {
     },
     /// A policy.
     Policy {
+        /// The company, for a policy that a company chooses.
+        company: Option<CompanyNo>,
         /// Only at this site.
         site: Option<SiteNo>,
         /// What it sets.
@@ -1135,12 +1149,21 @@ impl MasterData {
             }
             Kind::Policy => {
                 let policy = reader.need("POLICY", field::POLICY.at(fields))?;
-                Self::Policy {
-                    site: reader.number(field::SITE, SiteNo)?,
-                    policy: PolicyKind::from_number(policy)
-                        .ok_or_else(|| reader.bad("POLICY", "is no known policy"))?,
-                    setting: reader.need("SETTING", field::SETTING.at(fields))?,
+                let policy = PolicyKind::from_number(policy)
+                    .ok_or_else(|| reader.bad("POLICY", "is no known policy"))?;
+                let setting = reader.need("SETTING", field::SETTING.at(fields))?;
+                let site = reader.number(field::SITE, SiteNo)?;
+                if !policy.is_of_company() {
+                    return Ok(Self::Policy { company: None, site, policy, setting });
                 }
+                if site.is_some() {
+                    return Err(reader.bad("SITE", "stands in a policy of a whole company"));
+                }
+                if policy.word_of(setting).is_none() {
+                    return Err(reader.bad("SETTING", "is no choice of that policy"));
+                }
+                let company = Some(reader.needed_number(field::COMPANY, CompanyNo)?);
+                Self::Policy { company, site, policy, setting }
             }
             Kind::SiteLog => Self::SiteLog {
                 site: reader.needed_number(field::SITE, SiteNo)?,
@@ -1223,7 +1246,10 @@ impl MasterData {
                 field::CATEGORY.put(fact, *category)?;
                 field::METHOD.put(fact, Some(*method as u8))
             }
-            Self::Policy { site, policy, setting } => {
+            Self::Policy { company, site, policy, setting } => {
+                if company.is_some() {
+                    field::COMPANY.put(fact, *company)?;
+                }
                 field::SITE.put(fact, *site)?;
                 field::POLICY.put(fact, Some(*policy as u8))?;
                 field::SETTING.put(fact, Some(*setting))

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use shared::fact::Kind;
-use shared::fact::statement::{CostMethod, CostScope, MasterData, Role};
+use shared::fact::statement::{CostMethod, CostScope, MasterData, PolicyKind, Role};
 use shared::ids::{AccountNo, CategoryNo, CompanyNo, ItemNo, PartnerNo, ReasonNo, SiteNo};
 use shared::money::{Currency, Price};
 use shared::quantity::Unit;
@@ -24,6 +24,7 @@ enum About {
     Account(AccountNo),
     Mapping(CompanyNo, Role),
     Costing(CompanyNo, Option<CategoryNo>),
+    Policy(CompanyNo, PolicyKind),
 }
 
 /// A company's settings.
@@ -247,8 +248,11 @@ fn about(data: &MasterData) -> Option<About> {
         MasterData::Account { account, .. } => About::Account(*account),
         MasterData::Mapping { company, role, .. } => About::Mapping(*company, *role),
         MasterData::Costing { company, category, .. } => About::Costing(*company, *category),
+        MasterData::Policy { company: Some(company), policy, .. } => {
+            About::Policy(*company, *policy)
+        }
         MasterData::Category { .. }
-        | MasterData::Policy { .. }
+        | MasterData::Policy { company: None, .. }
         | MasterData::SiteLog { .. }
         | MasterData::Rules { .. } => return None,
     })

@@ -115,6 +115,7 @@ pub(crate) fn facts() -> Facts {
     costing(&mut facts);
     costs(&mut facts);
     periods(&mut facts);
+    company_policies(&mut facts);
     facts
 }
 
@@ -126,6 +127,17 @@ fn costing(facts: &mut Facts) {
         method: CostMethod::Fifo,
     };
     facts.say("costing", &Statement::MasterData { valid_from: Some(Timestamp(-1)), data });
+}
+
+fn company_policies(facts: &mut Facts) {
+    let data = MasterData::Policy {
+        company: Some(CompanyNo(1)),
+        site: None,
+        policy: PolicyKind::ReceiptFx,
+        setting: 2,
+    };
+    let stated = Statement::MasterData { valid_from: Some(Timestamp(86_400_000)), data };
+    facts.say("policy of a company", &stated);
 }
 
 fn costs(facts: &mut Facts) {
@@ -415,7 +427,7 @@ fn master_data(facts: &mut Facts) {
     };
     say("mapping", None, mapping);
     let policy = PolicyKind::BackdatingDays;
-    say("policy", Some(-1), MasterData::Policy { site: None, policy, setting: 30 });
+    say("policy", Some(-1), MasterData::Policy { company: None, site: None, policy, setting: 30 });
     say(
         "site_log",
         None,

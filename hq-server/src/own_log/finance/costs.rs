@@ -4,8 +4,8 @@
 
 use shared::fact::Kind;
 use shared::fact::statement::{
-    CostMethod, CostScope, LandedCost, MasterData, Money, PoolName, Revaluation, SharedBy,
-    StandardCost, Statement,
+    CostMethod, CostScope, LandedCost, MasterData, Money, Permission, PoolName, Revaluation,
+    SharedBy, StandardCost, Statement,
 };
 use shared::ids::{Capture, CategoryNo, CompanyNo, ItemNo, ReasonNo, SiteNo};
 use shared::quantity::{Scaled, ShortText};
@@ -191,6 +191,10 @@ impl Desk<'_> {
     ) -> Result<Vec<Group>, FinanceError> {
         if method.by_lot() && !from_the_beginning {
             return Err(FinanceError::LotsFromTheBeginning);
+        }
+        let barred = || self.books.settings().lifo(CompanyNo::FIRST, self.now);
+        if method == CostMethod::Lifo && barred() == Permission::Barred {
+            return Err(FinanceError::LifoBarred);
         }
         let category = category.map(|code| {
             let found = self.catalogue.category_by_code(code).map(|category| category.category);
