@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Write};
 
-use hq_server::books::{Books, Effects, Entry, Run};
+use hq_server::books::{Area, Books, Effects, Entry, Run, Turnover};
 use shared::fact::statement::Role;
-use shared::ids::{AccountNo, Capture, ItemNo, Seq, SiteNo};
+use shared::ids::{AccountNo, Capture, CompanyNo, ItemNo, Seq, SiteNo};
 use shared::time::{Month, Timestamp};
 
 use crate::arrival::Arrival;
@@ -148,6 +148,20 @@ fn differ<K: Ord + Debug, V: PartialEq + Debug>(
             writeln!(text, "{what} {key:?}: {left:?} and {right:?}").expect("a text takes all");
         }
     }
+}
+
+/// What stands in closed months: everything where the ledger is closed, stock where stock is.
+pub fn locked(books: &Books) -> BTreeMap<(AccountNo, Month, SiteNo), Turnover> {
+    let settings = books.settings();
+    let accounts: BTreeMap<AccountNo, CompanyNo> =
+        settings.accounts().map(|(number, account)| (number, account.company)).collect();
+    let rows = books.ledger().rows().filter(|(account, month, ..)| {
+        let closed = books.closed(accounts[account]);
+        let of_stock = settings.role_of(*account) == Some(Role::Inventory);
+        let area = if of_stock { Area::Stock } else { Area::Ledger };
+        closed.through(area).is_some_and(|last| last >= *month)
+    });
+    rows.map(|(account, month, site, sums)| ((account, month, site), sums)).collect()
 }
 
 /// Feeds books what arrives.

@@ -81,6 +81,8 @@ pub struct Shape {
     pub months: bool,
     /// HQ closes and reopens months.
     pub closes: bool,
+    /// The first open month bears what is late. The model knows no closes, and so not what is.
+    pub forward: bool,
 }
 
 impl Shape {
@@ -115,6 +117,7 @@ impl Shape {
             costs: random.chance(3, 4),
             months: random.chance(1, 2),
             closes: random.chance(1, 4),
+            forward: false,
         }
     }
 }

@@ -8,12 +8,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use hq_server::books::{Area, Books, Entry, Turnover};
+use hq_server::books::{Books, Entry};
 use shared::fact::field;
-use shared::fact::statement::{Role, Stamp, Statement};
-use shared::ids::{AccountNo, CompanyNo, SiteNo};
-use shared::time::Month;
-use tests::agreement::{Standing, take};
+use shared::fact::statement::{Stamp, Statement};
+use tests::agreement::{Standing, locked, take};
 use tests::arrival::{self, Arrival};
 use tests::history::{Shape, history};
 use tests::model::{Model, Written};
@@ -37,7 +35,7 @@ fn compare(arrivals: &[Arrival]) -> Result<(), String> {
     let closes = arrival::closes(arrivals);
     let mut held = BTreeMap::new();
     for (number, arrival) in arrivals.iter().enumerate() {
-        take(&mut books, arrival);
+        let effects = take(&mut books, arrival);
         books.check().map_err(|broken| format!("step {number}, before a settle: {broken}"))?;
         known.extend(arrival.written());
         books.apply(&Entry::Settle);
@@ -46,7 +44,9 @@ fn compare(arrivals: &[Arrival]) -> Result<(), String> {
             return Err(format!("step {number}: dirty after a settle"));
         }
         let locked = locked(&books);
-        if !arrival::closes(std::slice::from_ref(arrival)) && locked != held {
+        let closes_now =
+            arrival::closes(std::slice::from_ref(arrival)) || !effects.released.is_empty();
+        if !closes_now && locked != held {
             return Err(format!("step {number}: a closed month moved:\n{held:?}\n{locked:?}"));
         }
         held = locked;
@@ -68,20 +68,6 @@ fn compare(arrivals: &[Arrival]) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// What stands in closed months: everything where the ledger is closed, stock where stock is.
-fn locked(books: &Books) -> BTreeMap<(AccountNo, Month, SiteNo), Turnover> {
-    let settings = books.settings();
-    let accounts: BTreeMap<AccountNo, CompanyNo> =
-        settings.accounts().map(|(number, account)| (number, account.company)).collect();
-    let rows = books.ledger().rows().filter(|(account, month, ..)| {
-        let closed = books.closed(accounts[account]);
-        let of_stock = settings.role_of(*account) == Some(Role::Inventory);
-        let area = if of_stock { Area::Stock } else { Area::Ledger };
-        closed.through(area).is_some_and(|last| last >= *month)
-    });
-    rows.map(|(account, month, site, sums)| ((account, month, site), sums)).collect()
 }
 
 /// As `compare`, also where something panics.

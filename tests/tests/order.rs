@@ -2,10 +2,12 @@
 //! runs ends in the same books. Compares the books with themselves; `books.rs` compares them with
 //! the model.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use hq_server::books::{Books, Entry};
 use shared::fact::statement::CostMethod;
-use tests::agreement::{Standing, deliver};
+use tests::agreement::{Standing, deliver, locked, take};
 use tests::arrival::{self, Arrival};
 use tests::history::{Shape, history};
 use tests::random::Random;
@@ -40,7 +42,11 @@ fn compare(orders: impl Iterator<Item = Vec<Arrival>>) -> Result<(), String> {
 
 /// As `compare`, also where something panics.
 fn attempt(orders: impl Iterator<Item = Vec<Arrival>>) -> Result<(), String> {
-    catch_unwind(AssertUnwindSafe(|| compare(orders))).unwrap_or_else(|panic| {
+    caught(|| compare(orders))
+}
+
+fn caught(run: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
         Err(text.unwrap_or_default())
@@ -104,6 +110,37 @@ fn what_is_beyond_the_books_is_set_aside() {
             panic!("SEED={seed} {shape:?}: {why}");
         }
     }
+}
+
+/// The model does not know what is late; the books hold their own invariants, and closed months.
+#[test]
+fn closed_months_stay_as_they_are_whichever_month_bears_what_is_late() {
+    let from = asked("FROM").unwrap_or(1);
+    for seed in from..from + asked("HISTORIES").unwrap_or(HISTORIES) {
+        let mut random = Random::new(seed ^ 0xf0d);
+        let mut shape = Shape::draw(&mut random);
+        (shape.months, shape.closes, shape.forward) = (true, true, random.chance(3, 4));
+        let arrivals = history(seed, &shape).delivery(&mut random);
+        if let Err(why) = caught(|| keeps_closed_months(&arrivals)) {
+            panic!("SEED={seed} {shape:?}: {why}");
+        }
+    }
+}
+
+fn keeps_closed_months(arrivals: &[Arrival]) -> Result<(), String> {
+    let (mut books, mut held) = (Books::new(), BTreeMap::new());
+    for (number, arrival) in arrivals.iter().enumerate() {
+        let effects = take(&mut books, arrival);
+        books.apply(&Entry::Settle);
+        books.check().map_err(|broken| format!("step {number}: {broken}"))?;
+        let locked = locked(&books);
+        let closes = arrival::closes(std::slice::from_ref(arrival)) || !effects.released.is_empty();
+        if !closes && locked != held {
+            return Err(format!("step {number}: a closed month moved:\n{held:?}\n{locked:?}"));
+        }
+        held = locked;
+    }
+    Ok(())
 }
 
 #[test]

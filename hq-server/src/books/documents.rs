@@ -96,6 +96,7 @@ impl Books {
         self.facts[id] = record;
         self.facts.link(receipt, id);
         self.touched.insert(id, Cause::Invoice);
+        self.forward_document(id, receipt);
         true
     }
 
@@ -133,7 +134,9 @@ impl Books {
                 let cost = record.unit_cost.and_then(|cost| cost.times(units).ok());
                 cost.expect("asked for when the invoice was taken: a part of a stated amount")
             };
-            if units > 0 {
+            if record.forwarded {
+                self.add_late(id, receipt, sign * units, sign * matched);
+            } else if units > 0 {
                 fills.push(Fill { units: sign * units, amount: sign * matched });
             }
             (room, invoiced) = (room - sign * units, invoiced + sign * units);
@@ -152,7 +155,8 @@ impl Books {
     /// is none.
     fn add_landed_cost(&mut self, receipt: FactId) {
         let bills = self.facts.dependents(receipt).iter().map(|id| &self.facts[*id]);
-        let bills = bills.filter(|bill| bill.kind == Kind::LandedCost && !bill.reversed);
+        let bills = bills.filter(|bill| bill.kind == Kind::LandedCost);
+        let bills = bills.filter(|bill| !bill.reversed && !bill.forwarded);
         let landed = in_range(bills.map(|bill| i128::from(bill.stated.unwrap_or(0))).sum());
         let landed = landed.unwrap_or(0);
         let record = &mut self.facts[receipt];

@@ -48,8 +48,14 @@ impl Books {
             let (units, value) = (state.stock.quantity(), state.stock.value());
             let mut traces = Traces::default();
             let inflows = self.revalued(*id);
-            let given = self.given(*id, &inflows);
+            let mut given = self.given(*id, &inflows);
+            given.counted_from = self.counted_from(&self.pools[pool.index()].history, record);
+            let held = state.on_hand(record.site);
             if pool::step(&mut state, *id, record, &given, &mut traces).is_err() {
+                continue;
+            }
+            let history = &self.pools[pool.index()].history;
+            if self.pin_to_count(history, &mut state, *id, held, &mut traces).is_err() {
                 continue;
             }
             let (quantity_after, value_after) = (state.stock.quantity(), state.stock.value());
@@ -71,12 +77,15 @@ impl Books {
     pub fn standing(&self, pool: PoolId, at: Timestamp) -> PoolStanding {
         let mut standing = PoolStanding::default();
         let history = &self.pools[pool.index()].history;
-        let known = history.partition_point(|id| self.facts[*id].key.effective_at() <= at);
-        for id in &history[..known] {
-            let record = &self.facts[*id];
-            if record.is_active() {
-                standing.take(record);
-            }
+        let active = history.iter().map(|id| &self.facts[*id]).filter(|record| record.is_active());
+        let borne = active.clone().filter(|record| record.key.effective_at() <= at);
+        standing.value = borne.map(|record| record.target.stock).sum();
+        // Units move when they moved, whichever month bears what they cost.
+        let moved = active.filter(|record| record.moved_at().effective_at() <= at);
+        let mut moved: Vec<&FactRecord> = moved.collect();
+        moved.sort_by_key(|record| record.moved_at());
+        for record in moved {
+            standing.take(record);
         }
         standing
     }
@@ -94,12 +103,12 @@ pub struct PoolStanding {
 }
 
 impl PoolStanding {
-    /// Takes the next fact in effective order.
+    /// Takes the units of the next fact.
     fn take(&mut self, record: &FactRecord) {
         let held = self.sites.entry(record.site).or_default();
         let units = record.quantity.0;
         match record.step {
-            PoolStep::None | PoolStep::Revalue | PoolStep::Restate => {}
+            PoolStep::None | PoolStep::Revalue | PoolStep::Restate | PoolStep::AddLate => {}
             PoolStep::In => *held += units,
             PoolStep::Out => *held -= units.abs(),
             PoolStep::Count => *held = units,
@@ -112,7 +121,6 @@ impl PoolStanding {
                 self.on_the_way -= record.taken_over.units;
             }
         }
-        self.value += record.target.stock;
     }
 
     /// Units in all.

@@ -45,6 +45,8 @@ pub enum PoolStep {
     Revalue,
     /// What is there is restated to a new cost.
     Restate,
+    /// An amount that became known after the month of its goods was closed is added to the value.
+    AddLate,
 }
 
 /// What is to be posted for a fact, debits positive. All zero once it is reversed.
@@ -171,6 +173,8 @@ pub struct FactRecord {
     pub stated_by: SiteNo,
     /// The roles its accounts were found for.
     pub roles: Roles,
+    /// It became known after its month was closed, and takes effect in the first open one.
+    pub forwarded: bool,
     /// Active reversals name it.
     pub reversed: bool,
     /// It took more than there was at its time.
@@ -197,6 +201,12 @@ impl FactRecord {
         !self.reversed && (self.kind != Kind::Allocation || both())
     }
 
+    /// Where its units moved: its place in effective order, but for what takes effect later than it
+    /// happened its own.
+    pub const fn moved_at(&self) -> EffectiveKey {
+        if self.forwarded { EffectiveKey::own(self.key.own_place()) } else { self.key }
+    }
+
     /// The landed cost of a receipt.
     pub const fn landed(&self) -> i64 {
         -self.document_target.0
@@ -205,7 +215,10 @@ impl FactRecord {
     /// The open item that `counter` belongs to.
     pub fn counter_item(&self, id: FactId) -> FactId {
         match self.kind {
-            Kind::TransferReceive | Kind::SupplierReturn => self.origin.unwrap_or(id),
+            Kind::TransferReceive
+            | Kind::SupplierReturn
+            | Kind::SupplierInvoice
+            | Kind::CreditNote => self.origin.unwrap_or(id),
             _ => id,
         }
     }

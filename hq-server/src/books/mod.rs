@@ -18,6 +18,7 @@
 //! | `late_settings.rs` | accounts and categories found again |
 //! | `posting.rs` | lines of a target |
 //! | `explain.rs` | how the cost of a pool came to be |
+//! | `forward.rs` | what becomes known after a close, where the open month bears it |
 //! | `periods.rs` | which months are closed, and so the month of a voucher |
 //! | `months.rs` | a month as it would be |
 //! | `ledger.rs` | balances and open items |
@@ -29,6 +30,7 @@ mod explain;
 mod fact_table;
 mod flows;
 mod follow;
+mod forward;
 mod late_settings;
 mod ledger;
 mod month_end;
@@ -309,6 +311,7 @@ impl Books {
         let preparation = Preparation {
             settings: &self.settings,
             facts: &self.facts,
+            periods: &self.periods,
             source,
             stamps: &parsed.stamps,
             prepared: Vec::with_capacity(parsed.stamps.len()),
@@ -455,6 +458,7 @@ impl Books {
             Kind::Reversal => self.reverse(id),
             Kind::SupplierInvoice | Kind::CreditNote | Kind::LandedCost => {
                 if let Some(receipt) = self.facts[id].origin {
+                    self.forward_document(id, receipt);
                     self.price_receipt(receipt);
                 }
             }

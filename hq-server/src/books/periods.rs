@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use shared::fact::Kind;
 use shared::fact::statement::{PeriodAction, PeriodStep};
 use shared::ids::CompanyNo;
-use shared::time::Month;
+use shared::time::{Month, OffsetMinutes, Timestamp};
 
 /// What can be closed of a month, in the order of closing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -139,6 +139,23 @@ const fn change(step: PeriodStep) -> Change {
         PeriodStep::ReopenStock => Change::Reopen(Area::Stock),
         PeriodStep::ReopenOpenItems => Change::Reopen(Area::OpenItems),
         PeriodStep::ReopenLedger => Change::Reopen(Area::Ledger),
+    }
+}
+
+/// What is known of a company's months when a fact is taken.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Forward {
+    /// The last month whose stock is closed.
+    pub closed: Month,
+    /// The first instant after it, in the company's zone.
+    pub opens: Timestamp,
+}
+
+impl Forward {
+    /// Where the stock of some month is closed.
+    pub(super) fn of(closed: Closed, zone: OffsetMinutes) -> Option<Self> {
+        let closed = closed.through(Area::Stock)?;
+        Some(Self { closed, opens: closed.next().first_day()?.start(zone) })
     }
 }
 

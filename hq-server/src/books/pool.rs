@@ -47,7 +47,7 @@ impl PoolState {
         in_range(i128::from(self.on_hand(site)) + i128::from(units))
     }
 
-    fn set_units(&mut self, site: SiteNo, units: i64) {
+    pub(super) fn set_units(&mut self, site: SiteNo, units: i64) {
         if let Some((_, held)) = self.sites.iter_mut().find(|(held, _)| *held == site) {
             *held = units;
         } else {
@@ -173,6 +173,8 @@ pub(super) struct Given<'a> {
     pub inflows: &'a [FactId],
     /// It passes costs around a loop of the month.
     pub looped: bool,
+    /// What a count of a closed month found at its own time, by all that is known now.
+    pub counted_from: Option<i128>,
 }
 
 /// What a step does beside its target.
@@ -219,7 +221,9 @@ pub(super) fn step(
             Ok(target)
         }
         PoolStep::Count => {
-            let change = i128::from(units) - i128::from(state.on_hand(record.site));
+            let held = i128::from(state.on_hand(record.site));
+            let change = i128::from(units) - given.counted_from.unwrap_or(held);
+            let after = in_range(held + change)?;
             let counted = in_range(i128::from(state.stock.quantity()) + change)?;
             traces.short = counted < 0 && change < 0;
             let stock = match record.unit_cost {
@@ -227,7 +231,7 @@ pub(super) fn step(
                 Some(cost) if counted >= 0 => state.stock.count_at(id, counted, cost)?,
                 _ => state.stock.count(id, counted, covered)?,
             };
-            state.set_units(record.site, units);
+            state.set_units(record.site, after);
             Ok(StockTarget::against(stock))
         }
         PoolStep::MoveOut => {
@@ -256,6 +260,13 @@ pub(super) fn step(
             }
             let amount = record.stated.unwrap_or(0);
             state.stock.revalue(amount, given.inflows).map(StockTarget::against)
+        }
+        PoolStep::AddLate => {
+            let amount = record.taken_over.cost.unwrap_or(0);
+            // A standard does not move; what is no longer there is a variance too.
+            let holds = state.stock.quantity() > 0 && !matches!(state.stock, Stock::Standard(_));
+            let stock = if holds { state.stock.revalue(amount, given.inflows)? } else { 0 };
+            StockTarget { stock, counter: -amount, residue: 0 }.within_range()
         }
         PoolStep::Restate => {
             let cost = record.unit_cost.ok_or(OutOfRange)?;
@@ -372,7 +383,7 @@ pub(super) fn has_own_cost(record: &FactRecord, given: &Given<'_>) -> bool {
         (Kind::TransferShip | Kind::RepackOut, _) => given.looped,
         _ => match record.step {
             PoolStep::In => record.stated.is_some(),
-            PoolStep::Revalue => true,
+            PoolStep::Revalue | PoolStep::AddLate => true,
             _ => false,
         },
     }

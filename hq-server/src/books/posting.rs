@@ -163,9 +163,13 @@ fn parts(id: FactId, record: &FactRecord, target: &Target, out: &mut Vec<Part>) 
     };
     // A change of what is there has the side of its sign; every other kind's is fixed.
     let stock_side = match record.kind {
-        Kind::Count | Kind::Adjustment | Kind::Revaluation | Kind::StandardCost => {
-            by_sign(target.stock)
-        }
+        Kind::Count
+        | Kind::Adjustment
+        | Kind::Revaluation
+        | Kind::StandardCost
+        | Kind::SupplierInvoice
+        | Kind::CreditNote
+        | Kind::LandedCost => by_sign(target.stock),
         Kind::Receipt
         | Kind::CustomerReturn
         | Kind::ProductionIn

@@ -6,8 +6,8 @@ mod costs;
 use shared::fact::Kind;
 use shared::fact::effective::{EffectiveKey, LogRank, OwnPlace};
 use shared::fact::statement::{
-    Allocation, CostScope, Direction, InvoiceLine, Movement, Payment, Role, Stamp, Statement,
-    Unreadable,
+    Allocation, CostScope, Direction, InvoiceLine, LateCost, Movement, Payment, Role, Stamp,
+    Statement, Unreadable,
 };
 use shared::ids::{AccountNo, Capture, CompanyNo, ItemNo, PartnerNo, ReasonNo, Seq, SiteNo};
 use shared::money::{Currency, Price};
@@ -15,6 +15,7 @@ use shared::quantity::{Quantity, ShortText, Unit};
 use shared::time::{Day, Timestamp};
 
 use super::fact_table::{Accounts, FactRecord, FactTable, PoolStep, TakenOver, Target};
+use super::periods::{Forward, Periods};
 use super::posting::{self, Situation};
 use super::settings::{Item, Lookup, MeasureError, Settings, smallest_units};
 use super::valuation::{FactId, UnitCost};
@@ -133,6 +134,8 @@ pub(super) struct Preparation<'a> {
     pub settings: &'a Settings,
     /// The facts so far.
     pub facts: &'a FactTable,
+    /// Which months are closed.
+    pub periods: &'a Periods,
     /// Where the group comes from.
     pub source: Source,
     /// The group's stamps, in order.
@@ -153,6 +156,7 @@ struct Draft<'a> {
     seq: Seq,
     stated_by: SiteNo,
     origin: Option<FactId>,
+    forwarded: bool,
 }
 
 impl<'a> Preparation<'a> {
@@ -250,7 +254,38 @@ impl<'a> Preparation<'a> {
         };
         let company = settings.company(company_no, time).ok_or(Waits::NoCompany(company_no))?;
         let (seq, stated_by) = (place.seq, self.source.site);
-        Ok(Draft { stamp, index, kind, site, company_no, company, key, seq, stated_by, origin })
+        let opens = self.forwarded_to(kind, company_no, company, key);
+        let forwarded = opens.is_some();
+        let key = opens.map_or(key, |opens| key.not_before(opens));
+        Ok(Draft {
+            stamp,
+            index,
+            kind,
+            site,
+            company_no,
+            company,
+            key,
+            seq,
+            stated_by,
+            origin,
+            forwarded,
+        })
+    }
+
+    /// When a fact takes effect whose month is closed, where the company's late cost is borne by
+    /// the first open month.
+    fn forwarded_to(
+        &self,
+        kind: Kind,
+        company_no: CompanyNo,
+        company: &super::settings::Company,
+        key: EffectiveKey,
+    ) -> Option<Timestamp> {
+        let at = key.effective_at();
+        let forward = Forward::of(self.periods.of(company_no), company.zone)?;
+        let late = at.day(company.zone).month() <= forward.closed;
+        let bears = || self.settings.late_cost(company_no, at) == LateCost::Forward;
+        (late && moves_a_pool(kind) && bears()).then_some(forward.opens)
     }
 
     fn movement(
@@ -623,8 +658,18 @@ pub(super) fn inherit_accounts<'f>(record: &mut FactRecord, of: impl Fn(FactId) 
         {
             record.accounts.counter = origin.counter;
         }
-        Kind::SupplierInvoice | Kind::CreditNote => record.accounts.against = origin.counter,
-        Kind::CustomerInvoice | Kind::LandedCost => record.accounts.against = origin.main,
+        Kind::SupplierInvoice | Kind::CreditNote => {
+            record.accounts.against = origin.counter;
+            if record.forwarded {
+                record.accounts.counter = origin.counter;
+            }
+        }
+        Kind::CustomerInvoice | Kind::LandedCost => {
+            record.accounts.against = origin.main;
+            if record.forwarded {
+                record.accounts.counter = origin.main;
+            }
+        }
         Kind::Allocation => {
             record.accounts.against = origin.against;
             if let Some(open) = record.second.map(of) {
@@ -739,11 +784,21 @@ fn blank(draft: &Draft<'_>, group: FactId, group_len: usize) -> FactRecord {
         accounts: Accounts::default(),
         main_item: group,
         against_item: FactId(group.0 + u32::try_from(draft.index).expect("as above")),
+        forwarded: draft.forwarded,
         reversed: false,
         short: false,
         out_of_range: false,
         target: Target::default(),
         posted: Target::default(),
+    }
+}
+
+/// Whether a fact of this kind has a place in a pool by itself.
+const fn moves_a_pool(kind: Kind) -> bool {
+    match kind {
+        Kind::Reversal | Kind::ServiceSale | Kind::StatusChange => false,
+        Kind::Revaluation | Kind::StandardCost => true,
+        _ => kind.is_movement(),
     }
 }
 

@@ -81,7 +81,10 @@ impl Books {
         self.step(pool_id, id, &mut covered);
         self.pool_value += self.value_of(pool_id) - value;
         for Covered { fact, .. } in covered {
-            self.touched.entry(fact).or_insert(Cause::NegativeStock);
+            // A count of a closed month takes back what moved before it.
+            let late = self.facts[id].forwarded && self.facts[fact].kind == Kind::Count;
+            let cause = if late { Cause::LateFact } else { Cause::NegativeStock };
+            self.touched.entry(fact).or_insert(cause);
             self.hand_over(fact, key, before);
             self.share_out(fact, before);
             if matches!(self.facts[fact].kind, Kind::TransferShip | Kind::RepackOut) {
@@ -158,8 +161,13 @@ impl Books {
         let state = &mut held.state;
         self.follow_method(state, id);
         self.begin_span(&held.history, state, id);
-        let given = self.given(id, &inflows);
-        let stepped = pool::step(state, id, &self.facts[id], &given, &mut traces);
+        let mut given = self.given(id, &inflows);
+        let stepped = if self.facts[id].forwarded {
+            given.counted_from = self.counted_from(&held.history, &self.facts[id]);
+            self.step_forwarded(&held.history, state, id, &given, &mut traces)
+        } else {
+            pool::step(state, id, &self.facts[id], &given, &mut traces)
+        };
         self.pools = pools;
         *covered = traces.covered;
         self.note_layers_out(id, if stepped.is_ok() { traces.taken } else { Vec::new() });
@@ -200,6 +208,7 @@ impl Books {
             arriving: self.layers_in.get(&id).map_or(&[][..], Vec::as_slice),
             inflows,
             looped: self.looped.contains(&id),
+            counted_from: None,
         }
     }
 
@@ -216,8 +225,10 @@ impl Books {
 
     /// The receipts that a revaluation names.
     pub(super) fn revalued(&self, id: FactId) -> Vec<FactId> {
-        if self.facts[id].step != PoolStep::Revalue {
-            return Vec::new();
+        match self.facts[id].step {
+            PoolStep::Revalue => {}
+            PoolStep::AddLate => return self.facts[id].origin.into_iter().collect(),
+            _ => return Vec::new(),
         }
         self.effect_group(id).into_iter().filter_map(|member| self.facts[member].origin).collect()
     }

@@ -376,21 +376,22 @@ fn steps(lens: &Lens<'_>, item: ItemNo, site: Option<SiteNo>) -> Vec<Step> {
 /// A pool's movements. A count states what is there: its change follows from what stood before.
 fn pool_steps(lens: &Lens<'_>, pool: &Pool, steps: &mut Vec<Step>) {
     let mut on_hand: BTreeMap<SiteNo, i64> = BTreeMap::new();
-    for id in &pool.history {
-        let record = &lens.books.facts()[*id];
-        if !record.is_active() {
-            continue;
-        }
+    let records = pool.history.iter().map(|id| (*id, &lens.books.facts()[*id]));
+    let active = records.filter(|(_, record)| record.is_active());
+    // Units move when they moved, whichever month bears what they cost.
+    let mut moved: Vec<_> = active.map(|(id, record)| (record.moved_at(), id, record)).collect();
+    moved.sort_by_key(|(key, ..)| *key);
+    for (key, id, record) in moved {
         let held = on_hand.entry(record.site).or_default();
         let units = match record.step {
             PoolStep::None => continue,
             PoolStep::In | PoolStep::MoveIn => record.quantity.0,
             PoolStep::Out | PoolStep::MoveOut => -record.quantity.0.abs(),
             PoolStep::Count => record.quantity.0 - *held,
-            PoolStep::Revalue | PoolStep::Restate => 0,
+            PoolStep::Revalue | PoolStep::Restate | PoolStep::AddLate => 0,
         };
         *held += units;
         let value = record.target.stock;
-        steps.push(Step { key: record.key, id: *id, units, value, after: (0, 0) });
+        steps.push(Step { key, id, units, value, after: (0, 0) });
     }
 }

@@ -56,6 +56,14 @@ impl EffectiveKey {
         self.max(moved)
     }
 
+    /// The later of the key and the first instant of a time, before everything that happened then.
+    #[must_use]
+    pub fn not_before(self, instant: Timestamp) -> Self {
+        let recorded_at = Timestamp(i64::MIN);
+        let first = OwnPlace { occurred_at: instant, recorded_at, log: LogRank(0), seq: Seq(0) };
+        self.max(Self { anchor: first, depth: 0, own: self.own })
+    }
+
     /// The fact's own place, wherever it was moved to.
     pub const fn own_place(&self) -> OwnPlace {
         self.own
@@ -91,6 +99,18 @@ mod tests {
         let returned = EffectiveKey::own(place(30, 30, 3, 1)).after(clock_behind);
         assert!(clock_behind < returned && returned < between);
         assert_eq!(returned.effective_at(), Timestamp(100));
+    }
+
+    #[test]
+    fn what_may_not_be_earlier_comes_first_at_that_instant_in_its_own_order() {
+        let moved =
+            |occurred, seq| EffectiveKey::own(place(occurred, 1, 9, seq)).not_before(Timestamp(50));
+        let there = EffectiveKey::own(place(50, -7, 1, 1));
+        assert!(moved(10, 2) < moved(11, 1) && moved(11, 1) < there);
+        assert_eq!(moved(10, 2).effective_at(), Timestamp(50));
+        assert_eq!(moved(60, 1), EffectiveKey::own(place(60, 1, 9, 1)));
+        let answered = EffectiveKey::own(place(20, 1, 2, 2)).after(moved(10, 2));
+        assert!(moved(11, 1) < answered && answered < there);
     }
 
     #[test]

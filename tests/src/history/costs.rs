@@ -2,8 +2,8 @@
 
 use shared::fact::Kind;
 use shared::fact::statement::{
-    CostMethod, CostScope, LandedCost, MasterData, Money, PeriodAction, PeriodStep, PoolName,
-    Revaluation, SharedBy, StandardCost, Statement,
+    CostMethod, CostScope, LandedCost, LateCost, MasterData, Money, PeriodAction, PeriodStep,
+    PolicyKind, PoolName, Revaluation, SharedBy, StandardCost, Statement,
 };
 use shared::ids::{Capture, CategoryNo, CompanyNo, ItemNo, SiteNo};
 use shared::quantity::ShortText;
@@ -24,6 +24,10 @@ impl Writer {
     /// How goods are costed from the beginning.
     pub(super) fn methods(&mut self, all: &mut Vec<MasterData>) {
         let (company, method) = (CompanyNo::FIRST, self.shape.method);
+        if self.shape.forward {
+            let (policy, setting) = (PolicyKind::LateCost, LateCost::Forward as i64);
+            all.push(MasterData::Policy { company: Some(company), site: None, policy, setting });
+        }
         if method != CostMethod::MovingAverage || self.chance(1, 4) {
             all.push(MasterData::Costing { company, category: None, method });
         }
