@@ -158,6 +158,7 @@ impl Server {
         options: RunOptions,
         clock: Clock,
     ) -> Result<Self, RunError> {
+        hq.follow_newest_rules().await?;
         check_mapping(&hq)?;
         let api = options.api.unwrap_or(hq.config().api);
         let listener = TcpListener::bind(api).await.map_err(|error| match error.kind() {

@@ -3,10 +3,16 @@
 //! the model.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
-use hq_server::books::{Books, Entry};
-use shared::fact::statement::CostMethod;
+use data_encoding::HEXLOWER;
+use hq_server::books::{Books, Entry, RULES, Voucher};
+use shared::fact::effective::LogRank;
+use shared::fact::statement::{CostMethod, MasterData, PeriodAction, PeriodStep, Stamp, Statement};
+use shared::ids::{Capture, DeviceNo, Seq, SiteNo};
+use shared::time::{OffsetMinutes, Timestamp};
 use tests::agreement::{Standing, deliver, locked, take};
 use tests::arrival::{self, Arrival};
 use tests::history::{Shape, history};
@@ -141,6 +147,94 @@ fn keeps_closed_months(arrivals: &[Arrival]) -> Result<(), String> {
         held = locked;
     }
     Ok(())
+}
+
+/// HQ's rules, in a log of their own.
+fn rules(number: i64, counter: u64) -> Arrival {
+    let data = MasterData::Rules { number };
+    by_hq(&Statement::MasterData { valid_from: None, data }, counter)
+}
+
+fn by_hq(statement: &Statement, counter: u64) -> Arrival {
+    let at = Timestamp(1_772_000_000_000);
+    let stamp = Stamp {
+        capture: Capture { device: DeviceNo(77), counter },
+        recorded_at: at,
+        occurred_at: at,
+        utc_offset: OffsetMinutes(0),
+        group_left: 0,
+        person: None,
+        time_in_doubt: 0,
+        company: None,
+    };
+    let facts = vec![statement.to_fact(&stamp).expect("a legal fact")];
+    Arrival::Run { site: SiteNo::HQ, rank: LogRank(7), first: Seq(counter), facts }
+}
+
+/// Every kept history under rules 1, the newest rules from its middle on, and a month closed before.
+fn across_rules(arrivals: &[Arrival]) -> Vec<Arrival> {
+    let middle = arrivals.len() / 2;
+    let month = Timestamp(1_768_197_600_000).day(OffsetMinutes(480)).month();
+    let close = PeriodAction { month, step: PeriodStep::CloseStock, reason: None };
+    let close = by_hq(&Statement::PeriodAction(close), 2);
+    [&[rules(1, 1)][..], &arrivals[..middle], &[close, rules(RULES, 3)], &arrivals[middle..]]
+        .concat()
+}
+
+/// The same sequence gives the same books and the same journal, to the byte, also across a change
+/// of rules: what earlier programs wrote stays what it is. `UPDATE_GOLDEN=1` writes the file anew.
+#[test]
+fn kept_histories_give_the_golden_books_across_a_change_of_rules() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/rules.txt");
+    let mut text = String::from("kept history | state | journal\n");
+    let mut released = 0;
+    for (name, arrivals) in arrival::kept() {
+        let sequence = across_rules(&arrivals);
+        let hashes = |released: &mut usize| {
+            let (mut books, mut journal) = (Books::new(), blake3::Hasher::new());
+            for arrival in sequence.iter().chain([&Arrival::Settle]) {
+                let effects = take(&mut books, arrival);
+                *released += effects.released.len();
+                effects.vouchers.iter().for_each(|voucher| note(&mut journal, voucher));
+            }
+            let journal = journal.finalize();
+            (HEXLOWER.encode(&books.state_hash()), HEXLOWER.encode(journal.as_bytes()))
+        };
+        let (state, journal) = hashes(&mut released);
+        assert_eq!(hashes(&mut 0), (state.clone(), journal.clone()), "{name}: a rebuild differs");
+        writeln!(text, "{name} | {state} | {journal}").expect("a text can be written to");
+    }
+    assert!(released > 0, "no close waited for its rules");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &text).expect("the golden file can be written");
+    }
+    let golden = std::fs::read_to_string(&path).expect("the golden file is there");
+    assert_eq!(text, golden);
+}
+
+/// Every figure of a voucher, in order.
+fn note(journal: &mut blake3::Hasher, voucher: &Voucher) {
+    let capture = |fact: Option<Capture>| {
+        fact.map_or([-1, -1], |fact| [i128::from(fact.device.0), i128::from(fact.counter)])
+    };
+    let mut figures = vec![
+        i128::from(voucher.company.0),
+        i128::from(voucher.month.0),
+        i128::from(voucher.number),
+        i128::from(voucher.day.0),
+        voucher.cause as i128,
+    ];
+    figures.extend(capture(voucher.fact));
+    for line in &voucher.lines {
+        let (item, partner) = (line.item.map(|item| item.0), line.partner.map(|partner| partner.0));
+        let number = |number: Option<u32>| number.map_or(-1, i128::from);
+        figures.extend([i128::from(line.account.0), line.side as i128, line.amount.0.into()]);
+        figures.extend([i128::from(line.site.0), number(item), number(partner)]);
+        figures.extend(capture(line.fact));
+    }
+    for figure in figures {
+        journal.update(&figure.to_le_bytes());
+    }
 }
 
 #[test]

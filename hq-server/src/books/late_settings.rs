@@ -24,7 +24,8 @@ impl Books {
                 self.changed_items.insert(*item);
             }
             MasterData::Mapping { .. } | MasterData::Account { .. } => self.mapping_changed = true,
-            MasterData::Costing { .. } => self.methods_changed = true,
+            // Other rules may cost everything otherwise.
+            MasterData::Costing { .. } | MasterData::Rules { .. } => self.methods_changed = true,
             _ => {}
         }
     }

@@ -8,6 +8,7 @@
 //!
 //! | file | what it decides |
 //! | --- | --- |
+//! | `rules.rs` | which rules understand what |
 //! | `settings.rs` | master data valid at a time, account determination |
 //! | `prepare.rs` | whether a group can have an effect, and its figures |
 //! | `pool.rs`, `valuation/` | what goods cost |
@@ -39,6 +40,7 @@ mod periods;
 mod pool;
 mod posting;
 mod prepare;
+mod rules;
 mod settings;
 mod settle;
 pub mod valuation;
@@ -65,6 +67,7 @@ pub use periods::{Area, Closed};
 pub use pool::{Fill, Pool, PoolState};
 pub use posting::{Roles, Situation, roles};
 pub use prepare::Waits;
+pub use rules::RULES;
 pub use settings::{Account, Company, Item, Lookup, Named, Refused, Settings, Site, is_control};
 pub use voucher::{Cause, Line, Side, Voucher};
 
@@ -299,6 +302,10 @@ impl Books {
                 return Ok(());
             }
             _ => return Err(Waits::PartlyKnown),
+        }
+        let needed = parsed.statements.iter().map(rules::first_rules).max().unwrap_or(0);
+        if needed > self.settings.rules() {
+            return Err(Waits::NewerRules(needed));
         }
         if parsed.statements.iter().all(|each| matches!(each, Statement::MasterData { .. })) {
             return self.take_master_data(group.site, parsed, effects);

@@ -29,6 +29,9 @@ pub enum Waits {
     /// A later version may read it.
     #[error("{0}")]
     Unreadable(#[from] Unreadable),
+    /// The books do not follow the rules that understand it yet.
+    #[error("it is understood from rules {0} on: they begin when this program serves HQ")]
+    NewerRules(i64),
     /// A site states only what happens at the site.
     #[error("a site's log can't state a {0}: only HQ can")]
     NotForASite(Kind),

@@ -253,7 +253,7 @@ pub struct Settings {
     policies: BTreeMap<(CompanyNo, PolicyKind), Versions<i64>>,
     /// The role an account was first mapped to.
     roles: BTreeMap<AccountNo, Role>,
-    rules: i64,
+    rules: Option<i64>,
 }
 
 impl Settings {
@@ -337,7 +337,7 @@ impl Settings {
             }
             MasterData::Policy { company: None, .. } | MasterData::SiteLog { .. } => Ok(()),
             MasterData::Rules { number } => {
-                self.rules = number;
+                self.rules = Some(number);
                 Ok(())
             }
         }
@@ -400,6 +400,11 @@ impl Settings {
     /// Whether some goods are costed otherwise from some day on.
     pub const fn methods_vary(&self) -> bool {
         self.methods_vary
+    }
+
+    /// The rules that the books follow now.
+    pub fn rules(&self) -> i64 {
+        self.rules.unwrap_or(super::RULES)
     }
 
     /// Whether some goods are costed at month-end average.

@@ -43,6 +43,7 @@ impl<'a> Client<'a> {
         };
         let way = match opened {
             Ok(hq) => {
+                runtime.block_on(hq.follow_newest_rules())?;
                 let router = api::router(&hq, Access::Loopback);
                 Way::Store { hq, router }
             }

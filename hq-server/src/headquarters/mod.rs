@@ -32,12 +32,13 @@ pub use config::{Config, ConfigError, token, write_private};
 pub use verify::VerifyReport;
 
 use crate::authority::{Authority, AuthorityError};
+use crate::books::RULES;
 use crate::chart::Chart;
 use crate::clock::Clock;
 use crate::gateway::intake::{Intake, IntakeError, IntakeOptions};
 use crate::own_log::{Draft, DraftError, OpenError, OwnLog, RecordError, check_mapping};
 use crate::report::dashboard::LogLink;
-use crate::sequencer::{Published, RULES, Sequencer, StartError};
+use crate::sequencer::{Published, Sequencer, StartError};
 use crate::store::{FileError, RedbStore, Store};
 use crate::web::books_desk::BooksDesk;
 use crate::web::desk::Change;
@@ -241,6 +242,18 @@ impl Headquarters {
                 changes,
             }),
         })
+    }
+
+    /// Lets the books follow the newest rules from here on, where they do not yet.
+    pub async fn follow_newest_rules(&self) -> Result<(), HeadquartersError> {
+        let outcome = self.own_log().record(|published, _| {
+            let mut draft = Draft::new(&published.catalogue());
+            if published.ledgers().books.settings().rules() < RULES {
+                draft.rules(RULES);
+            }
+            Ok::<_, DraftError>((draft.into_groups(), ()))
+        });
+        outcome.await.map(drop).map_err(HeadquartersError::from)
     }
 
     /// Seals HQ's own log, writes a checkpoint, and lets go of the files once all clones are gone.

@@ -21,16 +21,13 @@ use shared::fact::{Fact, Kind, field};
 use shared::ids::{LogId, Seq, SiteNo};
 use tokio::sync::{broadcast, watch};
 
-use crate::books::Books;
+use crate::books::{Books, RULES};
 use crate::gateway::intake::Intake;
 use crate::report::tally::Tally;
 use crate::store::{EntryNo, FileError, Store};
 pub use feed::Feed;
 pub use replay::{Replay, ReplayError, Replayed, Step};
 use worker::{Fold, Worker};
-
-/// The rules that this program's books follow. Every change of an effect is another number.
-pub const RULES: i64 = 1;
 
 /// How many commits a slow reader of events may be behind before it must ask anew.
 const EVENTS_KEPT: usize = 256;
@@ -113,12 +110,12 @@ pub enum StartError {
     /// The stored sequence does not replay.
     #[error(transparent)]
     Replay(#[from] ReplayError),
-    /// The books follow other rules.
+    /// The books follow newer rules.
     #[error(
-        "the books follow rules {0}, this program rules {RULES}: install the version that wrote \
-         them, or a newer one that knows both"
+        "the books follow rules {0}, this program knows those up to {RULES}: install the version \
+         that wrote them, or a newer one"
     )]
-    OtherRules(i64),
+    NewerRules(i64),
     /// The store fails.
     #[error(transparent)]
     File(#[from] FileError),
@@ -160,8 +157,8 @@ impl Sequencer {
             });
             Ok(())
         })?;
-        if rules != RULES {
-            return Err(StartError::OtherRules(rules));
+        if rules > RULES {
+            return Err(StartError::NewerRules(rules));
         }
         let published = Arc::new(Published {
             ledgers: RwLock::new(Ledgers { books: replayed.books, tally }),

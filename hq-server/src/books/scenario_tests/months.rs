@@ -206,6 +206,26 @@ fn a_month_without_an_average_keeps_the_last_known_cost() {
     assert_eq!(story.books.role_balance(Role::PriceVariance), 600);
 }
 
+#[test]
+fn newer_rules_hold_from_their_place_on() {
+    let mut story = Story::new(CostScope::Site);
+    let rules = |number| {
+        let data = MasterData::Rules { number };
+        Statement::MasterData { valid_from: None, data }
+    };
+    story.tell(0, 0, &rules(1));
+    story.movement(1, 1, receipt("10", "10"));
+    story.text.clear();
+    story.step(JANUARY, PeriodStep::CloseStock);
+    story.expect("waits: it is understood from rules 2 on: they begin when this program serves HQ");
+    story.movement(1, 2, receipt("1", "10"));
+    assert_eq!(story.net(JANUARY, Role::ReceivedNotInvoiced), -11_000);
+    story.tell(0, CLOSED_ON, &rules(2));
+    assert_eq!(story.books.waiting().count(), 0);
+    story.movement(1, 3, receipt("1", "10"));
+    assert_eq!(story.net(FEBRUARY, Role::ReceivedNotInvoiced), -1_000);
+}
+
 /// A story whose company lets the first open month bear what is late.
 fn forwarding() -> Story {
     let mut story = Story::new(CostScope::Site);
