@@ -1,10 +1,16 @@
-//! Real data from file to closing table, through edge nodes, QUIC and HQ. The data is not part of
-//! the project: without its folder there is nothing to do, and that is said.
+//! Real data from file to closing table: through edge nodes, QUIC and HQ, or, where it is about what
+//! goods cost, through the books alone beside a computation by hand. The data is not part of the
+//! project: without its folder there is nothing to do, and that is said.
 
 pub mod adventureworks;
+pub mod adventureworks_fifo;
+mod books_alone;
+pub mod fifo_by_hand;
+pub mod freight_by_hand;
 pub mod online_retail;
 mod online_retail_books;
 pub mod online_retail_lines;
+pub mod scms;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
