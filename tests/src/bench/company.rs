@@ -46,10 +46,21 @@ impl Hands {
     }
 }
 
-/// A new HQ with master data and sites 1 to `sites`.
+/// A new HQ with the mix's master data and sites 1 to `sites`, a pool for each site and item.
 pub async fn headquarters(
     folder: &Path,
     sites: u32,
+    hands: &Hands,
+) -> Result<Headquarters, BenchError> {
+    headquarters_with(folder, sites, CostScope::Site, mix::master_data(), hands).await
+}
+
+/// A new HQ with this master data and sites 1 to `sites`.
+pub async fn headquarters_with(
+    folder: &Path,
+    sites: u32,
+    scope: CostScope,
+    stated: Vec<MasterData>,
     hands: &Hands,
 ) -> Result<Headquarters, BenchError> {
     let options = InitOptions {
@@ -57,7 +68,7 @@ pub async fn headquarters(
         name: "Bench Ltd".to_owned(),
         currency: mix::currency(),
         zone: mix::ZONE,
-        scope: CostScope::Site,
+        scope,
         chart: &GENERIC,
         config: Config::default(),
     };
@@ -68,7 +79,7 @@ pub async fn headquarters(
         code: format!("S{site:05}"),
         name: format!("Site {site}"),
     });
-    let stated = sites.chain(mix::master_data());
+    let stated = sites.chain(stated);
     let groups: Vec<Group> =
         stated.map(|data| Group::one(Statement::MasterData { valid_from: None, data })).collect();
     let recorded = hq.own_log().record(|_, _| Ok::<_, std::fmt::Error>((groups, ())));
@@ -109,6 +120,11 @@ impl SiteLog {
     /// The next facts as a run.
     pub fn run(&mut self, count: usize) -> Run {
         let facts = self.writer.write(count);
+        self.append(facts)
+    }
+
+    /// Facts that another wrote for this log, as a run.
+    pub fn append(&mut self, facts: Vec<Fact>) -> Run {
         run_after(&mut self.chain, facts)
     }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hq_server::headquarters::Headquarters;
+use hq_server::own_log::Group;
 use hq_server::sequencer::Event;
+use shared::fact::statement::CostScope;
 use shared::ids::{LogId, Seq, SiteNo};
 use shared::sync::FactsFrame;
 use tokio::runtime::Runtime;
@@ -14,10 +16,11 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
 
-use super::company::{self, Hands, SiteLog, headquarters};
+use super::company::{self, Hands, SiteLog, headquarters_with};
 use super::figure::{Figure, each, per_second, share};
 use super::machine::thread_nanoseconds;
-use super::mix::Shape;
+use super::mix::{self, Shape};
+use super::trade::{self, Trade};
 use super::{BenchError, Outcome, Settings, Within, postgresql, stages};
 
 /// Threads that read frames, as many as the machine for the figures has cores.
@@ -37,19 +40,42 @@ struct Load {
     warm: usize,
     /// Facts of each site for five seconds of measuring.
     facts: usize,
-    shape: Shape,
+    goods: Goods,
     aim: Option<f64>,
 }
 
-const PLAIN: Shape = Shape { priced: false, numbered_by_use: false };
-const PRICED: Shape = Shape { priced: true, numbered_by_use: false };
+/// What the sites write, and how it is costed.
+#[derive(Clone, Copy, Debug)]
+enum Goods {
+    /// The mix, at moving average by site.
+    Mix(Shape),
+    /// Everything, while HQ states the bills of what was sent before the clock runs. Sites begin up
+    /// to so many hours apart.
+    Trade { scope: CostScope, apart_hours: i64 },
+}
 
-const LOADS: [Load; 5] = [
-    Load { run: 1, sites: 2_000, warm: 50, facts: 100, shape: PLAIN, aim: Some(100_000.0) },
-    Load { run: 10, sites: 256, warm: 500, facts: 2_000, shape: PLAIN, aim: None },
-    Load { run: 100, sites: 64, warm: 2_000, facts: 12_000, shape: PLAIN, aim: None },
-    Load { run: 1_000, sites: 64, warm: 2_000, facts: 16_000, shape: PLAIN, aim: Some(300_000.0) },
-    Load { run: 1_000, sites: 64, warm: 2_000, facts: 12_000, shape: PRICED, aim: None },
+const PLAIN: Goods = Goods::Mix(Shape { priced: false, numbered_by_use: false });
+const PRICED: Goods = Goods::Mix(Shape { priced: true, numbered_by_use: false });
+const TRADE: Goods = Goods::Trade { scope: CostScope::Site, apart_hours: 0 };
+const ONE_POOL: Goods = Goods::Trade { scope: CostScope::Company, apart_hours: 48 };
+/// HQ states so many bills at a time.
+const BILLS: usize = 1_000;
+
+const LOADS: [Load; 7] = [
+    Load { run: 1, sites: 2_000, warm: 50, facts: 100, goods: PLAIN, aim: Some(100_000.0) },
+    Load { run: 10, sites: 256, warm: 500, facts: 2_000, goods: PLAIN, aim: None },
+    Load { run: 100, sites: 64, warm: 2_000, facts: 12_000, goods: PLAIN, aim: None },
+    Load { run: 1_000, sites: 64, warm: 2_000, facts: 16_000, goods: PLAIN, aim: Some(300_000.0) },
+    Load { run: 1_000, sites: 64, warm: 2_000, facts: 12_000, goods: PRICED, aim: None },
+    Load { run: 1_000, sites: 64, warm: 4_000, facts: 8_000, goods: TRADE, aim: Some(200_000.0) },
+    Load {
+        run: 1_000,
+        sites: 64,
+        warm: 4_000,
+        facts: 8_000,
+        goods: ONE_POOL,
+        aim: Some(200_000.0),
+    },
 ];
 
 /// What one load came to.
@@ -104,9 +130,14 @@ pub fn run(settings: &Settings) -> Outcome {
 }
 
 fn name(load: Load) -> String {
-    let Load { run, sites, shape, .. } = load;
-    let priced = if shape.priced { ", with prices and partners" } else { "" };
-    format!("runs of {run}, {sites} sites{priced}")
+    let Load { run, sites, goods, .. } = load;
+    let what = match goods {
+        Goods::Mix(Shape { priced: false, .. }) => "",
+        Goods::Mix(_) => ", with prices and partners",
+        Goods::Trade { scope: CostScope::Site, .. } => ", everything",
+        Goods::Trade { scope: CostScope::Company, .. } => ", everything, one pool for all sites",
+    };
+    format!("runs of {run}, {sites} sites{what}")
 }
 
 /// As many facts as about the wanted time takes; whole runs.
@@ -120,17 +151,24 @@ fn post(settings: &Settings, runtime: &Runtime, load: Load) -> Result<Posted, Be
     settings.say(&format!("hq-post: {}", name(load)));
     let folder = settings.scratch()?;
     runtime.block_on(async {
-        let hq = headquarters(&folder.path().join("hq"), load.sites, &Hands::default()).await?;
-        let mut logs: Vec<SiteLog> =
-            (1..=load.sites).map(|site| SiteLog::new(SiteNo(site), load.shape)).collect();
-        company::register(&hq, &logs).await?;
-        let warm = frames(&mut logs, load.warm, WARM_RUN);
+        let (scope, master_data) = match load.goods {
+            Goods::Mix(_) => (CostScope::Site, mix::master_data()),
+            Goods::Trade { scope, .. } => (scope, trade::master_data()),
+        };
+        let folder = folder.path().join("hq");
+        let hq =
+            headquarters_with(&folder, load.sites, scope, master_data, &Hands::default()).await?;
+        let mut sites = Sites::new(load);
+        company::register(&hq, &sites.logs).await?;
+        let warm = sites.frames(load.warm, WARM_RUN);
         send(&hq, warm).await?;
-        let measured = frames(&mut logs, load.facts, load.run);
+        let bills = sites.bills();
+        let measured = sites.frames(load.facts, load.run);
+        let facts = u64::from(load.sites) * load.facts as u64 + bills.len() as u64;
         let counted = tokio::spawn(count(hq.published().events()));
         let before = threads()?;
         let started = Instant::now();
-        send(&hq, measured).await?;
+        tokio::try_join!(send(&hq, measured), state(&hq, bills))?;
         let elapsed = started.elapsed();
         let after = threads()?;
         company::check(&hq)?;
@@ -141,21 +179,70 @@ fn post(settings: &Settings, runtime: &Runtime, load: Load) -> Result<Posted, Be
         for ((_, now), (_, then)) in threads.iter_mut().zip(before) {
             *now -= then;
         }
-        let facts = u64::from(load.sites) * load.facts as u64;
         Ok(Posted { facts, vouchers, commits, elapsed, threads })
     })
 }
 
+/// Those who write.
+struct Sites {
+    logs: Vec<SiteLog>,
+    /// Who writes for all of them, where what they write hangs together.
+    trade: Option<Trade>,
+}
+
+impl Sites {
+    fn new(load: Load) -> Self {
+        let (shape, trade) = match load.goods {
+            Goods::Mix(shape) => (shape, None),
+            Goods::Trade { apart_hours, .. } => {
+                (Shape::default(), Some(Trade::new(load.sites, apart_hours)))
+            }
+        };
+        let logs = (1..=load.sites).map(|site| SiteLog::new(SiteNo(site), shape)).collect();
+        Self { logs, trade }
+    }
+
+    /// The next facts of every site, packed for the wire in runs.
+    fn frames(&mut self, facts: usize, run: usize) -> Sending {
+        let mut frames: Vec<Vec<FactsFrame>> = vec![Vec::new(); self.logs.len()];
+        match &mut self.trade {
+            None => {
+                for (log, frames) in self.logs.iter_mut().zip(&mut frames) {
+                    *frames = log.frames(facts, run);
+                }
+            }
+            // In turn: what one site ships another receives.
+            Some(trade) => {
+                for start in (0..facts).step_by(run) {
+                    for (log, frames) in self.logs.iter_mut().zip(&mut frames) {
+                        let facts = trade.write(log.site, run.min(facts - start));
+                        frames.push(FactsFrame::pack(&log.append(facts)));
+                    }
+                }
+            }
+        }
+        let sent = |(log, frames): (&SiteLog, _)| (log.log(), log.last(), frames);
+        self.logs.iter().zip(frames).map(sent).collect()
+    }
+
+    /// What HQ has to state about what was written.
+    fn bills(&mut self) -> Vec<Group> {
+        self.trade.as_mut().map(Trade::bills).unwrap_or_default()
+    }
+}
+
+/// HQ's own statements, until they are in the books.
+async fn state(hq: &Headquarters, bills: Vec<Group>) -> Result<(), BenchError> {
+    for bills in bills.chunks(BILLS) {
+        let bills = bills.to_vec();
+        let recorded = hq.own_log().record(|_, _| Ok::<_, std::fmt::Error>((bills, ())));
+        recorded.await.within("stating bills")?;
+    }
+    Ok(())
+}
+
 /// What every site sends, with the place of its last fact.
 type Sending = Vec<(LogId, Seq, Vec<FactsFrame>)>;
-
-fn frames(logs: &mut [SiteLog], facts: usize, run: usize) -> Sending {
-    let frames = |log: &mut SiteLog| {
-        let frames = log.frames(facts, run);
-        (log.log(), log.last(), frames)
-    };
-    logs.iter_mut().map(frames).collect()
-}
 
 /// Every site sends one run after the other, and goes on once the last one is durable, as a session
 /// of the link does. Done when everything is in the books.

@@ -4,6 +4,9 @@
 use std::path::Path;
 use std::process::Command;
 
+/// Linux's own on this kind of machine.
+const PAGE_BYTES: u64 = 4_096;
+
 /// Where and with what figures come from.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -57,6 +60,19 @@ fn commit() -> Option<String> {
     let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
     let changed = git(&["status", "--porcelain"]).is_some_and(|text| !text.is_empty());
     Some(if changed { commit + "+" } else { commit })
+}
+
+/// What of this process lies in memory now: the resident pages of `/proc/self/statm`.
+pub fn resident_bytes() -> std::io::Result<u64> {
+    let pages = std::fs::read_to_string("/proc/self/statm")?;
+    let pages = pages.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    Ok(pages.unwrap_or(0) * PAGE_BYTES)
+}
+
+/// What the machine could still give, by `/proc/meminfo`.
+pub fn available_bytes() -> u64 {
+    let text = first_value("/proc/meminfo", "MemAvailable").unwrap_or_default();
+    text.split(' ').next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) << 10
 }
 
 /// Processor time of this process's threads of that name, those that have ended left out.

@@ -27,14 +27,14 @@ pub const START: Timestamp = Timestamp(1_793_577_600_000);
 pub const ZONE: OffsetMinutes = OffsetMinutes(480);
 
 /// "Found" and "damaged" in the generic chart.
-const FOUND: ReasonNo = ReasonNo(3);
-const DAMAGED: ReasonNo = ReasonNo(5);
+pub(super) const FOUND: ReasonNo = ReasonNo(3);
+pub(super) const DAMAGED: ReasonNo = ReasonNo(5);
 /// The first of each brings goods in, the last goes either way.
 const KINDS: [Kind; 4] = [Kind::ProductionIn, Kind::Issue, Kind::Scrap, Kind::Adjustment];
 const PRICED_KINDS: [Kind; 4] = [Kind::Receipt, Kind::SaleIssue, Kind::Issue, Kind::Adjustment];
-const SUPPLIERS: u32 = 20;
-const CUSTOMERS: u32 = 50;
-const LOTS: [&[u8]; 4] = [b"A", b"B", b"C", b"D"];
+pub(super) const SUPPLIERS: u32 = 20;
+pub(super) const CUSTOMERS: u32 = 50;
+pub(super) const LOTS: [&[u8]; 4] = [b"A", b"B", b"C", b"D"];
 const PERSONS: u32 = 8;
 const QUANTITY_MAX: i64 = 18;
 const MEAN_MS: u32 = 20_000;
@@ -75,24 +75,9 @@ pub struct Mix {
 impl Mix {
     /// The mix of a seed.
     pub fn new(seed: u64, shape: Shape) -> Self {
-        let mut numbers: Vec<u32> = (1..=ITEMS).collect();
-        if !shape.numbered_by_use {
-            // All sites sell the same things well.
-            Random::new(0).shuffle(&mut numbers);
-        }
-        let mut sum = 0;
-        let weight = |rank: u32| {
-            sum += (1 << 40) / u64::from(rank);
-            sum
-        };
-        Self {
-            random: Random::new(seed),
-            shape,
-            weights: (1..=ITEMS).map(weight).collect(),
-            held: vec![0; numbers.len()],
-            numbers,
-            unit: unit(),
-        }
+        let (numbers, weights) = ranks(shape.numbered_by_use);
+        let held = vec![0; numbers.len()];
+        Self { random: Random::new(seed), shape, numbers, weights, held, unit: unit() }
     }
 
     /// The next movement.
@@ -151,20 +136,34 @@ impl Mix {
     }
 }
 
+/// Item numbers by rank, and the sums of 1 / rank, scaled.
+pub(super) fn ranks(numbered_by_use: bool) -> (Vec<u32>, Vec<u64>) {
+    let mut numbers: Vec<u32> = (1..=ITEMS).collect();
+    if !numbered_by_use {
+        // All sites sell the same things well.
+        Random::new(0).shuffle(&mut numbers);
+    }
+    let weights = (1..=ITEMS).scan(0, |sum, rank| {
+        *sum += (1 << 40) / u64::from(rank);
+        Some(*sum)
+    });
+    (numbers, weights.collect())
+}
+
 /// The books' currency.
 pub fn currency() -> Currency {
     "CNY".parse().expect("a currency's code")
 }
 
-fn unit() -> Unit {
+pub(super) fn unit() -> Unit {
     Unit::from_bytes(b"EA").expect("a unit")
 }
 
-fn cost_of(item: ItemNo) -> i64 {
+pub(super) fn cost_of(item: ItemNo) -> i64 {
     100 + i64::from(item.0) * 7_919 % 49_900
 }
 
-fn minor(amount: i64) -> Price {
+pub(super) fn minor(amount: i64) -> Price {
     Price { figure: Scaled::new(amount, -2).expect("a small price"), currency: currency() }
 }
 
@@ -174,7 +173,7 @@ fn minor(amount: i64) -> Price {
     clippy::cast_precision_loss,
     reason = "chance of synthetic times; no money, no stock"
 )]
-fn exponential_ms(random: &mut Random) -> i64 {
+pub(super) fn exponential_ms(random: &mut Random) -> i64 {
     let uniform = (random.below(1 << 53) + 1) as f64 / (1u64 << 53) as f64;
     (-uniform.ln() * f64::from(MEAN_MS)) as i64
 }

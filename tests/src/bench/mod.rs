@@ -9,9 +9,11 @@ pub mod hq_post;
 pub mod late;
 pub mod latency;
 pub mod machine;
+pub mod memory;
 pub mod mix;
 pub mod postgresql;
 pub mod stages;
+pub mod trade;
 pub mod valuation;
 pub mod wire;
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use tests::bench::figure::table;
 use tests::bench::machine::Machine;
-use tests::bench::{Outcome, Settings, edge_record, hq_post, late, latency, valuation, wire};
+use tests::bench::{
+    Outcome, Settings, edge_record, hq_post, late, latency, memory, valuation, wire,
+};
 
 /// Measures what BENCHMARKS.md states.
 #[derive(Debug, Parser)]
@@ -42,19 +44,22 @@ enum Name {
     Valuation,
     /// Facts that become known late, to every difference posted.
     Late,
+    /// Bytes of a fact and of a pool in the books.
+    Memory,
     /// All of them.
     All,
 }
 
 type Bench = fn(&Settings) -> Outcome;
 
-const EACH: [(Name, &str, Bench); 6] = [
+const EACH: [(Name, &str, Bench); 7] = [
     (Name::EdgeRecord, "edge-record", edge_record::run),
     (Name::HqPost, "hq-post", hq_post::run),
     (Name::Wire, "wire", wire::run),
     (Name::Latency, "latency", latency::run),
     (Name::Valuation, "valuation", valuation::run),
     (Name::Late, "late", late::run),
+    (Name::Memory, "memory", memory::run),
 ];
 
 fn main() -> ExitCode {
