@@ -111,7 +111,16 @@ impl Amount {
 /// `numerator` / `denominator`, rounded half away from zero.
 ///
 /// The denominator is not zero: whoever divides has asked before.
-pub const fn round_div(numerator: i128, denominator: i128) -> i128 {
+pub fn round_div(numerator: i128, denominator: i128) -> i128 {
+    // Nearly always both fit a word, and words are divided several times as fast.
+    if let (Ok(numerator), Ok(denominator)) = (i64::try_from(numerator), i64::try_from(denominator))
+        && let Some(quotient) = numerator.checked_div(denominator)
+    {
+        let rest = (numerator - quotient * denominator).unsigned_abs();
+        let is_nearer_next = rest >= denominator.unsigned_abs() - rest;
+        let away = if (numerator < 0) == (denominator < 0) { 1 } else { -1 };
+        return i128::from(quotient) + if is_nearer_next { away } else { 0 };
+    }
     let quotient = numerator / denominator;
     let rest = numerator % denominator;
     if rest.unsigned_abs() >= denominator.unsigned_abs() - rest.unsigned_abs() {

@@ -30,7 +30,7 @@ pub struct OutOfRange;
 
 /// The number, if it is in range.
 pub(super) fn in_range(value: i128) -> Result<i64, OutOfRange> {
-    i64::try_from(value).ok().filter(|value| value.abs() < RANGE).ok_or(OutOfRange)
+    i64::try_from(value).ok().filter(|value| (1 - RANGE..RANGE).contains(value)).ok_or(OutOfRange)
 }
 
 /// `value` x `part` / `whole`, rounded; all of it when the part is the whole.
