@@ -184,6 +184,8 @@ pub struct Books {
     open_items: OpenItems,
     numbers: BTreeMap<(CompanyNo, Month), u32>,
     waiting: BTreeMap<u64, Waiting>,
+    /// Those that wait for a fact, by it.
+    waiting_for: BTreeMap<Capture, BTreeSet<u64>>,
     waited: u64,
     progress: BTreeMap<(SiteNo, LogRank), LogProgress>,
     entries: u64,
@@ -279,8 +281,7 @@ impl Books {
             Err(why) => {
                 let number = self.waited;
                 self.waited += 1;
-                let waiting = Waiting { facts: facts.to_vec(), why, ..group.clone() };
-                self.waiting.insert(number, waiting);
+                self.wait(number, Waiting { facts: facts.to_vec(), why, ..group.clone() });
                 effects.waiting.push(number);
             }
         }
@@ -360,7 +361,7 @@ impl Books {
             self.note_change(data);
         }
         self.master.extend(parsed.stamps.iter().map(|stamp| stamp.capture));
-        self.release(effects, |_| true);
+        self.release(effects, self.waiting.keys().copied().collect());
         self.meet_invoices_again(effects);
         Ok(())
     }
@@ -578,33 +579,46 @@ impl Books {
     }
 
     fn release_for_captures(&mut self, stamps: &[Stamp], effects: &mut Effects) {
-        if self.waiting.is_empty() {
+        if self.waiting_for.is_empty() {
             return;
         }
-        let captures: BTreeSet<_> = stamps.iter().map(|stamp| stamp.capture).collect();
-        self.release(effects, |why| matches!(why, Waits::NoReference(c) if captures.contains(c)));
+        let waiting = stamps.iter().filter_map(|stamp| self.waiting_for.get(&stamp.capture));
+        let numbers: BTreeSet<u64> = waiting.flatten().copied().collect();
+        self.release(effects, numbers);
     }
 
     /// Tries waiting groups again, in the order they began to wait.
-    fn release(&mut self, effects: &mut Effects, concerns: impl Fn(&Waits) -> bool) {
-        let numbers: Vec<u64> = self
-            .waiting
-            .iter()
-            .filter(|(_, group)| concerns(&group.why))
-            .map(|(number, _)| *number)
-            .collect();
+    fn release(&mut self, effects: &mut Effects, numbers: BTreeSet<u64>) {
         for number in numbers {
             // A group released by another one's release is gone by now.
-            let Some(mut group) = self.waiting.remove(&number) else { continue };
+            let Some(mut group) = self.stop_waiting(number) else { continue };
             let facts = std::mem::take(&mut group.facts);
             let parsed = parse_group(&facts);
             match parsed.and_then(|parsed| self.try_group(&group, &parsed, effects)) {
                 Ok(()) => effects.released.push(number),
-                Err(why) => {
-                    self.waiting.insert(number, Waiting { facts, why, ..group });
-                }
+                Err(why) => self.wait(number, Waiting { facts, why, ..group }),
             }
         }
+    }
+
+    fn wait(&mut self, number: u64, group: Waiting) {
+        if let Waits::NoReference(capture) = group.why {
+            self.waiting_for.entry(capture).or_default().insert(number);
+        }
+        self.waiting.insert(number, group);
+    }
+
+    fn stop_waiting(&mut self, number: u64) -> Option<Waiting> {
+        let group = self.waiting.remove(&number)?;
+        if let Waits::NoReference(capture) = group.why
+            && let Some(numbers) = self.waiting_for.get_mut(&capture)
+        {
+            numbers.remove(&number);
+            if numbers.is_empty() {
+                self.waiting_for.remove(&capture);
+            }
+        }
+        Some(group)
     }
 }
 
