@@ -213,7 +213,7 @@ impl Books {
         let record = &mut self.facts[id];
         if (record.target.main, record.target.against) != target {
             (record.target.main, record.target.against) = target;
-            self.touched.entry(id).or_insert(cause);
+            self.touched.note(id, cause);
         }
     }
 
@@ -244,7 +244,7 @@ impl Books {
 
     /// What follows from a fact's being reversed, or no longer so.
     fn follow_reversal(&mut self, id: FactId) {
-        self.touched.entry(id).or_insert(Cause::Reversal);
+        self.touched.note(id, Cause::Reversal);
         self.refresh_document(id);
         self.mark_own_pool(id, Cause::Reversal);
         let mut before = Before::new();

@@ -96,83 +96,35 @@ pub struct TakenOver {
     pub layers: u64,
 }
 
-/// A fact in the books.
+/// A fact in the books. First stands what folding a pool again and posting its differences read, in
+/// the order in which they do: a million records are walked faster so.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "marks of a record, set at different times")]
+#[repr(C)]
 pub struct FactRecord {
-    /// Its name for ever.
-    pub capture: Capture,
-    /// Its place in effective order.
-    pub key: EffectiveKey,
-    /// Its kind.
-    pub kind: Kind,
-    /// The site it concerns.
-    pub site: SiteNo,
-    /// The site of the open item that `main` belongs to.
-    pub main_site: SiteNo,
-    /// Its place in that log.
-    pub seq: Seq,
-    /// The company.
-    pub company: CompanyNo,
-    /// The ledger month of its key.
-    pub month: Month,
-    /// The item, for whatever has one.
-    pub item: Option<ItemNo>,
-    /// The item's category at its effective time.
-    pub category: Option<CategoryNo>,
-    /// The customer or supplier.
-    pub partner: Option<PartnerNo>,
-    /// The reason.
-    pub reason: Option<ReasonNo>,
-    /// The other site of a transfer.
-    pub other_site: Option<SiteNo>,
-    /// Lot or batch.
-    pub lot: Option<ShortText>,
-    /// An outside document's number.
-    pub document: Option<ShortText>,
-    /// The outside document's day, else its own.
-    pub document_day: Day,
-    /// When money is due.
-    pub due_day: Option<Day>,
-    /// When it was recorded.
-    pub recorded_at: Timestamp,
-    /// In the item's smallest unit; signed for an adjustment, absolute for a count.
-    pub quantity: Quantity,
-    /// What the fact itself says it is worth: price x quantity, minor units.
-    pub stated: Option<i64>,
-    /// The price of one smallest unit, where the fact states one.
-    pub unit_cost: Option<UnitCost>,
+    /// What should stand in the ledger.
+    pub target: Target,
+    /// What does stand in the ledger.
+    pub posted: Target,
     /// Its pool, where stock moves.
     pub pool: Option<PoolId>,
-    /// What it does there.
-    pub step: PoolStep,
     /// The fact it answers or names.
     pub origin: Option<FactId>,
-    /// The first fact of its group.
-    pub group: FactId,
-    /// How many facts the group has.
-    pub group_len: u16,
-    /// What it takes over from the fact it answers.
-    pub taken_over: TakenOver,
+    /// In the item's smallest unit; signed for an adjustment, absolute for a count.
+    pub quantity: Quantity,
+    /// The site it concerns.
+    pub site: SiteNo,
+    /// The company.
+    pub company: CompanyNo,
+    /// Its kind.
+    pub kind: Kind,
+    /// What it does there.
+    pub step: PoolStep,
     /// The company has one pool for all its sites, so inventory has no site.
     pub one_pool: bool,
     /// A shipment that is invoiced later, with or without a price of its own.
     pub invoice_later: bool,
-    /// What the document itself says for `main` and `against` while it is active; for a receipt
-    /// its landed cost, waiting in `main` for its bills.
-    pub document_target: (i64, i64),
-    /// Its accounts.
-    pub accounts: Accounts,
-    /// The open item that `main` belongs to, and `against`.
-    pub main_item: FactId,
-    /// See `main_item`.
-    pub against_item: FactId,
-    /// The second fact it names: the open item of an allocation.
-    pub second: Option<FactId>,
-    /// The site whose log states it; 0 for HQ.
-    pub stated_by: SiteNo,
-    /// The roles its accounts were found for.
-    pub roles: Roles,
+    /// Facts refer to it.
+    pub(super) answered: bool,
     /// It became known after its month was closed, and takes effect in the first open one.
     pub forwarded: bool,
     /// Active reversals name it.
@@ -181,10 +133,61 @@ pub struct FactRecord {
     pub short: bool,
     /// Its figures are beyond what its pool can hold: it has no effect there.
     pub out_of_range: bool,
-    /// What should stand in the ledger.
-    pub target: Target,
-    /// What does stand in the ledger.
-    pub posted: Target,
+    /// The ledger month of its key.
+    pub month: Month,
+    /// The site of the open item that `main` belongs to.
+    pub main_site: SiteNo,
+    /// Its accounts.
+    pub accounts: Accounts,
+    /// The open item that `main` belongs to, and `against`.
+    pub main_item: FactId,
+    /// The item, for whatever has one.
+    pub item: Option<ItemNo>,
+    /// The customer or supplier.
+    pub partner: Option<PartnerNo>,
+    /// The item's category at its effective time.
+    pub category: Option<CategoryNo>,
+    /// See `main_item`.
+    pub against_item: FactId,
+    /// The first fact of its group.
+    pub group: FactId,
+    /// Its place in effective order.
+    pub key: EffectiveKey,
+    /// What it takes over from the fact it answers.
+    pub taken_over: TakenOver,
+    /// What the document itself says for `main` and `against` while it is active; for a receipt
+    /// its landed cost, waiting in `main` for its bills.
+    pub document_target: (i64, i64),
+    /// What the fact itself says it is worth: price x quantity, minor units.
+    pub stated: Option<i64>,
+    /// The price of one smallest unit, where the fact states one.
+    pub unit_cost: Option<UnitCost>,
+    /// Its name for ever.
+    pub capture: Capture,
+    /// The second fact it names: the open item of an allocation.
+    pub second: Option<FactId>,
+    /// The reason.
+    pub reason: Option<ReasonNo>,
+    /// The other site of a transfer.
+    pub other_site: Option<SiteNo>,
+    /// Its place in that log.
+    pub seq: Seq,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+    /// Lot or batch.
+    pub lot: Option<ShortText>,
+    /// An outside document's number.
+    pub document: Option<ShortText>,
+    /// The outside document's day, else its own.
+    pub document_day: Day,
+    /// When money is due.
+    pub due_day: Option<Day>,
+    /// How many facts the group has.
+    pub group_len: u16,
+    /// The site whose log states it; 0 for HQ.
+    pub stated_by: SiteNo,
+    /// The roles its accounts were found for.
+    pub roles: Roles,
 }
 
 impl FactRecord {
@@ -265,7 +268,7 @@ impl FactTable {
     pub fn push(&mut self, record: FactRecord) -> FactId {
         let id = self.next();
         for named in [record.origin, record.second].into_iter().flatten() {
-            self.dependents.entry(named).or_default().push(id);
+            self.note_dependent(named, id);
         }
         let slot = self.slot(record.capture);
         assert!(slot.is_none(), "a capture has effect once");
@@ -293,11 +296,19 @@ impl FactTable {
     /// A later fact turned out to refer to this one.
     pub fn link(&mut self, origin: FactId, dependent: FactId) {
         self[dependent].origin = Some(origin);
-        self.dependents.entry(origin).or_default().push(dependent);
+        self.note_dependent(origin, dependent);
+    }
+
+    fn note_dependent(&mut self, named: FactId, dependent: FactId) {
+        self.dependents.entry(named).or_default().push(dependent);
+        self[named].answered = true;
     }
 
     /// The facts that refer to this one, in the order they were taken.
     pub fn dependents(&self, origin: FactId) -> &[FactId] {
+        if !self[origin].answered {
+            return &[];
+        }
         self.dependents.get(&origin).map_or(&[], SmallVec::as_slice)
     }
 

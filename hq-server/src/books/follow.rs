@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use shared::fact::Kind;
-use shared::fact::effective::EffectiveKey;
 
 use super::Books;
 use super::fact_table::{PoolId, TakenOver};
@@ -88,7 +87,11 @@ impl Books {
 
     /// Hands a fact's cost to what comes back of it. A return costs what its sale cost at the
     /// return's time: only returns after `now` take it.
-    pub(super) fn hand_over(&mut self, id: FactId, now: EffectiveKey, before: &mut Before) {
+    pub(super) fn hand_over(&mut self, id: FactId, now: FactId, before: &mut Before) {
+        if self.facts.dependents(id).is_empty() {
+            return;
+        }
+        let now = self.facts[now].key;
         let cost = Some(self.facts[id].cost());
         for index in 0..self.facts.dependents(id).len() {
             let dependent = self.facts.dependents(id)[index];
@@ -198,15 +201,21 @@ impl Books {
     /// it names, else the fact alone.
     pub(super) fn effect_group(&self, id: FactId) -> Vec<FactId> {
         let record = &self.facts[id];
+        if !self.has_effect_in_a_group(id) {
+            return vec![id];
+        }
         let together = |kind| {
             if record.kind == Kind::Revaluation { kind == record.kind } else { is_repack(kind) }
         };
-        if !together(record.kind) {
-            return vec![id];
-        }
         let members = record.group.0..record.group.0 + u32::from(record.group_len);
         let members = members.map(FactId).filter(|member| member.0 < self.facts.next().0);
         members.filter(|member| together(self.facts[*member].kind)).collect()
+    }
+
+    /// Whether a fact may have effect only together with others.
+    pub(super) fn has_effect_in_a_group(&self, id: FactId) -> bool {
+        let kind = self.facts[id].kind;
+        kind == Kind::Revaluation || is_repack(kind)
     }
 
     /// Balances a repack. What came of it is worth what went into it, except around a circle that

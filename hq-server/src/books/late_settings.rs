@@ -126,7 +126,7 @@ impl Books {
         record.posted = Target::default();
         record.accounts = found.accounts;
         record.target = target;
-        self.add_to_sums(group, at, postings, sums);
+        self.add_to_sums(group, at, &mut postings, sums);
         self.touched.insert(id, Cause::Settings);
     }
 }

@@ -96,40 +96,102 @@ impl Ledger {
 /// What is open per item and control role. The item is the first fact of the group that opened it.
 #[derive(Clone, Debug, Default)]
 pub struct OpenItems {
-    open: BTreeMap<(Role, FactId), i128>,
-    totals: BTreeMap<Role, i128>,
+    roles: BTreeMap<Role, OfRole>,
+}
+
+/// The open items of a role. Facts are dense, and most of a role's stand near each other.
+#[derive(Clone, Debug, Default)]
+struct OfRole {
+    total: i128,
+    pages: Vec<Option<Box<Page>>>,
+}
+
+/// How many items share a page.
+const PAGE: usize = 64;
+
+#[derive(Clone, Debug)]
+struct Page {
+    /// How many of them are not zero.
+    open: usize,
+    amounts: [i128; PAGE],
+}
+
+impl OfRole {
+    fn add(&mut self, item: FactId, amount: i128) {
+        self.total += amount;
+        let (page, at) = (item.index() / PAGE, item.index() % PAGE);
+        if page >= self.pages.len() {
+            self.pages.resize_with(page + 1, || None);
+        }
+        let slot = &mut self.pages[page];
+        let held = slot.get_or_insert_with(|| Box::new(Page { open: 0, amounts: [0; PAGE] }));
+        let open = &mut held.amounts[at];
+        held.open -= usize::from(*open != 0);
+        *open += amount;
+        held.open += usize::from(*open != 0);
+        if held.open == 0 {
+            *slot = None;
+        }
+    }
+
+    fn of(&self, item: FactId) -> i128 {
+        let page = self.pages.get(item.index() / PAGE).and_then(Option::as_ref);
+        page.map_or(0, |page| page.amounts[item.index() % PAGE])
+    }
+
+    fn all(&self) -> impl Iterator<Item = (FactId, i128)> {
+        let pages = (0u32..).step_by(PAGE).zip(&self.pages);
+        let amounts = pages.flat_map(|(first, page)| {
+            let amounts = page.as_ref().map_or(&[][..], |page| &page.amounts);
+            (first..).map(FactId).zip(amounts.iter().copied())
+        });
+        amounts.filter(|(_, amount)| *amount != 0)
+    }
 }
 
 impl OpenItems {
     /// Adds a signed amount (debits positive) to an open item.
     pub fn add(&mut self, role: Role, item: FactId, amount: i64) {
-        let key = (role, item);
-        let open = self.open.entry(key).or_default();
-        *open += i128::from(amount);
-        if *open == 0 {
-            self.open.remove(&key);
-        }
-        *self.totals.entry(role).or_default() += i128::from(amount);
+        self.roles.entry(role).or_default().add(item, amount.into());
     }
 
     /// The sum over all items of a role.
     pub fn total(&self, role: Role) -> i128 {
-        self.totals.get(&role).copied().unwrap_or(0)
+        self.roles.get(&role).map_or(0, |held| held.total)
     }
 
     /// What is open of an item, debits positive.
     pub fn of(&self, role: Role, item: FactId) -> i128 {
-        self.open.get(&(role, item)).copied().unwrap_or(0)
+        self.roles.get(&role).map_or(0, |held| held.of(item))
     }
 
     /// The open items of a role.
     pub fn of_role(&self, role: Role) -> impl Iterator<Item = (FactId, i128)> {
-        let range = self.open.range((role, FactId(0))..=(role, FactId(u32::MAX)));
-        range.map(|((_, item), amount)| (*item, *amount))
+        self.roles.get(&role).into_iter().flat_map(OfRole::all)
     }
 
     /// Every open item.
     pub fn all(&self) -> impl Iterator<Item = (Role, FactId, i128)> {
-        self.open.iter().map(|((role, item), amount)| (*role, *item, *amount))
+        self.roles.iter().flat_map(|(role, held)| held.all().map(|(item, sum)| (*role, item, sum)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_settled_is_no_open_item() {
+        let mut items = OpenItems::default();
+        let added = [(70, 5), (3, -2), (70, -5), (200, 9), (3, 4), (69, 1), (69, -1)];
+        for (item, amount) in added {
+            items.add(Role::Payable, FactId(item), amount);
+        }
+        items.add(Role::Receivable, FactId(3), 7);
+        let of_role: Vec<_> = items.of_role(Role::Payable).collect();
+        assert_eq!(of_role, [(FactId(3), 2), (FactId(200), 9)]);
+        assert_eq!(items.all().count(), 3);
+        assert_eq!((items.total(Role::Payable), items.of(Role::Payable, FactId(70))), (11, 0));
+        assert!(items.roles[&Role::Payable].pages[1].is_none(), "an empty page goes");
     }
 }

@@ -16,6 +16,7 @@
 //! | `settle.rs` | folding pools again after late facts, posting differences |
 //! | `flows.rs`, `follow.rs` | which pools and facts pass costs on to which |
 //! | `documents.rs` | invoices, reversals, allocations |
+//! | `touched.rs` | which facts have a difference to post |
 //! | `late_settings.rs` | accounts and categories found again |
 //! | `posting.rs` | lines of a target |
 //! | `explain.rs` | how the cost of a pool came to be |
@@ -43,6 +44,7 @@ mod prepare;
 mod rules;
 mod settings;
 mod settle;
+mod touched;
 pub mod valuation;
 mod voucher;
 
@@ -77,6 +79,7 @@ use flows::Flows;
 use periods::Periods;
 use posting::{Posting, difference_lines};
 use prepare::{Preparation, Source};
+use touched::Touched;
 use valuation::{AveragePool, FactId, Layer, Stock};
 
 /// Facts of one log in the order it states them, never cutting a group.
@@ -179,7 +182,7 @@ pub struct Books {
     looped: BTreeSet<FactId>,
     dirty: BTreeSet<PoolId>,
     /// Earlier facts whose target changed since it was posted, and why.
-    touched: BTreeMap<FactId, Cause>,
+    touched: Touched,
     ledger: Ledger,
     open_items: OpenItems,
     numbers: BTreeMap<(CompanyNo, Month), u32>,
@@ -446,7 +449,7 @@ impl Books {
         let area = areas.min().unwrap_or(Area::Ledger);
         let mut vouchers: BTreeMap<(CompanyNo, Month), (Head, Vec<Posting>)> = BTreeMap::new();
         for id in ids {
-            self.touched.remove(&id);
+            self.touched.remove(id);
             let month = self.month_of(&self.facts[id], area);
             let record = &mut self.facts[id];
             let (_, postings) = vouchers

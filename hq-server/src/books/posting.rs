@@ -26,6 +26,7 @@ use shared::fact::Kind;
 use shared::fact::statement::Role;
 use shared::ids::{AccountNo, ItemNo, PartnerNo, SiteNo};
 use shared::money::Amount;
+use smallvec::SmallVec;
 
 use super::fact_table::{FactRecord, Target};
 use super::valuation::FactId;
@@ -134,6 +135,7 @@ pub fn roles(kind: Kind, situation: Situation) -> Roles {
 }
 
 /// One account's part of a target: which side it naturally takes, and its amount, debits positive.
+#[derive(Clone, Copy)]
 struct Part {
     account: AccountNo,
     side: Side,
@@ -143,6 +145,19 @@ struct Part {
     of_partner: bool,
     open_item: FactId,
 }
+
+impl Part {
+    /// Whether it is on an account at all.
+    const fn counts(&self) -> bool {
+        self.account.0 != 0 && self.amount != 0
+    }
+}
+
+/// How many amounts and differences of them a target has.
+const PARTS: usize = 7;
+
+/// Parts of one target, or of two.
+type Parts = SmallVec<[Part; PARTS]>;
 
 /// A line and the open item it belongs to, where its account is a control account.
 pub(super) struct Posting {
@@ -154,7 +169,7 @@ pub(super) struct Posting {
 
 /// The lines of a target. Differences between two targets are differences of lines of equal key,
 /// so that sums per account and side depend on the target alone.
-fn parts(id: FactId, record: &FactRecord, target: &Target, out: &mut Vec<Part>) {
+fn parts(id: FactId, record: &FactRecord, target: &Target) -> [Part; PARTS] {
     let accounts = &record.accounts;
     let by_sign = |amount: i64| if amount >= 0 { Side::Debit } else { Side::Credit };
     let opposite = |side| match side {
@@ -205,11 +220,15 @@ fn parts(id: FactId, record: &FactRecord, target: &Target, out: &mut Vec<Part>) 
         (accounts.against, against_side, target.against, site, document_item, true, against_item),
         (accounts.rest, against_side, rest, site, document_item, true, main_item),
     ];
-    for (account, side, amount, site, of_item, of_partner, open_item) in rows {
-        if account.0 != 0 && amount != 0 {
-            out.push(Part { account, side, amount, site, of_item, of_partner, open_item });
-        }
-    }
+    rows.map(|(account, side, amount, site, of_item, of_partner, open_item)| Part {
+        account,
+        side,
+        amount,
+        site,
+        of_item,
+        of_partner,
+        open_item,
+    })
 }
 
 /// Appends the lines that turn what is posted for a fact into its target.
@@ -222,14 +241,16 @@ pub(super) fn difference_lines(
     if record.target == record.posted {
         return;
     }
-    let mut wanted = Vec::with_capacity(8);
-    parts(id, record, &record.target, &mut wanted);
-    if record.posted != Target::default() {
-        let mut held = Vec::with_capacity(8);
-        parts(id, record, &record.posted, &mut held);
-        subtract(&mut wanted, held);
-    }
-    out.extend(wanted.into_iter().filter(|part| part.amount != 0).map(|part| {
+    let wanted = parts(id, record, &record.target);
+    let differences = if record.posted == Target::default() {
+        wanted.into_iter().filter(Part::counts).collect()
+    } else {
+        differences(&wanted, &parts(id, record, &record.posted))
+    };
+    for part in differences {
+        if part.amount == 0 {
+            continue;
+        }
         let signed = if part.side == Side::Debit { part.amount } else { -part.amount };
         let line = Line {
             account: part.account,
@@ -240,22 +261,40 @@ pub(super) fn difference_lines(
             partner: record.partner.filter(|_| part.of_partner),
             fact: with_fact.then_some(record.capture),
         };
-        Posting { line, open_item: part.open_item }
-    }));
+        out.push(Posting { line, open_item: part.open_item });
+    }
 }
 
-fn subtract(wanted: &mut Vec<Part>, held: Vec<Part>) {
-    for part in held {
+/// Part by part, unless one changed its side or two are on one account.
+fn differences(all_wanted: &[Part; PARTS], all_held: &[Part; PARTS]) -> Parts {
+    let mut differences = Parts::new();
+    for (wanted, held) in all_wanted.iter().zip(all_held) {
+        if !wanted.counts() && !held.counts() {
+            continue;
+        }
+        let meets_another = differences.iter().any(|other| other.account == wanted.account);
+        if wanted.side != held.side || meets_another {
+            return differences_by_key(all_wanted, all_held);
+        }
+        differences.push(Part { amount: wanted.amount - held.amount, ..*wanted });
+    }
+    differences
+}
+
+fn differences_by_key(wanted: &[Part; PARTS], held: &[Part; PARTS]) -> Parts {
+    let mut differences: Parts = wanted.iter().filter(|part| part.counts()).copied().collect();
+    for part in held.iter().filter(|part| part.counts()) {
         let same = |other: &&mut Part| {
             (other.account, other.side, other.site, other.of_item, other.of_partner)
                 == (part.account, part.side, part.site, part.of_item, part.of_partner)
                 && other.open_item == part.open_item
         };
-        match wanted.iter_mut().find(same) {
+        match differences.iter_mut().find(same) {
             Some(other) => other.amount -= part.amount,
-            None => wanted.push(Part { amount: -part.amount, ..part }),
+            None => differences.push(Part { amount: -part.amount, ..*part }),
         }
     }
+    differences
 }
 
 /// What lines of differences are summed by.

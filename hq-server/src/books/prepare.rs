@@ -787,6 +787,7 @@ fn blank(draft: &Draft<'_>, group: FactId, group_len: usize) -> FactRecord {
         accounts: Accounts::default(),
         main_item: group,
         against_item: FactId(group.0 + u32::try_from(draft.index).expect("as above")),
+        answered: false,
         forwarded: draft.forwarded,
         reversed: false,
         short: false,

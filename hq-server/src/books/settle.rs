@@ -23,6 +23,7 @@ use super::ledger::OpenItems;
 use super::pool::{self, Given, Origin, PoolState, StockTarget, Traces};
 use super::posting::{Posting, SumKey, difference_lines};
 use super::settings::is_control;
+use super::touched::cause_of;
 use super::valuation::{Covered, FactId, Layer, Stock, UnitCost};
 use super::voucher::{Cause, Line};
 use super::{Area, Books, Effects, Head};
@@ -43,10 +44,21 @@ pub(super) type Sums = BTreeMap<SumGroup, (Timestamp, BTreeMap<SumKey, (Line, i1
 #[derive(Clone, Copy)]
 struct Fold<'a> {
     order: &'a [FactId],
+    /// What leaves by these of them arrives by others.
+    sharing: &'a [FactId],
     /// From here on nothing is known of what they cost.
     fresh: usize,
     /// Some are costed by months.
     by_month: bool,
+}
+
+/// Facts of pools that are folded from the beginning, and whom others take their cost from.
+#[derive(Default)]
+struct Started {
+    /// Receipts, with what stood for them: goods go back to a supplier at the receipt's cost.
+    receipts: Vec<(FactId, Target)>,
+    /// What leaves by these arrives by others.
+    sharing: Vec<FactId>,
 }
 
 impl Books {
@@ -84,15 +96,15 @@ impl Books {
             // A count of a closed month takes back what moved before it.
             let late = self.facts[id].forwarded && self.facts[fact].kind == Kind::Count;
             let cause = if late { Cause::LateFact } else { Cause::NegativeStock };
-            self.touched.entry(fact).or_insert(cause);
-            self.hand_over(fact, key, before);
+            self.touched.note(fact, cause);
+            self.hand_over(fact, id, before);
             self.share_out(fact, before);
-            if matches!(self.facts[fact].kind, Kind::TransferShip | Kind::RepackOut) {
+            if passes_on(self.facts[fact].kind) {
                 // Goods may have gone around on this cost: a circle starts from nothing.
                 self.mark_dirty(pool_id, Cause::NegativeStock);
             }
         }
-        self.hand_over(id, key, before);
+        self.hand_over(id, id, before);
         self.share_out(id, before);
     }
 
@@ -106,7 +118,7 @@ impl Books {
         self.mark_dirty(pool_id, Cause::LateFact);
         self.touched.insert(id, Cause::LateFact);
         // A late ship or sale may already be answered by facts in other pools.
-        self.hand_over(id, key, before);
+        self.hand_over(id, id, before);
         self.share_out(id, before);
     }
 
@@ -202,10 +214,14 @@ impl Books {
 
     /// What a fact's cost depends on beside itself and its pool.
     pub(super) fn given<'a>(&'a self, id: FactId, inflows: &'a [FactId]) -> Given<'a> {
+        // Only receipts are invoiced, and only goods on their way bring layers.
+        let kind = self.facts[id].kind;
+        let fills = (kind == Kind::Receipt).then(|| self.fills.get(&id)).flatten();
+        let arriving = (kind == Kind::TransferReceive).then(|| self.layers_in.get(&id)).flatten();
         Given {
             origin: origin(&self.facts, id),
-            fills: self.fills.get(&id).map_or(&[][..], Vec::as_slice),
-            arriving: self.layers_in.get(&id).map_or(&[][..], Vec::as_slice),
+            fills: fills.map_or(&[][..], Vec::as_slice),
+            arriving: arriving.map_or(&[][..], Vec::as_slice),
             inflows,
             looped: self.looped.contains(&id),
             counted_from: None,
@@ -278,23 +294,25 @@ impl Books {
     /// what they got.
     fn fold_ring(&mut self, ring: &[PoolId]) {
         let order = self.in_effective_order(ring);
-        let held: Vec<_> = order.iter().map(|id| self.facts[*id].target).collect();
         let mut before = Before::new();
-        self.start_over(ring, &order, &mut before);
+        let Started { receipts, sharing } = self.start_over(ring, &order);
+        self.share_all(&sharing, &mut before);
         let by_month = self.any_by_month(&order);
         let restless = if by_month && self.find_loops(&order) | (ring.len() > 1) {
             self.fold_months(ring, &order, &mut before)
         } else {
-            let all = Fold { order: &order, fresh: 0, by_month };
+            let all = Fold { order: &order, sharing: &sharing, fresh: 0, by_month };
             self.fold_until_rest(ring, all, &mut before)
         };
         self.mark_changed(&before, ring);
-        for (id, held) in order.iter().zip(held) {
-            let target = self.facts[*id].target;
+        for (id, held) in receipts {
+            let target = self.facts[id].target;
             if (target.stock, target.counter) != (held.stock, held.counter) {
-                self.mark_supplier_returns(*id, ring);
+                self.mark_supplier_returns(id, ring);
             }
-            self.touch(*id);
+        }
+        for id in order {
+            self.touch(id);
         }
         for pool in ring {
             self.pool_value += self.value_of(*pool);
@@ -317,7 +335,7 @@ impl Books {
             let fresh = if round == 0 { fold.fresh } else { fold.order.len() };
             let moved = self.fold_once(fold.order, fresh, before);
             // A month is planned before its goods move: what moved since asks for another plan.
-            let asks_again = self.share_all(fold.order, before) || (fold.by_month && moved);
+            let asks_again = self.share_all(fold.sharing, before) || (fold.by_month && moved);
             if !asks_again {
                 return false;
             }
@@ -333,7 +351,10 @@ impl Books {
         let months: Vec<usize> = order.chunk_by(same_month).map(<[_]>::len).collect();
         let (mut fresh, mut restless) = (0, false);
         for len in months {
-            let fold = Fold { order: &order[..fresh + len], fresh, by_month: true };
+            let order = &order[..fresh + len];
+            let passes_on = |id: &&FactId| passes_on(self.facts[**id].kind);
+            let sharing: Vec<FactId> = order.iter().filter(passes_on).copied().collect();
+            let fold = Fold { order, sharing: &sharing, fresh, by_month: true };
             restless = self.fold_until_rest(ring, fold, before);
             fresh += len;
         }
@@ -349,23 +370,31 @@ impl Books {
         order
     }
 
-    /// Forgets what the facts cost.
-    fn start_over(&mut self, ring: &[PoolId], order: &[FactId], before: &mut Before) {
+    /// Forgets what the facts cost, and finds those that others take their cost from: in one walk.
+    fn start_over(&mut self, ring: &[PoolId], order: &[FactId]) -> Started {
         for pool in ring {
             self.pool_value -= self.value_of(*pool);
         }
+        let mut started = Started::default();
         for id in order {
             let record = &mut self.facts[*id];
+            match record.kind {
+                Kind::Receipt => started.receipts.push((*id, record.target)),
+                kind if passes_on(kind) => started.sharing.push(*id),
+                _ => {}
+            }
             record.out_of_range = false;
             set_target(record, StockTarget::default());
-            self.layers_out.remove(id);
+            if record.kind == Kind::TransferShip {
+                self.layers_out.remove(id);
+            }
         }
-        self.share_all(order, before);
+        started
     }
 
     /// Shares what leaves over what arrives; whether any share changed.
-    fn share_all(&mut self, order: &[FactId], before: &mut Before) -> bool {
-        order.iter().fold(false, |changed, id| self.share_out(*id, before) | changed)
+    fn share_all(&mut self, sharing: &[FactId], before: &mut Before) -> bool {
+        sharing.iter().fold(false, |changed, id| self.share_out(*id, before) | changed)
     }
 
     /// One round. What arrives of fresh facts, from that place on, costs what the goods left with;
@@ -376,9 +405,8 @@ impl Books {
         let mut covered = Vec::new();
         for (place, id) in order.iter().enumerate() {
             let record = &self.facts[*id];
-            let (key, pool) = (record.key, record.pool);
             covered.clear();
-            match pool {
+            match record.pool {
                 Some(pool) if !record.reversed => self.step(pool, *id, &mut covered),
                 _ => {
                     set_target(&mut self.facts[*id], StockTarget::default());
@@ -386,9 +414,9 @@ impl Books {
                 }
             }
             for Covered { fact, .. } in &covered {
-                self.hand_over(*fact, key, before);
+                self.hand_over(*fact, *id, before);
             }
-            self.hand_over(*id, key, before);
+            self.hand_over(*id, *id, before);
             if place >= fresh {
                 moved |= self.share_out(*id, before);
             }
@@ -418,7 +446,7 @@ impl Books {
         if record.target != record.posted {
             let held = record.pool.map(|pool| &self.pools[pool.index()]);
             let cause = held.filter(|held| held.dirty).map_or(Cause::Followed, |held| held.cause);
-            self.touched.entry(id).or_insert(cause);
+            self.touched.note(id, cause);
         }
     }
 
@@ -426,18 +454,21 @@ impl Books {
         &mut self,
         group: SumGroup,
         at: Timestamp,
-        postings: Vec<Posting>,
+        postings: &mut Vec<Posting>,
         sums: &mut Sums,
     ) {
-        for Posting { line, open_item } in postings {
+        if postings.is_empty() {
+            return;
+        }
+        let (latest, lines) = sums.entry(group).or_default();
+        *latest = (*latest).max(at);
+        for Posting { line, open_item } in postings.drain(..) {
             match self.settings.role_of(line.account) {
                 Some(role) if is_control(role) => {
                     self.open_items.add(role, open_item, line.signed());
                 }
                 _ => {}
             }
-            let (latest, lines) = sums.entry(group).or_default();
-            *latest = (*latest).max(at);
             let (_, sum) = lines.entry(SumKey::of(&line)).or_insert((line, 0));
             *sum += i128::from(line.amount.0);
         }
@@ -445,17 +476,20 @@ impl Books {
 
     /// Both sides of a repack balance only together: they share one cause, the settings' where
     /// accounts moved, since what stood on the old accounts is taken back under it.
-    fn shared_cause(&self, id: FactId, cause: Cause, touched: &BTreeMap<FactId, Cause>) -> Cause {
+    fn shared_cause(&self, id: FactId, cause: Cause, touched: &[(FactId, Cause)]) -> Cause {
+        if !self.has_effect_in_a_group(id) {
+            return cause;
+        }
         let members = self.effect_group(id).into_iter();
-        let causes = members.filter_map(|member| touched.get(&member).copied());
+        let causes = members.filter_map(|member| cause_of(touched, member));
         causes.max_by_key(|cause| (*cause == Cause::Settings, *cause)).unwrap_or(cause)
     }
 
     /// Balances the repacks among the touched facts; that may touch other members.
     fn balance_repacks(&mut self) {
-        let touched = self.touched.keys().copied();
-        let repacks: Vec<FactId> = touched.filter(|id| is_repack(self.facts[*id].kind)).collect();
-        for id in repacks {
+        let mut touched = self.touched.in_order();
+        touched.retain(|(id, _)| is_repack(self.facts[*id].kind));
+        for (id, _) in touched {
             self.balance_repack(id);
             for member in self.effect_group(id) {
                 self.touch(member);
@@ -465,17 +499,17 @@ impl Books {
 
     fn post_differences(&mut self, mut sums: Sums, effects: &mut Effects) {
         self.balance_repacks();
-        let touched = std::mem::take(&mut self.touched);
+        let touched = self.touched.take();
+        let mut postings = Vec::new();
         for (id, cause) in &touched {
             let cause = self.shared_cause(*id, *cause, &touched);
             let month = self.month_of(&self.facts[*id], area_of_difference(&self.facts[*id]));
-            let mut postings = Vec::new();
             let record = &mut self.facts[*id];
             difference_lines(*id, record, false, &mut postings);
             record.posted = record.target;
             let group = (record.company, month, cause);
             let at = record.key.effective_at();
-            self.add_to_sums(group, at, postings, &mut sums);
+            self.add_to_sums(group, at, &mut postings, &mut sums);
         }
         for ((company, month, cause), (at, sums)) in sums {
             let lines: Vec<Line> =
@@ -502,6 +536,11 @@ fn area_of_difference(record: &FactRecord) -> Area {
     // What waits in `main` of a receipt is its landed cost.
     let changed = document(&record.target) != document(&record.posted);
     if changed && record.kind != Kind::Receipt { Area::of(record.kind) } else { Area::Stock }
+}
+
+/// Whether what leaves by a fact of this kind arrives by another.
+const fn passes_on(kind: Kind) -> bool {
+    matches!(kind, Kind::TransferShip | Kind::RepackOut)
 }
 
 /// Lines that are a sum together: none where it is zero, one where it fits.

@@ -58,8 +58,10 @@ const PLAIN: Goods = Goods::Mix(Shape { priced: false, numbered_by_use: false })
 const PRICED: Goods = Goods::Mix(Shape { priced: true, numbered_by_use: false });
 const TRADE: Goods = Goods::Trade { scope: CostScope::Site, apart_hours: 0 };
 const ONE_POOL: Goods = Goods::Trade { scope: CostScope::Company, apart_hours: 48 };
-/// HQ states so many bills at a time.
-const BILLS: usize = 1_000;
+/// HQ states so many bills at a time, and one for so many facts of sites: a person's hand is slower
+/// than a site's.
+const BILLS: usize = 8_192;
+const FACTS_A_BILL: usize = 12;
 
 const LOADS: [Load; 7] = [
     Load { run: 1, sites: 2_000, warm: 50, facts: 100, goods: PLAIN, aim: Some(100_000.0) },
@@ -162,7 +164,8 @@ fn post(settings: &Settings, runtime: &Runtime, load: Load) -> Result<Posted, Be
         company::register(&hq, &sites.logs).await?;
         let warm = sites.frames(load.warm, WARM_RUN);
         send(&hq, warm).await?;
-        let bills = sites.bills();
+        let mut bills = sites.bills();
+        bills.truncate(load.sites as usize * load.facts / FACTS_A_BILL);
         let measured = sites.frames(load.facts, load.run);
         let facts = u64::from(load.sites) * load.facts as u64 + bills.len() as u64;
         let counted = tokio::spawn(count(hq.published().events()));
