@@ -505,6 +505,7 @@ impl Catalogue {
             MasterData::Policy { company: Some(_), .. }
             | MasterData::Mapping { .. }
             | MasterData::Costing { .. }
+            | MasterData::Rate { .. }
             | MasterData::SiteLog { .. }
             | MasterData::Rules { .. } => {}
         }
@@ -771,6 +772,7 @@ fn identifying_fields(kind: Kind) -> Option<&'static [u16]> {
         Kind::Policy => {
             &[field::COMPANY.number, field::SITE.number, field::POLICY.number, VALID_FROM]
         }
+        Kind::Rate => &[field::COMPANY.number, field::CURRENCY.number, VALID_FROM],
         Kind::Costing => &[field::COMPANY.number, field::CATEGORY.number, VALID_FROM],
         Kind::SiteLog => &[field::LOG.number],
         Kind::Rules => &[VALID_FROM],

@@ -91,6 +91,12 @@ impl Day {
         Month(year * 12 + month.cast_signed() - 1)
     }
 
+    /// The day after it.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
     /// Midnight at the start of the day in a zone that is `offset` ahead of UTC.
     pub fn start(self, offset: OffsetMinutes) -> Timestamp {
         Timestamp(i64::from(self.0) * DAY_MS - i64::from(offset.0) * 60_000)

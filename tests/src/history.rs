@@ -7,6 +7,7 @@
 
 mod costs;
 mod documents;
+mod exchange;
 mod master;
 mod movements;
 
@@ -83,6 +84,8 @@ pub struct Shape {
     pub closes: bool,
     /// The first open month bears what is late. The model knows no closes, and so not what is.
     pub forward: bool,
+    /// Some of it is stated in another currency.
+    pub foreign: bool,
 }
 
 impl Shape {
@@ -118,6 +121,7 @@ impl Shape {
             months: random.chance(1, 2),
             closes: random.chance(1, 4),
             forward: false,
+            foreign: random.chance(1, 3),
         }
     }
 }
@@ -383,6 +387,9 @@ impl Writer {
         }
         if self.shape.changing_methods && self.chance(1, 12) {
             return self.change_a_method();
+        }
+        if self.shape.foreign && self.chance(1, 10) {
+            return self.change_a_rate();
         }
         let of_hq = if self.shape.costs { 3 } else { 4 };
         if self.chance(1, of_hq) { self.hq_step() } else { self.site_step() }

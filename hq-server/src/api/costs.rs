@@ -38,6 +38,9 @@ pub struct CostingBody {
 pub struct LandedCostBody {
     /// How much, without tax; negative where it is taken back.
     pub amount: String,
+    /// Its currency; that of the books where absent.
+    #[serde(default)]
+    pub currency: Option<String>,
     /// `quantity` (where absent), `value`, `weight` or `volume`.
     #[serde(default)]
     pub by: Option<String>,
@@ -153,6 +156,7 @@ async fn landed_cost(
         date: day(body.date.as_ref())?,
         due: day(body.due.as_ref())?,
         amount: body.amount,
+        currency: body.currency,
         by: body.by,
         receipts: body.receipts.into_iter().map(receipt).collect(),
         partner: body.partner,

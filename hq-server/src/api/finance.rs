@@ -31,6 +31,9 @@ pub struct InvoiceBody {
     /// When it is due.
     #[serde(default)]
     pub due: Option<String>,
+    /// The currency of its prices; that of the books where absent. For suppliers' documents.
+    #[serde(default)]
+    pub currency: Option<String>,
     /// Its lines.
     pub lines: Vec<InvoiceLineBody>,
 }
@@ -135,6 +138,7 @@ fn invoice(body: InvoiceBody) -> Result<InvoiceDraft, ApiError> {
         due: day(body.due.as_ref())?,
         partner: body.partner,
         document: body.document,
+        currency: body.currency,
         lines: body.lines.into_iter().map(line).collect(),
     })
 }

@@ -8,6 +8,7 @@ mod installation;
 mod master;
 mod periods;
 mod problem;
+mod rates;
 mod sites;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub use master::{
 };
 pub use periods::{ClosedLine, PeriodBody, PeriodsState};
 pub use problem::ApiError;
+pub use rates::{RateBody, RateLine};
 pub use sites::{SiteBody, SiteCode, SiteLine};
 
 use crate::headquarters::Headquarters;
@@ -47,7 +49,7 @@ const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
     ),
     tags(
         (name = "read", description = "Reports and the live stream"),
-        (name = "master", description = "Items, partners, accounts, mapping, policies"),
+        (name = "master", description = "Items, partners, accounts, mapping, policies, rates"),
         (name = "finance", description = "Invoices, payments, closing of months"),
         (name = "costs", description = "Costing methods, landed cost, revaluations, standard costs"),
         (name = "sites", description = "Warehouses and their installations"),
@@ -64,6 +66,7 @@ pub fn router(hq: &Headquarters, access: Access) -> Router {
         .merge(finance::router())
         .merge(costs::router())
         .merge(periods::router())
+        .merge(rates::router())
         .merge(sites::router())
         .merge(installation::router())
         .with_state(hq.clone())

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use shared::fact::Kind;
-use shared::fact::statement::{InvoiceLine, Statement};
+use shared::fact::statement::{InvoiceLine, ReceiptFx, Statement};
 use shared::ids::Capture;
 
 use super::follow::Before;
@@ -13,7 +13,17 @@ use super::posting::difference_lines;
 use super::prepare::{find_accounts, inherit_accounts, link_invoice};
 use super::valuation::{FactId, in_range};
 use super::voucher::Cause;
-use super::{Area, Books, Effects, Head, Target};
+use super::{Area, Books, Effects, FactRecord, Head, Target};
+
+/// What a part of a bill comes to: all of it as stated.
+fn part_of_bill(bill: &FactRecord, units: i64, amount: i64) -> i64 {
+    if units == bill.quantity.0 {
+        return amount;
+    }
+    // In the company's own currency asked for when the bill was taken: a part of a stated amount.
+    // In another a part is beyond the range where all of it is, and then counts as nothing too.
+    bill.unit_cost.and_then(|cost| cost.times(units).ok()).unwrap_or(0)
+}
 
 /// Invoices that price no receipt yet, by the receipt they name.
 pub(super) type Awaited = BTreeMap<Capture, Vec<(FactId, InvoiceLine)>>;
@@ -115,6 +125,15 @@ impl Books {
     /// Takes the invoices and credit notes of a receipt in the order of their own dates and fills
     /// the receipt, and adds up its landed cost.
     pub(super) fn price_receipt(&mut self, receipt: FactId) {
+        self.fill_receipt(receipt, Cause::Invoice);
+    }
+
+    /// The same where rates changed.
+    pub(super) fn price_receipt_again(&mut self, receipt: FactId) {
+        self.fill_receipt(receipt, Cause::Settings);
+    }
+
+    fn fill_receipt(&mut self, receipt: FactId, cause: Cause) {
         let named = &self.facts[receipt];
         let (mut room, mut invoiced) = (if named.reversed { 0 } else { named.quantity.0 }, 0);
         let mut fills = Vec::new();
@@ -128,32 +147,44 @@ impl Books {
             let (sign, limit) =
                 if record.kind == Kind::CreditNote { (-1, invoiced) } else { (1, room) };
             let units = asked.min(limit);
-            let matched = if units == record.quantity.0 {
-                amount
+            let (goods, owed) = if units > 0 {
+                let owed = part_of_bill(record, units, amount);
+                (self.worth_to_receipt(record, receipt, units).unwrap_or(owed), owed)
             } else {
-                let cost = record.unit_cost.and_then(|cost| cost.times(units).ok());
-                cost.expect("asked for when the invoice was taken: a part of a stated amount")
+                (0, 0)
             };
             if record.forwarded {
-                self.add_late(id, receipt, sign * units, sign * matched);
+                self.add_late(id, receipt, sign * units, sign * goods);
             } else if units > 0 {
-                fills.push(Fill { units: sign * units, amount: sign * matched });
+                fills.push(Fill { units: sign * units, amount: sign * goods });
             }
             (room, invoiced) = (room - sign * units, invoiced + sign * units);
-            let matched = if units > 0 { matched } else { 0 };
-            self.set_document(id, (-sign * amount, sign * matched), Cause::Invoice);
+            self.set_bill(id, (-sign * amount, sign * goods), sign * (owed - goods), cause);
         }
         let before = self.fills.get(&receipt).map_or(&[][..], Vec::as_slice);
         if before != fills {
             self.fills.insert(receipt, fills);
-            self.mark_own_pool(receipt, Cause::Invoice);
+            self.mark_own_pool(receipt, cause);
         }
-        self.add_landed_cost(receipt);
+        let landed = if cause == Cause::Settings { cause } else { Cause::LandedCost };
+        self.add_landed_cost(receipt, landed);
+    }
+
+    /// What a part of a bill in another currency is worth to the goods: at the rate of the day they
+    /// came, unless the company lets them bear what the rate moved until the bill's own day.
+    fn worth_to_receipt(&self, bill: &FactRecord, receipt: FactId, units: i64) -> Option<i64> {
+        let (named, foreign) = (&self.facts[receipt], bill.foreign.as_ref()?);
+        let at = named.moved_at().effective_at();
+        if self.settings.receipt_fx(named.company, at) == ReceiptFx::Cost {
+            return None;
+        }
+        let rate = self.settings.rate(named.company, foreign.price.currency, at)?;
+        Some(foreign.worth_of(units, bill.quantity.0, rate))
     }
 
     /// What is landed on a receipt, its bills whole and in any order. A sum that no pool could hold
     /// is none.
-    fn add_landed_cost(&mut self, receipt: FactId) {
+    fn add_landed_cost(&mut self, receipt: FactId, cause: Cause) {
         let bills = self.facts.dependents(receipt).iter().map(|id| &self.facts[*id]);
         let bills = bills.filter(|bill| bill.kind == Kind::LandedCost);
         let bills = bills.filter(|bill| !bill.reversed && !bill.forwarded);
@@ -163,8 +194,8 @@ impl Books {
         if record.landed() != landed {
             record.document_target.0 = -landed;
             let target = if record.reversed { (0, 0) } else { record.document_target };
-            self.set_document(receipt, target, Cause::LandedCost);
-            self.mark_own_pool(receipt, Cause::LandedCost);
+            self.set_document(receipt, target, cause);
+            self.mark_own_pool(receipt, cause);
         }
     }
 
@@ -207,6 +238,24 @@ impl Books {
         let active = record.document_is_active(&self.facts);
         let target = if active { record.document_target } else { (0, 0) };
         self.set_document(id, target, Cause::Reversal);
+    }
+
+    /// Sets what a bill posts, with what the exchange rate moved between it and its receipt.
+    fn set_bill(&mut self, id: FactId, target: (i64, i64), exchange: i64, cause: Cause) {
+        let record = &mut self.facts[id];
+        if record.target.residue != exchange {
+            record.target.residue = exchange;
+            self.touched.note(id, cause);
+        }
+        self.set_document(id, target, cause);
+    }
+
+    /// Sets what a document posts by itself after its figures changed with a rate.
+    pub(super) fn restate_document(&mut self, id: FactId) {
+        let record = &self.facts[id];
+        if record.document_is_active(&self.facts) {
+            self.set_document(id, record.document_target, Cause::Settings);
+        }
     }
 
     fn set_document(&mut self, id: FactId, target: (i64, i64), cause: Cause) {

@@ -12,6 +12,7 @@ use shared::quantity::{Quantity, ShortText};
 use shared::time::{Day, Month, Timestamp};
 use smallvec::SmallVec;
 
+use super::exchange::Foreign;
 use super::posting::Roles;
 use super::valuation::{FactId, UnitCost};
 
@@ -56,7 +57,8 @@ pub struct Target {
     pub stock: i64,
     /// On the account that stands against it.
     pub counter: i64,
-    /// On the price variance account: what remained at zero quantity.
+    /// On the price variance account: what remained at zero quantity. For an invoice in another
+    /// currency, on the exchange difference account: what the rate moved since the receipt.
     pub residue: i64,
     /// On the main account of the document: receivable, payable, bank.
     pub main: i64,
@@ -73,7 +75,7 @@ pub struct Accounts {
     pub counter: AccountNo,
     /// Takes what is left between the two.
     pub difference: AccountNo,
-    /// Takes the residue at zero quantity.
+    /// Takes the residue at zero quantity, or the exchange difference of an invoice.
     pub variance: AccountNo,
     /// The document's main account.
     pub main: AccountNo,
@@ -182,6 +184,8 @@ pub struct FactRecord {
     pub document_day: Day,
     /// When money is due.
     pub due_day: Option<Day>,
+    /// What it states in another currency: found again where a rate changes.
+    pub foreign: Option<Box<Foreign>>,
     /// How many facts the group has.
     pub group_len: u16,
     /// The site whose log states it; 0 for HQ.

@@ -1,13 +1,15 @@
-//! Master data that became known after facts that read it: accounts and categories are found again.
-//! What is posted on an account that no longer holds is taken back. Knows no amounts.
+//! Master data that became known after facts that read it: accounts and categories are found again,
+//! what is stated in another currency is converted again. What is posted on an account that no longer
+//! holds is taken back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use shared::fact::statement::MasterData;
+use shared::fact::Kind;
+use shared::fact::statement::{MasterData, PolicyKind};
 
 use super::fact_table::{Accounts, FactRecord, PoolId};
 use super::posting::difference_lines;
-use super::prepare::{find_accounts, inherit_accounts};
+use super::prepare::{convert, find_accounts, inherit_accounts, rate_of};
 use super::settle::Sums;
 use super::valuation::FactId;
 use super::voucher::Cause;
@@ -26,6 +28,9 @@ impl Books {
             MasterData::Mapping { .. } | MasterData::Account { .. } => self.mapping_changed = true,
             // Other rules may cost everything otherwise.
             MasterData::Costing { .. } | MasterData::Rules { .. } => self.methods_changed = true,
+            MasterData::Rate { .. } | MasterData::Policy { policy: PolicyKind::ReceiptFx, .. } => {
+                self.rates_changed = true;
+            }
             _ => {}
         }
     }
@@ -36,6 +41,37 @@ impl Books {
             self.rehouse_lots();
             for (id, _) in (0..).map(PoolId).zip(0..self.pools.len()) {
                 self.mark_dirty(id, Cause::Settings);
+            }
+        }
+    }
+
+    /// What is stated in another currency is worth what the rates of today's knowledge make of it.
+    /// A rate that is known stays known, so nothing loses the one it has.
+    pub(super) fn convert_again(&mut self) {
+        if !std::mem::take(&mut self.rates_changed) {
+            return;
+        }
+        let mut priced = BTreeSet::new();
+        for index in 0..self.foreign.len() {
+            let id = self.foreign[index];
+            let record = &self.facts[id];
+            priced.extend(if record.kind == Kind::Receipt { Some(id) } else { record.origin });
+            let mut found = record.clone();
+            let Some(rate) = rate_of(&self.settings, &found) else { continue };
+            convert(&mut found, rate);
+            let record = &mut self.facts[id];
+            if (found.stated, found.unit_cost) == (record.stated, record.unit_cost) {
+                continue;
+            }
+            (record.stated, record.unit_cost) = (found.stated, found.unit_cost);
+            record.document_target = found.document_target;
+            record.taken_over = found.taken_over;
+            self.restate_document(id);
+            self.mark_own_pool(id, Cause::Settings);
+        }
+        for receipt in priced {
+            if self.facts[receipt].kind == Kind::Receipt {
+                self.price_receipt_again(receipt);
             }
         }
     }

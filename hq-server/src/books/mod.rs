@@ -15,6 +15,7 @@
 //! | `month_end.rs` | what goods cost in a month, at month-end average |
 //! | `settle.rs` | folding pools again after late facts, posting differences |
 //! | `flows.rs`, `follow.rs` | which pools and facts pass costs on to which |
+//! | `exchange.rs` | what is stated in another currency |
 //! | `documents.rs` | invoices, reversals, allocations |
 //! | `touched.rs` | which facts have a difference to post |
 //! | `late_settings.rs` | accounts and categories found again |
@@ -28,6 +29,7 @@
 
 mod check;
 mod documents;
+mod exchange;
 mod explain;
 mod fact_table;
 mod flows;
@@ -61,6 +63,7 @@ use shared::quantity::{Quantity, ShortText};
 use shared::time::{Month, Timestamp};
 
 pub use check::Broken;
+pub use exchange::{Foreign, Rate};
 pub use explain::{CostStep, PoolStanding};
 pub use fact_table::{FactRecord, FactTable, PoolId, PoolStep, TakenOver, Target};
 pub use ledger::{Ledger, OpenItems, Turnover};
@@ -174,6 +177,10 @@ pub struct Books {
     /// Items whose settings changed, and whether a mapping did, since accounts were last found.
     changed_items: BTreeSet<ItemNo>,
     mapping_changed: bool,
+    /// What is stated in another currency than its company's.
+    foreign: Vec<FactId>,
+    /// A rate changed, or who bears one, since those were last converted.
+    rates_changed: bool,
     /// How goods are costed changed since pools were last folded.
     methods_changed: bool,
     /// Which pools pass costs on to which.
@@ -225,8 +232,10 @@ impl Books {
 
     /// Whether a settle entry would change anything.
     pub fn is_dirty(&self) -> bool {
-        let settings =
-            self.mapping_changed || self.methods_changed || !self.changed_items.is_empty();
+        let settings = self.mapping_changed
+            || self.methods_changed
+            || self.rates_changed
+            || !self.changed_items.is_empty();
         settings || !self.dirty.is_empty() || !self.touched.is_empty()
     }
 
@@ -426,7 +435,11 @@ impl Books {
         for (mut record, statement) in records.into_iter().zip(statements) {
             (record.target.main, record.target.against) = record.document_target;
             record.pool = self.pool_for(&record);
+            let is_foreign = record.foreign.is_some();
             let id = self.facts.push(record);
+            if is_foreign {
+                self.foreign.push(id);
+            }
             self.meet_invoices(id, statement, effects);
         }
         let ids = (first.0..self.facts.next().0).map(FactId);

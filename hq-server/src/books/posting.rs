@@ -12,8 +12,8 @@
 //! | transfer ship, receive | inter-site transit / inventory, rest transfer difference | |
 //! | repack out, in | inventory of one item / of the other, rest price variance | |
 //! | service sale | | Dr receivable / Cr revenue |
-//! | supplier invoice | | Dr received not invoiced (bought in transit) / Cr payable |
-//! | credit note | | Dr payable / Cr received not invoiced (bought in transit) |
+//! | supplier invoice | | Dr received not invoiced (bought in transit) / Cr payable, rest exchange difference |
+//! | credit note | | Dr payable / Cr received not invoiced (bought in transit), rest exchange difference |
 //! | landed cost | | Dr landed cost clearing / Cr payable |
 //! | revaluation, standard cost | inventory / revaluation | |
 //! | customer invoice | | Dr receivable / Cr unbilled receivable, rest revenue |
@@ -41,7 +41,7 @@ pub struct Roles {
     pub counter: Option<Role>,
     /// What is left between the two.
     pub difference: Option<Role>,
-    /// The residue at zero quantity.
+    /// The residue at zero quantity; of an invoice in another currency the exchange difference.
     pub variance: Option<Role>,
     /// The document's main account.
     pub main: Option<Role>,
@@ -53,7 +53,7 @@ pub struct Roles {
 
 /// What decides the roles of a fact beside its kind.
 #[derive(Clone, Copy, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "four independent questions about one document")]
+#[expect(clippy::struct_excessive_bools, reason = "five independent questions about one document")]
 pub struct Situation {
     /// The movement states a selling price.
     pub priced: bool,
@@ -63,6 +63,8 @@ pub struct Situation {
     pub one_pool: bool,
     /// Money comes in, or an allocation is on the customers' side.
     pub inward: bool,
+    /// A bill is in another currency than the company's.
+    pub foreign: bool,
 }
 
 /// The roles that a fact of this kind posts to.
@@ -120,6 +122,7 @@ pub fn roles(kind: Kind, situation: Situation) -> Roles {
         Kind::Revaluation | Kind::StandardCost => stock(Role::Revaluation),
         Kind::SupplierInvoice | Kind::CreditNote => Roles {
             rest: Some(Role::BoughtInTransit),
+            variance: situation.foreign.then_some(Role::ExchangeDifference),
             ..document(Role::Payable, Role::ReceivedNotInvoiced)
         },
         Kind::CustomerInvoice => Roles {
@@ -203,8 +206,12 @@ fn parts(id: FactId, record: &FactRecord, target: &Target) -> [Part; PARTS] {
     let document_item = record.item.is_some();
     let is_receipt = record.kind == Kind::Receipt;
     let landed = if is_receipt { target.main } else { 0 };
-    let difference = -(target.stock + target.counter + target.residue + landed);
-    let rest = -(target.main + target.against);
+    let is_bill = matches!(record.kind, Kind::SupplierInvoice | Kind::CreditNote);
+    // A bill has no stock: its residue is what the exchange rate moved.
+    let exchange = if is_bill { target.residue } else { 0 };
+    let difference = -(target.stock + target.counter + target.residue - exchange + landed);
+    let rest = -(target.main + target.against + exchange);
+    let residue_side = if is_bill { by_sign(exchange) } else { Side::Debit };
     let counter_side = opposite(stock_side);
     let against_side = opposite(main_side);
     let counter_item = record.counter_item(id);
@@ -214,7 +221,7 @@ fn parts(id: FactId, record: &FactRecord, target: &Target) -> [Part; PARTS] {
     let rows = [
         (accounts.stock, stock_side, target.stock, place, true, false, id),
         (accounts.counter, counter_side, target.counter, site, true, counter_partner, counter_item),
-        (accounts.variance, Side::Debit, target.residue, site, true, false, id),
+        (accounts.variance, residue_side, target.residue, site, true, false, id),
         (accounts.difference, Side::Debit, difference, site, true, false, id),
         (accounts.main, main_side, target.main, record.main_site, false, !is_receipt, main_item),
         (accounts.against, against_side, target.against, site, document_item, true, against_item),
@@ -319,8 +326,13 @@ impl SumKey {
 mod tests {
     use super::*;
 
-    const PLAIN: Situation =
-        Situation { priced: true, invoice_later: false, one_pool: false, inward: true };
+    const PLAIN: Situation = Situation {
+        priced: true,
+        invoice_later: false,
+        one_pool: false,
+        inward: true,
+        foreign: false,
+    };
 
     #[test]
     fn every_kind_that_moves_stock_posts_against_inventory() {

@@ -2,6 +2,7 @@
 //! money in minor units, accounts found. Changes nothing: a group is prepared whole or waits whole.
 
 mod costs;
+mod foreign;
 
 use shared::fact::Kind;
 use shared::fact::effective::{EffectiveKey, LogRank, OwnPlace};
@@ -14,11 +15,13 @@ use shared::money::{Currency, Price};
 use shared::quantity::{Quantity, ShortText, Unit};
 use shared::time::{Day, Timestamp};
 
+use super::exchange::Foreign;
 use super::fact_table::{Accounts, FactRecord, FactTable, PoolStep, TakenOver, Target};
 use super::periods::{Forward, Periods};
 use super::posting::{self, Situation};
 use super::settings::{Item, Lookup, MeasureError, Settings, smallest_units};
 use super::valuation::{FactId, UnitCost};
+pub(super) use foreign::{convert, rate_of};
 
 /// Amounts and quantities of one fact stay below this.
 const FACT_LIMIT: i64 = shared::varint::LIMIT.cast_signed();
@@ -78,7 +81,17 @@ pub enum Waits {
     /// More decimals than the currency has.
     #[error("an amount has more decimals than {0} has")]
     TooManyDecimals(Currency),
-    /// No rates yet.
+    /// Nobody says what the other currency costs on that day.
+    #[error(
+        "there is no rate of {currency} for {day}: 'hq-server rate set {currency} RATE --from {day}'"
+    )]
+    NoRate {
+        /// The currency.
+        currency: Currency,
+        /// The day.
+        day: Day,
+    },
+    /// What is sold, paid or restated is stated in the currency of the books.
     #[error(
         "the price is in {0} and the company's books are in another currency: enter it in the books' currency"
     )]
@@ -160,6 +173,14 @@ struct Draft<'a> {
     stated_by: SiteNo,
     origin: Option<FactId>,
     forwarded: bool,
+}
+
+impl Draft<'_> {
+    /// When it happened, also where it takes effect later.
+    fn happened_at(&self) -> Timestamp {
+        let key = if self.forwarded { EffectiveKey::own(self.key.own_place()) } else { self.key };
+        key.effective_at()
+    }
 }
 
 impl<'a> Preparation<'a> {
@@ -322,16 +343,22 @@ impl<'a> Preparation<'a> {
             let amount = price.extend(movement.quantity.figure, decimals);
             in_limit(amount.map_err(|_| Waits::TooMuchMoney)?.0)
         };
+        let sells =
+            matches!(movement.kind, Kind::SaleIssue | Kind::CustomerReturn | Kind::ServiceSale);
+        let cost_price = if sells { movement.cost } else { movement.price };
+        let own = draft.company.currency;
+        let foreign = cost_price.filter(|price| price.currency != own);
         for price in [movement.price, movement.cost].into_iter().flatten() {
-            if price.currency != draft.company.currency {
+            let is_cost = foreign.is_some() && !(sells && movement.price.is_some());
+            if price.currency != own && !is_cost {
                 return Err(Waits::ForeignCurrency(price.currency));
             }
         }
+        let happened = draft.happened_at();
+        let rate = foreign.map(|price| self.rate(&draft, price.currency, happened)).transpose()?;
         self.check_named(movement.partner, movement.reason, time)?;
-        let sells =
-            matches!(movement.kind, Kind::SaleIssue | Kind::CustomerReturn | Kind::ServiceSale);
         let selling = movement.price.filter(|_| sells).as_ref().map(worth).transpose()?;
-        let cost_price = if sells { movement.cost } else { movement.price };
+        let cost_price = cost_price.filter(|_| foreign.is_none());
         let stated = cost_price.as_ref().map(worth).transpose()?;
         let one_pool = draft.company.scope == CostScope::Company;
         let situation = Situation {
@@ -339,6 +366,7 @@ impl<'a> Preparation<'a> {
             invoice_later: movement.invoice_later,
             one_pool,
             inward: true,
+            foreign: false,
         };
         let sign = if movement.kind == Kind::CustomerReturn { -1 } else { 1 };
         let sale = selling.unwrap_or(0) * sign;
@@ -357,6 +385,11 @@ impl<'a> Preparation<'a> {
             Some(price) => Some(unit_cost(price, factor, decimals, item.decimals)?),
             None => None,
         };
+        if let (Some(price), Some(rate)) = (foreign, rate) {
+            let (quantity, unit) = (movement.quantity.figure, Some((factor, item.decimals)));
+            record.foreign = Some(Box::new(Foreign { price, quantity, unit }));
+            convert(&mut record, rate);
+        }
         record.step = pool_step(movement.kind, units, one_pool);
         record.document_target = (sale, -sale);
         record.one_pool = one_pool;
@@ -451,22 +484,36 @@ impl<'a> Preparation<'a> {
         self.only_hq(kind)?;
         let draft = self.draft(stamp, index, kind, SiteNo::HQ, None)?;
         let currency = draft.company.currency;
-        if line.price.currency != currency {
-            return Err(Waits::ForeignCurrency(line.price.currency));
-        }
-        let amount = line.price.extend(line.quantity.figure, currency.decimals());
-        let amount = in_limit(amount.map_err(|_| Waits::TooMuchMoney)?.0)?;
-        self.check_named(Some(line.partner), None, draft.key.effective_at())?;
         let mut record = blank(&draft, self.facts.next(), self.stamps.len());
-        let situation =
-            Situation { priced: true, invoice_later: false, one_pool: false, inward: false };
+        record.document_day = line.document_date.unwrap_or(record.document_day);
+        let is_foreign = line.price.currency != currency;
+        let day = record.document_day.start(draft.company.zone);
+        let rate = is_foreign.then(|| self.rate(&draft, line.price.currency, day)).transpose()?;
+        let amount = if is_foreign {
+            0
+        } else {
+            let amount = line.price.extend(line.quantity.figure, currency.decimals());
+            in_limit(amount.map_err(|_| Waits::TooMuchMoney)?.0)?
+        };
+        self.check_named(Some(line.partner), None, draft.key.effective_at())?;
+        let situation = Situation {
+            priced: true,
+            invoice_later: false,
+            one_pool: false,
+            inward: false,
+            foreign: is_foreign,
+        };
         record.roles = posting::roles(kind, situation);
         record.partner = Some(line.partner);
         record.document.clone_from(&line.document);
-        record.document_day = line.document_date.unwrap_or(record.document_day);
         record.due_day = line.due_date;
         record.stated = Some(amount);
         record.document_target = if kind == Kind::CreditNote { (amount, 0) } else { (-amount, 0) };
+        if let Some(rate) = rate {
+            let (price, quantity) = (line.price, line.quantity.figure);
+            record.foreign = Some(Box::new(Foreign { price, quantity, unit: None }));
+            convert(&mut record, rate);
+        }
         if let Some(receipt) = self.find(line.refers_to) {
             let named = self.record(receipt);
             link_invoice(self.settings, &mut record, line, receipt, named);
@@ -495,11 +542,17 @@ impl<'a> Preparation<'a> {
         draft.origin = Some(sale);
         let time = draft.key.effective_at();
         let item = self.settings.item(item_no, time).ok_or(Waits::NoItem(item_no))?;
-        let found = invoiced(self.settings, time, draft.company.currency, line, item_no, item)?;
+        let (factor, units) = measured(self.settings, time, line, item_no, item)?;
+        let found = invoiced(draft.company.currency, line, factor, units, item)?;
         self.check_named(Some(line.partner), None, time)?;
         let mut record = blank(&draft, self.facts.next(), self.stamps.len());
-        let situation =
-            Situation { priced: true, invoice_later: true, one_pool: false, inward: true };
+        let situation = Situation {
+            priced: true,
+            invoice_later: true,
+            one_pool: false,
+            inward: true,
+            foreign: false,
+        };
         record.roles = posting::roles(Kind::CustomerInvoice, situation);
         record.item = Some(item_no);
         record.category = Some(item.category);
@@ -507,7 +560,7 @@ impl<'a> Preparation<'a> {
         record.document.clone_from(&line.document);
         record.document_day = line.document_date.unwrap_or(record.document_day);
         record.due_day = line.due_date;
-        record.quantity = Quantity(found.units);
+        record.quantity = Quantity(units);
         record.stated = Some(found.amount);
         record.unit_cost = Some(found.cost);
         record.document_target = (found.amount, 0);
@@ -528,7 +581,13 @@ impl<'a> Preparation<'a> {
         self.check_named(Some(payment.partner), None, time)?;
         let amount = money(&draft, payment.amount)?;
         let inward = payment.direction == Direction::In;
-        let situation = Situation { priced: true, invoice_later: false, one_pool: false, inward };
+        let situation = Situation {
+            priced: true,
+            invoice_later: false,
+            one_pool: false,
+            inward,
+            foreign: false,
+        };
         let mut record = blank(&draft, self.facts.next(), self.stamps.len());
         record.partner = Some(payment.partner);
         record.document.clone_from(&payment.document);
@@ -587,7 +646,13 @@ impl<'a> Preparation<'a> {
         }
         draft.key = draft.key.after(named.key);
         let amount = money(&draft, allocation.amount)?;
-        let situation = Situation { priced: true, invoice_later: false, one_pool: false, inward };
+        let situation = Situation {
+            priced: true,
+            invoice_later: false,
+            one_pool: false,
+            inward,
+            foreign: false,
+        };
         let mut record = blank(&draft, self.facts.next(), self.stamps.len());
         record.partner = named.partner;
         record.stated = Some(amount);
@@ -683,7 +748,8 @@ pub(super) fn inherit_accounts<'f>(record: &mut FactRecord, of: impl Fn(FactId) 
     }
 }
 
-/// Lets an invoice price the receipt it names, where that is one and has the invoice's unit.
+/// Lets an invoice price the receipt it names, where that is one and has the invoice's unit. One in
+/// another currency prices it where the rate of the day is known on which the goods came.
 pub(super) fn link_invoice(
     settings: &Settings,
     record: &mut FactRecord,
@@ -695,45 +761,66 @@ pub(super) fn link_invoice(
     let found = named.item.filter(|_| named.kind == Kind::Receipt).and_then(|item_no| {
         let item = settings.item(item_no, at)?;
         let currency = settings.company(record.company, at)?.currency;
-        let found = invoiced(settings, at, currency, line, item_no, item).ok()?;
-        (named.company == record.company).then_some((item_no, item.category, found))
+        let (factor, units) = measured(settings, at, line, item_no, item).ok()?;
+        let cost = if record.foreign.is_some() {
+            settings.rate(named.company, line.price.currency, named.moved_at().effective_at())?;
+            None
+        } else {
+            Some(invoiced(currency, line, factor, units, item).ok()?.cost)
+        };
+        let unit = (factor, item.decimals);
+        (named.company == record.company).then_some((item_no, item.category, units, unit, cost))
     });
-    let Some((item, category, found)) = found else { return false };
+    let Some((item, category, units, unit, cost)) = found else { return false };
     // What is owed has no site: an invoice may come before anyone knows where the goods go.
     record.site = named.site;
     record.item = Some(item);
     record.category = Some(category);
-    record.quantity = Quantity(found.units);
-    record.unit_cost = Some(found.cost);
+    record.quantity = Quantity(units);
+    record.unit_cost = cost;
+    if let Some(foreign) = &mut record.foreign {
+        foreign.unit = Some(unit);
+        if let Some(rate) = rate_of(settings, record) {
+            convert(record, rate);
+        }
+    }
     record.origin = Some(receipt);
     record.against_item = receipt;
     true
 }
 
-/// What an invoice line says about its item.
-pub(super) struct Invoiced {
-    /// Smallest units.
-    pub units: i64,
-    /// Quantity x price, minor units.
-    pub amount: i64,
-    /// Price of one smallest unit.
-    pub cost: UnitCost,
-}
-
-/// Quantity and price of an invoice line against an item.
-pub(super) fn invoiced(
+/// Quantity of an invoice line against an item: the factor of its unit, and smallest units.
+fn measured(
     settings: &Settings,
     time: Timestamp,
-    currency: Currency,
     line: &InvoiceLine,
     item_no: ItemNo,
     item: &Item,
-) -> Result<Invoiced, Waits> {
+) -> Result<((u64, u64), i64), Waits> {
     let factor = settings.unit_factor(item_no, &line.quantity.unit, time);
     let factor =
         factor.ok_or_else(|| Waits::NoUnit { item: item_no, unit: line.quantity.unit.clone() })?;
     let units = smallest_units(line.quantity.figure, factor, item.decimals)
         .map_err(|why| Waits::Quantity { item: item_no, why })?;
+    Ok((factor, units))
+}
+
+/// What an invoice line says about its item.
+struct Invoiced {
+    /// Quantity x price, minor units.
+    amount: i64,
+    /// Price of one smallest unit.
+    cost: UnitCost,
+}
+
+/// The price of an invoice line in the company's currency.
+fn invoiced(
+    currency: Currency,
+    line: &InvoiceLine,
+    factor: (u64, u64),
+    units: i64,
+    item: &Item,
+) -> Result<Invoiced, Waits> {
     if line.price.currency != currency {
         return Err(Waits::ForeignCurrency(line.price.currency));
     }
@@ -742,7 +829,7 @@ pub(super) fn invoiced(
     let amount = in_limit(amount.map_err(|_| Waits::TooMuchMoney)?.0)?;
     let cost = unit_cost(&line.price, factor, decimals, item.decimals)?;
     cost.times(units).map_err(|_| Waits::TooMuchMoney)?;
-    Ok(Invoiced { units, amount, cost })
+    Ok(Invoiced { amount, cost })
 }
 
 fn blank(draft: &Draft<'_>, group: FactId, group_len: usize) -> FactRecord {
@@ -775,6 +862,7 @@ fn blank(draft: &Draft<'_>, group: FactId, group_len: usize) -> FactRecord {
         quantity: Quantity::ZERO,
         stated: None,
         unit_cost: None,
+        foreign: None,
         pool: None,
         step: PoolStep::None,
         origin: draft.origin,

@@ -6,7 +6,8 @@ use shared::fact::Kind;
 use shared::fact::effective::LogRank;
 use shared::fact::statement::{
     AccountType, Allocation, CostMethod, CostScope, Direction, InvoiceLine, LandedCost, MasterData,
-    Measure, Money, Movement, Payment, PoolName, Revaluation, Role, Stamp, StandardCost, Statement,
+    Measure, Money, Movement, Payment, PolicyKind, PoolName, ReceiptFx, Revaluation, Role, Stamp,
+    StandardCost, Statement,
 };
 use shared::ids::{
     AccountNo, Capture, CategoryNo, CompanyNo, DeviceNo, ItemNo, PartnerNo, ReasonNo, Seq, SiteNo,
@@ -577,4 +578,127 @@ fn a_past_day_stands_as_the_ledger_has_it_and_as_it_was_explained() {
     assert_eq!(covered, [600]);
     assert_eq!(story.books.facts().find(sold), Some(steps[1].fact));
     assert_eq!(steps.iter().map(|step| step.value).collect::<Vec<_>>(), [2_000, -3_000, 5_800]);
+}
+
+fn usd(text: &str) -> Price {
+    Price { currency: "USD".parse().expect("a code"), ..price(text) }
+}
+
+/// A rate of USD that holds from a day until before another.
+fn rate(text: &str, from: i64, until: i64) -> Statement {
+    let figure = shared::decimal::parse(text).expect("a figure");
+    let (currency, until) = (usd("1").currency, Timestamp(until * DAY));
+    let data = MasterData::Rate { company: CompanyNo(1), currency, rate: figure, until };
+    Statement::MasterData { valid_from: Some(Timestamp(from * DAY)), data }
+}
+
+fn abroad(quantity: &str, cost: &str) -> Movement {
+    Movement { price: Some(usd(cost)), ..receipt(quantity, cost) }
+}
+
+fn invoice_abroad(receipt: Capture, quantity: &str, at: &str) -> InvoiceLine {
+    let Statement::SupplierInvoice(line) = invoice(receipt, quantity, at) else {
+        unreachable!("an invoice is a supplier's")
+    };
+    InvoiceLine { price: usd(at), ..line }
+}
+
+#[test]
+fn goods_keep_the_rate_of_the_day_they_came_and_the_rest_is_exchange_difference() {
+    let mut story = Story::new(CostScope::Site);
+    story.tell(0, 0, &rate("7", 1, 3));
+    story.tell(0, 0, &rate("7.2", 3, 9));
+    let came = story.movement(1, 1, abroad("10", "10"));
+    story.movement(1, 2, sale("4", "90"));
+    let line = invoice_abroad(came, "10", "11");
+    story.tell(0, 3, &Statement::SupplierInvoice(line));
+    story.expect(
+        "1 fact | Dr inventory@1 700.00 | Cr received_not_invoiced@1 700.00
+         2 fact | Cr inventory@1 280.00 | Dr cost_of_sales@1 280.00 | Dr receivable@1 360.00 | Cr revenue@1 360.00
+         3 fact | Dr exchange_difference@1 22.00 | Cr payable@0 792.00 | Dr received_not_invoiced@1 770.00
+         4 invoice | Dr inventory@1 70.00 | Cr inventory@1 28.00 | Cr received_not_invoiced@1 70.00 | Dr cost_of_sales@1 28.00",
+    );
+    // A credit note for a part: the payable falls at its own day's rate, the goods at theirs.
+    let credit = invoice_abroad(came, "5", "1");
+    story.tell(0, 4, &Statement::CreditNote(credit));
+    story.expect(
+        "5 fact | Cr exchange_difference@1 1.00 | Dr payable@0 36.00 | Cr received_not_invoiced@1 35.00
+         6 invoice | Dr inventory@1 315.00 | Cr inventory@1 126.00 | Cr received_not_invoiced@1 315.00 | Dr cost_of_sales@1 126.00",
+    );
+    // What the supplier is owed beyond what came is on its way at the rate of the bill.
+    let more = invoice_abroad(came, "7", "10");
+    story.tell(0, 5, &Statement::SupplierInvoice(more));
+    assert_eq!(story.books.role_balance(Role::BoughtInTransit), 14_400);
+    assert_eq!(story.books.role_balance(Role::ReceivedNotInvoiced), 0);
+}
+
+#[test]
+fn a_company_may_let_goods_bear_what_the_rate_moved() {
+    let mut story = Story::new(CostScope::Site);
+    story.tell(0, 0, &rate("7", 1, 3));
+    story.tell(0, 0, &rate("7.2", 3, 9));
+    let came = story.movement(1, 1, abroad("10", "10"));
+    let line = invoice_abroad(came, "10", "11");
+    story.tell(0, 3, &Statement::SupplierInvoice(line));
+    story.text.clear();
+    let data = MasterData::Policy {
+        company: Some(CompanyNo(1)),
+        site: None,
+        policy: PolicyKind::ReceiptFx,
+        setting: ReceiptFx::Cost as i64,
+    };
+    story.tell(0, 4, &Statement::MasterData { valid_from: None, data });
+    story.expect(
+        "4 settings | Dr inventory@1 22.00 | Dr received_not_invoiced@1 22.00 | Cr received_not_invoiced@1 22.00 | Dr exchange_difference@1 -22.00",
+    );
+    assert_eq!(story.books.stock_value(), 79_200);
+}
+
+#[test]
+fn without_a_rate_it_waits_and_a_corrected_rate_prices_it_again() {
+    let mut story = Story::new(CostScope::Site);
+    story.tell(0, 0, &rate("7", 0, 1));
+    let came = story.movement(1, 1, abroad("10", "10"));
+    story.expect(
+        "waits: there is no rate of USD for 1970-01-02: 'hq-server rate set USD RATE --from 1970-01-02'",
+    );
+    story.tell(0, 2, &rate("7.1", 1, 2));
+    story.expect("1 fact | Dr inventory@1 710.00 | Cr received_not_invoiced@1 710.00");
+    story.movement(1, 2, movement(Kind::Issue, "5"));
+    let bill = LandedCost {
+        refers_to: came,
+        amount: Money { currency: usd("1").currency, ..money("3") },
+        shared_by: None,
+        partner: Some(PartnerNo(1)),
+        document: None,
+        document_date: Some(shared::time::Day(1)),
+        due_date: None,
+    };
+    story.tell(0, 4, &Statement::LandedCost(bill));
+    story.text.clear();
+    story.tell(0, 5, &rate("8", 1, 2));
+    story.expect(
+        "5 settings | Dr inventory@1 92.70 | Cr inventory@1 46.35 | Cr received_not_invoiced@1 90.00 | Cr payable@0 2.70 | Dr own_use@1 46.35 | Dr landed_cost_clearing@1 2.70 | Cr landed_cost_clearing@1 2.70",
+    );
+    assert_eq!(story.books.stock_value(), 41_200);
+    // What is sold is stated in the currency of the books.
+    story.movement(1, 6, Movement { price: Some(usd("9")), ..sale("1", "9") });
+    story.expect(
+        "waits: the price is in USD and the company's books are in another currency: enter it in the books' currency",
+    );
+}
+
+#[test]
+fn an_invoice_is_goods_on_their_way_until_the_rate_of_the_receipt_is_known() {
+    let mut story = Story::new(CostScope::Site);
+    story.tell(0, 0, &rate("7.2", 3, 9));
+    let came = story.movement(1, 1, receipt("10", "70"));
+    let line = invoice_abroad(came, "10", "11");
+    story.tell(0, 3, &Statement::SupplierInvoice(line));
+    story.text.clear();
+    assert_eq!(story.books.role_balance(Role::BoughtInTransit), 79_200);
+    story.tell(0, 5, &rate("7", 1, 2));
+    assert_eq!(story.books.role_balance(Role::BoughtInTransit), 0);
+    assert_eq!(story.books.role_balance(Role::ExchangeDifference), 2_200);
+    assert_eq!(story.books.stock_value(), 77_000);
 }

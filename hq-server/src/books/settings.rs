@@ -13,6 +13,8 @@ use shared::money::{Currency, Price};
 use shared::quantity::{Scaled, Unit};
 use shared::time::{OffsetMinutes, Timestamp};
 
+use super::exchange::Rate;
+
 /// Numbers of master data are dense; a larger one is a mistake and would waste memory.
 const NUMBER_LIMIT: u32 = 1 << 24;
 
@@ -35,6 +37,12 @@ impl<T> Versions<T> {
     fn at(&self, time: Timestamp) -> Option<&T> {
         let after = self.0.partition_point(|(from, _)| *from <= time);
         after.checked_sub(1).map(|index| &self.0[index].1)
+    }
+
+    /// Every one that began by then, the latest first.
+    fn before(&self, time: Timestamp) -> impl Iterator<Item = &T> {
+        let after = self.0.partition_point(|(from, _)| *from <= time);
+        self.0[..after].iter().rev().map(|(_, setting)| setting)
     }
 
     fn newest(&self) -> Option<&T> {
@@ -251,6 +259,8 @@ pub struct Settings {
     /// Some goods are costed at month-end average.
     costs_by_month: bool,
     policies: BTreeMap<(CompanyNo, PolicyKind), Versions<i64>>,
+    /// Each with its end.
+    rates: BTreeMap<(CompanyNo, Currency), Versions<(Timestamp, Scaled)>>,
     /// The role an account was first mapped to.
     roles: BTreeMap<AccountNo, Role>,
     rules: Option<i64>,
@@ -335,6 +345,10 @@ impl Settings {
                 self.policies.entry((company, policy)).or_default().add(from, setting);
                 Ok(())
             }
+            MasterData::Rate { company, currency, rate, until } => {
+                self.rates.entry((company, currency)).or_default().add(from, (until, rate));
+                Ok(())
+            }
             MasterData::Policy { company: None, .. } | MasterData::SiteLog { .. } => Ok(()),
             MasterData::Rules { number } => {
                 self.rules = Some(number);
@@ -395,6 +409,27 @@ impl Settings {
     pub fn write_down_reversal(&self, company: CompanyNo, at: Timestamp) -> Permission {
         let choice = self.choice(company, PolicyKind::WriteDownReversal, at);
         Permission::from_number(choice).unwrap_or(Permission::Allowed)
+    }
+
+    /// What one unit of a currency costs a company at a time: of the rates that hold the one that
+    /// began last. None where no rate holds: nobody says that an older one would do.
+    pub fn rate(&self, company: CompanyNo, currency: Currency, at: Timestamp) -> Option<Rate> {
+        let own = self.companies.0.get(company.0 as usize)?.newest()?.currency;
+        let holds = |&&(until, _): &&(Timestamp, Scaled)| at < until;
+        let rate = self.rates.get(&(company, currency))?.before(at).find(holds);
+        rate.map(|(_, figure)| Rate { figure: *figure, currency: own })
+    }
+
+    /// Rates of a company as they were stated, by currency and beginning: from, until, rate.
+    pub fn rates(
+        &self,
+        company: CompanyNo,
+    ) -> impl Iterator<Item = (Currency, Timestamp, Timestamp, Scaled)> {
+        let of_company = self.rates.iter().filter(move |((of, _), _)| *of == company);
+        of_company.flat_map(|((_, currency), versions)| {
+            let each = versions.0.iter();
+            each.map(|(from, (until, rate))| (*currency, *from, *until, *rate))
+        })
     }
 
     /// Whether some goods are costed otherwise from some day on.
@@ -582,6 +617,31 @@ mod tests {
         let found = [(1, 4), (1, 5), (1, 9), (2, 5)].map(|(company, time)| at(company, time));
         let [exchange, cost] = [ReceiptFx::Exchange, ReceiptFx::Cost];
         assert_eq!(found, [exchange, cost, exchange, exchange]);
+    }
+
+    #[test]
+    fn a_rate_holds_to_its_end_and_the_last_to_begin_counts() {
+        let mut settings = Settings::default();
+        let (company, usd) = (CompanyNo(1), "USD".parse().expect("a code"));
+        let data = MasterData::Company {
+            company,
+            code: String::new(),
+            name: String::new(),
+            currency: "CNY".parse().expect("a code"),
+            zone: OffsetMinutes(0),
+            scope: CostScope::Site,
+        };
+        settings.take(None, &data).expect("taken");
+        for (from, until, rate) in [(10, 20, 1), (0, 12, 2), (14, 15, 3), (14, 15, 4)] {
+            let (until, rate) = (Timestamp(until), Scaled::new(rate, 0).expect("in range"));
+            let data = MasterData::Rate { company, currency: usd, rate, until };
+            settings.take(Some(Timestamp(from)), &data).expect("taken");
+        }
+        let at = |at| settings.rate(company, usd, Timestamp(at)).map(|rate| rate.figure.mantissa());
+        let found: Vec<_> = [-1, 0, 9, 10, 11, 13, 14, 15, 19, 20].map(at).into();
+        let expected =
+            [None, Some(2), Some(2), Some(1), Some(1), Some(1), Some(4), Some(1), Some(1), None];
+        assert_eq!(found, expected);
     }
 
     #[test]

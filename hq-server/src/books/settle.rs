@@ -279,6 +279,7 @@ impl Books {
     pub(super) fn settle(&mut self, effects: &mut Effects) {
         let mut sums = Sums::new();
         self.find_accounts_again(&mut sums);
+        self.convert_again();
         self.fold_by_new_methods();
         let dirty: Vec<PoolId> = self.dirty.iter().copied().collect();
         for ring in self.flows.rings(&dirty) {
@@ -558,7 +559,10 @@ fn lines(line: Line, mut sum: i128) -> Vec<Line> {
 fn set_target(record: &mut FactRecord, target: StockTarget) {
     record.target.stock = target.stock;
     record.target.counter = target.counter;
-    record.target.residue = target.residue;
+    // A bill that takes effect late keeps its exchange difference there.
+    if !matches!(record.kind, Kind::SupplierInvoice | Kind::CreditNote) {
+        record.target.residue = target.residue;
+    }
 }
 
 /// Cost and units of what a fact answers, where its kind takes the cost from there. What was out

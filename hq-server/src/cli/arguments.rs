@@ -80,6 +80,9 @@ pub(super) enum Command {
     /// What the company chose where standards leave a choice, and what sites may do.
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// What other currencies cost, day by day.
+    #[command(subcommand)]
+    Rate(RateCommand),
     /// What goods cost that leave.
     #[command(subcommand)]
     Costing(CostingCommand),
@@ -398,6 +401,31 @@ pub(super) enum PolicyCommand {
 }
 
 #[derive(Debug, Subcommand)]
+pub(super) enum RateCommand {
+    /// Set the rate of a currency for a day or some days. A day that no rate covers has none: what
+    /// is stated in that currency then waits for its rate.
+    Set {
+        /// The currency, for example USD.
+        currency: String,
+        /// Units of the books' currency for one of it, taken exactly.
+        rate: String,
+        /// The first day it holds, YEAR-MONTH-DAY.
+        #[arg(long, value_parser = day, value_name = "DAY")]
+        from: String,
+        /// The last day; the first where absent.
+        #[arg(long, value_parser = day, value_name = "DAY")]
+        until: Option<String>,
+    },
+    /// Set rates from a CSV file with the columns currency,rate,from,until.
+    Import {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Every rate that was set.
+    List,
+}
+
+#[derive(Debug, Subcommand)]
 pub(super) enum CostingCommand {
     /// Set the method from now on: `moving_average` (the default), `month_end_average`, `fifo`,
     /// `standard`, `specific` (each lot by itself), or `lifo` for comparison: IFRS and Chinese
@@ -441,6 +469,9 @@ pub(super) struct Invoice {
     /// When it is due.
     #[arg(long)]
     due: Option<String>,
+    /// The currency of a supplier's prices; that of the books where absent.
+    #[arg(long, value_name = "CODE")]
+    currency: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -455,7 +486,8 @@ impl Invoice {
         let line = |line: &InvoiceLine| json!({ "of": line.of, "quantity": line.quantity, "price": line.price });
         json!({
             "partner": self.partner, "document": self.document, "date": self.date,
-            "due": self.due, "lines": self.lines.iter().map(line).collect::<Vec<_>>()
+            "due": self.due, "currency": self.currency,
+            "lines": self.lines.iter().map(line).collect::<Vec<_>>()
         })
     }
 }
@@ -484,6 +516,9 @@ pub(super) struct LandedCost {
     /// When it is due.
     #[arg(long)]
     due: Option<String>,
+    /// The currency of the amount; that of the books where absent.
+    #[arg(long, value_name = "CODE")]
+    currency: Option<String>,
 }
 
 impl LandedCost {
@@ -495,6 +530,7 @@ impl LandedCost {
         json!({
             "amount": self.amount, "by": self.by, "partner": self.partner,
             "document": self.document, "date": self.date, "due": self.due,
+            "currency": self.currency,
             "receipts": self.receipts.iter().map(receipt).collect::<Vec<_>>()
         })
     }

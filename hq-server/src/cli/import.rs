@@ -1,4 +1,4 @@
-//! Items and partners from CSV files: read whole, checked by HQ, all or nothing.
+//! Items, partners and rates from CSV files: read whole, checked by HQ, all or nothing.
 
 use std::path::Path;
 
@@ -37,6 +37,29 @@ struct PartnerRow {
     customer: String,
     #[serde(default)]
     supplier: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RateRow {
+    currency: String,
+    rate: String,
+    from: String,
+    #[serde(default)]
+    until: String,
+}
+
+/// Sets the rates of a file.
+pub(super) fn rates(client: &Client<'_>, file: &Path) -> Result<Value, CliError> {
+    let body = |row: RateRow| {
+        Ok(json!({
+            "currency": row.currency,
+            "rate": row.rate,
+            "from": row.from,
+            "until": (!row.until.is_empty()).then_some(row.until),
+        }))
+    };
+    send(client, "/api/rates", &read(file, body)?)
 }
 
 /// Adds the items of a file.

@@ -20,8 +20,8 @@ use crate::headquarters::{self, Config, Headquarters, InitOptions};
 use crate::runtime::{RunOptions, Server, asked_to_end};
 use arguments::{
     AccountCommand, Arguments, CategoryCommand, Command, CostingCommand, Init, InvoiceCommand,
-    ItemCommand, MappingCommand, PartnerCommand, PaymentCommand, PolicyCommand, ReasonCommand,
-    SiteCommand,
+    ItemCommand, MappingCommand, PartnerCommand, PaymentCommand, PolicyCommand, RateCommand,
+    ReasonCommand, SiteCommand,
 };
 use call::Client;
 use error::CliError;
@@ -245,6 +245,13 @@ fn master(client: &Client<'_>, command: Command) -> Result<Value, CliError> {
             client.post("/api/policies", &body)
         }
         Command::Policy(PolicyCommand::List) => client.get("/api/policies"),
+        Command::Rate(RateCommand::Set { currency, rate, from, until }) => {
+            let body =
+                json!([{ "currency": currency, "rate": rate, "from": from, "until": until }]);
+            client.post("/api/rates", &body)
+        }
+        Command::Rate(RateCommand::Import { file }) => import::rates(client, &file),
+        Command::Rate(RateCommand::List) => client.get("/api/rates"),
         Command::Costing(CostingCommand::Set { method, category, from_the_beginning }) => {
             let body = json!({
                 "method": method, "category": category, "from_the_beginning": from_the_beginning

@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use super::arguments::{
     AccountCommand, CategoryCommand, Command, CostingCommand, InvoiceCommand, ItemCommand,
-    MappingCommand, PartnerCommand, PaymentCommand, PolicyCommand, ReasonCommand, SiteCommand,
+    MappingCommand, PartnerCommand, PaymentCommand, PolicyCommand, RateCommand, ReasonCommand,
+    SiteCommand,
 };
 
 /// What a command does, in words; `None` for those that show something.
@@ -54,6 +55,10 @@ impl Deed {
                 let from = from.as_ref().map_or_else(|| "now".to_owned(), Clone::clone);
                 Self::Recorded(format!("policy '{policy}' is {setting} from {from} on"))
             }
+            Command::Rate(RateCommand::Set { currency, rate, from, .. }) => {
+                Self::Recorded(format!("rate of {currency} is {rate} from {from} on"))
+            }
+            Command::Rate(RateCommand::Import { .. }) => Self::Imported("rates"),
             Command::Costing(CostingCommand::Set { method, .. }) => {
                 Self::Recorded(format!("costing method '{method}' set"))
             }

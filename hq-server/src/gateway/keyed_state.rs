@@ -33,6 +33,7 @@ impl Audience {
             | MasterData::Account { .. }
             | MasterData::Mapping { .. }
             | MasterData::Costing { .. }
+            | MasterData::Rate { .. }
             | MasterData::SiteLog { .. }
             | MasterData::Rules { .. } => Self::Nobody,
             _ => Self::Everybody,

@@ -69,6 +69,20 @@ pub enum DraftError {
     /// There is no company.
     #[error("there is no company yet: run 'hq-server init'")]
     NoCompany,
+    /// A rate is of another currency than the company's.
+    #[error("the books are in {0}: a rate is of another currency")]
+    OwnCurrency(Currency),
+    /// A rate of nothing.
+    #[error("a rate is more than nothing, not '{0}'")]
+    NoRate(String),
+    /// A rate that ends before it begins.
+    #[error("a rate from {from} can't hold only until {until}: name a later day")]
+    EndsBefore {
+        /// Its first day.
+        from: Day,
+        /// Its last day.
+        until: Day,
+    },
     /// No figure, or no choice of the policy.
     #[error("{} is {}, not '{written}'", policy.word(), choices(*policy))]
     BadSetting {
@@ -383,6 +397,34 @@ impl Draft {
     fn company_policy(&mut self, policy: PolicyKind, setting: i64) -> Result<(), DraftError> {
         let company = Some(self.first_company()?);
         self.state(MasterData::Policy { company, site: None, policy, setting });
+        Ok(())
+    }
+
+    /// What one unit of a currency costs, from a day on until another, that day too; for its first
+    /// day alone where no other is named.
+    pub fn rate(
+        &mut self,
+        currency: Currency,
+        written: &str,
+        from: Day,
+        until: Option<Day>,
+    ) -> Result<(), DraftError> {
+        let company = self.first_company()?;
+        if currency == self.currency()? {
+            return Err(DraftError::OwnCurrency(currency));
+        }
+        let rate = decimal::parse(written)?;
+        if rate.mantissa() <= 0 {
+            return Err(DraftError::NoRate(written.to_owned()));
+        }
+        let until = until.unwrap_or(from);
+        if until < from {
+            return Err(DraftError::EndsBefore { from, until });
+        }
+        let start = self.start_of(Some(from)).ok_or(DraftError::NoCompany)?;
+        let end = self.start_of(Some(until.next())).ok_or(DraftError::NoCompany)?;
+        self.valid_from(start);
+        self.state(MasterData::Rate { company, currency, rate, until: end });
         Ok(())
     }
 

@@ -84,6 +84,12 @@ pub enum FinanceError {
     /// Not a unit.
     #[error("'{0}' is no unit of the item")]
     BadUnit(String),
+    /// Not a currency.
+    #[error("'{0}' is no currency: three capital letters, for example USD")]
+    BadCurrency(String),
+    /// What customers owe is in the company's currency.
+    #[error("an invoice to a customer is in {0}, the currency of the books")]
+    OwnCurrencyOnly(Currency),
     /// A day that has not come.
     #[error("{0} lies in the future: enter the document on its day")]
     Future(Day),
@@ -179,6 +185,8 @@ pub struct InvoiceDraft {
     pub date: Option<Day>,
     /// When it is due.
     pub due: Option<Day>,
+    /// The currency of its prices; the company's where absent.
+    pub currency: Option<String>,
     /// Its lines.
     pub lines: Vec<InvoiceLineDraft>,
 }
@@ -255,6 +263,9 @@ impl<'a> Desk<'a> {
     /// An invoice to a customer: one group.
     pub fn customer_invoice(&self, draft: &InvoiceDraft) -> Result<Group, FinanceError> {
         let partner = self.partner(&draft.partner, Side::Customer)?;
+        if self.currency_named(draft.currency.as_deref())? != self.currency {
+            return Err(FinanceError::OwnCurrencyOnly(self.currency));
+        }
         let lines = self.lines(draft, partner, &[Kind::SaleIssue], "sale to be invoiced later")?;
         self.group(draft.date, lines.into_iter().map(Statement::CustomerInvoice).collect())
     }
@@ -340,6 +351,7 @@ impl<'a> Desk<'a> {
         if draft.lines.is_empty() {
             return Err(FinanceError::NoLines);
         }
+        let currency = self.currency_named(draft.currency.as_deref())?;
         let line = |line: &InvoiceLineDraft| {
             let refers_to = line.of.parse::<Capture>()?;
             let record = self.record(refers_to)?;
@@ -354,7 +366,7 @@ impl<'a> Desk<'a> {
                 partner,
                 refers_to,
                 quantity: self.measure(line, record)?,
-                price: self.price(&line.price)?,
+                price: Price { currency, ..self.price(&line.price)? },
                 document: draft.document.as_deref().map(short),
                 document_date: draft.date,
                 due_date: draft.due,
@@ -398,22 +410,14 @@ impl<'a> Desk<'a> {
         Ok(Price { figure, currency: self.currency })
     }
 
+    fn currency_named(&self, written: Option<&str>) -> Result<Currency, FinanceError> {
+        written.map_or(Ok(self.currency), |written| {
+            written.parse().map_err(|_| FinanceError::BadCurrency(written.to_owned()))
+        })
+    }
+
     fn amount(&self, what: &'static str, written: &str) -> Result<Money, FinanceError> {
-        self.money(positive(what, written)?, written)
-    }
-
-    /// A figure as an amount, where the currency has as many decimals.
-    fn money(&self, figure: Scaled, written: &str) -> Result<Money, FinanceError> {
-        let currency = self.currency;
-        match shared::money::exact_minor(figure, currency) {
-            Ok(_) => Ok(Money { figure, currency }),
-            Err(_) => Err(self.too_many_decimals(written)),
-        }
-    }
-
-    fn too_many_decimals(&self, written: &str) -> FinanceError {
-        let currency = self.currency;
-        FinanceError::TooManyDecimals { currency, written: written.to_owned() }
+        money(positive(what, written)?, self.currency, written)
     }
 
     fn partner(&self, code: &str, side: Side) -> Result<PartnerNo, FinanceError> {
@@ -450,6 +454,14 @@ impl<'a> Desk<'a> {
 enum Side {
     Customer,
     Supplier,
+}
+
+/// A figure as an amount, where the currency has as many decimals.
+fn money(figure: Scaled, currency: Currency, written: &str) -> Result<Money, FinanceError> {
+    match shared::money::exact_minor(figure, currency) {
+        Ok(_) => Ok(Money { figure, currency }),
+        Err(_) => Err(FinanceError::TooManyDecimals { currency, written: written.to_owned() }),
+    }
 }
 
 fn short(text: &str) -> ShortText {

@@ -95,12 +95,13 @@ fn needed() -> BTreeSet<(Kind, Role)> {
     let kinds = movements.chain(FINANCE).chain(COSTS);
     let mut needed = BTreeSet::new();
     for kind in kinds {
-        for bits in 0..16u8 {
+        for bits in 0..32u8 {
             let situation = Situation {
                 priced: bits & 1 != 0,
                 invoice_later: bits & 2 != 0,
                 one_pool: bits & 4 != 0,
                 inward: bits & 8 != 0,
+                foreign: bits & 16 != 0,
             };
             let found = roles(kind, situation);
             let found = [

@@ -237,4 +237,6 @@ fields! {
     71 SERVICE Unsigned;
     /// 1 customer, 2 supplier, 3 both.
     72 PARTNER_ROLE Unsigned;
+    /// Until when a rate holds: UTC milliseconds; what happens at that time is no longer covered.
+    73 VALID_UNTIL Signed;
 }

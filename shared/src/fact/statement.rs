@@ -500,6 +500,18 @@ pub enum MasterData {
         /// The value.
         setting: i64,
     },
+    /// What a company's books take one unit of another currency for. Of the rates that hold at a
+    /// time the one that began last counts; where none holds, there is no rate.
+    Rate {
+        /// The company.
+        company: CompanyNo,
+        /// The other currency.
+        currency: Currency,
+        /// Units of the company's currency for one of the other; more than zero.
+        rate: Scaled,
+        /// From then on it does not hold.
+        until: Timestamp,
+    },
     /// A log belongs to a site and signs with this key.
     SiteLog {
         /// The site; 0 is HQ.
@@ -1017,6 +1029,7 @@ impl MasterData {
             Self::Mapping { .. } => Kind::Mapping,
             Self::Costing { .. } => Kind::Costing,
             Self::Policy { .. } => Kind::Policy,
+            Self::Rate { .. } => Kind::Rate,
             Self::SiteLog { .. } => Kind::SiteLog,
             Self::Rules { .. } => Kind::Rules,
         }
@@ -1165,6 +1178,20 @@ impl MasterData {
                 let company = Some(reader.needed_number(field::COMPANY, CompanyNo)?);
                 Self::Policy { company, site, policy, setting }
             }
+            Kind::Rate => {
+                let rate = reader.scaled(field::RATE, field::RATE_EXPONENT)?;
+                let rate = reader.need("RATE", rate)?;
+                if rate.mantissa() <= 0 {
+                    return Err(reader.bad("RATE", "is not positive"));
+                }
+                let until = field::VALID_UNTIL.at(fields);
+                Self::Rate {
+                    company: reader.needed_number(field::COMPANY, CompanyNo)?,
+                    currency: reader.need("CURRENCY", reader.currency()?)?,
+                    rate,
+                    until: Timestamp(reader.need("VALID_UNTIL", until)?),
+                }
+            }
             Kind::SiteLog => Self::SiteLog {
                 site: reader.needed_number(field::SITE, SiteNo)?,
                 device: reader.needed_number(field::NUMBER, DeviceNo)?,
@@ -1253,6 +1280,12 @@ impl MasterData {
                 field::SITE.put(fact, *site)?;
                 field::POLICY.put(fact, Some(*policy as u8))?;
                 field::SETTING.put(fact, Some(*setting))
+            }
+            Self::Rate { company, currency, rate, until } => {
+                field::COMPANY.put(fact, Some(*company))?;
+                field::CURRENCY.put(fact, Some(currency.as_bytes().as_slice()))?;
+                put_scaled(fact, field::RATE, field::RATE_EXPONENT, *rate)?;
+                field::VALID_UNTIL.put(fact, Some(until.0))
             }
             Self::SiteLog { site, device, log, public_key } => {
                 field::SITE.put(fact, Some(*site))?;

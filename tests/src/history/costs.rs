@@ -127,7 +127,8 @@ impl Writer {
             .find(|made| made.kind == Kind::Receipt && (any || invoiced.contains(&made.capture)));
         let Some(receipt) = receipt else { return };
         let figure = self.part_of(receipt.quantity);
-        let line = self.invoice_line(&receipt, receipt.capture, figure);
+        let mut line = self.invoice_line(&receipt, receipt.capture, figure);
+        line.price = self.abroad(Some(line.price)).unwrap_or(line.price);
         self.write_invoice(Statement::CreditNote(line), &receipt, back);
     }
 
@@ -138,6 +139,8 @@ impl Writer {
         let company = self.company_for(first.site);
         let partner = self.chance(1, 2).then(|| self.partner());
         let mut group = Vec::new();
+        let stated = self.signed_amount();
+        let amount = self.amount_abroad(stated);
         let several = self.chance(1, 4);
         for index in 0..if several { 1 + self.random.below(3) } else { 1 } {
             let mut refers_to = first.capture;
@@ -150,7 +153,7 @@ impl Writer {
             }
             group.push(Statement::LandedCost(LandedCost {
                 refers_to,
-                amount: self.signed_amount(),
+                amount: if index == 0 { amount } else { self.signed_amount() },
                 shared_by: self.chance(1, 2).then_some(SharedBy::Value),
                 partner,
                 document: None,

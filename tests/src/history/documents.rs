@@ -45,7 +45,8 @@ impl Writer {
             refers_to.counter = self.clocks[log].2 + self.random.below(3);
         }
         self.invoiced.insert(refers_to);
-        let line = self.invoice_line(&receipt, refers_to, figure);
+        let mut line = self.invoice_line(&receipt, refers_to, figure);
+        line.price = self.abroad(Some(line.price)).unwrap_or(line.price);
         self.write_invoice(Statement::SupplierInvoice(line), &receipt, back);
     }
 

@@ -17,6 +17,7 @@ impl Writer {
         let (currency, scope) = (self.currency, self.shape.scope);
         let mut all = vec![MasterData::Company { company, code, name, currency, zone, scope }];
         self.methods(&mut all);
+        self.rates(&mut all);
         if self.shape.second_company {
             let (code, name) = named("second");
             let (company, zone) = (SECOND, OffsetMinutes(-60));

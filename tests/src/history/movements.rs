@@ -202,6 +202,9 @@ impl Writer {
                 Kind::ProductionIn => movement.price = self.maybe_price(3, 4),
                 _ => {}
             }
+            if !matches!(kind, Kind::SaleIssue | Kind::ServiceSale) {
+                movement.price = self.abroad(movement.price);
+            }
             group.push(Statement::Movement(movement));
         }
         group
@@ -296,7 +299,8 @@ impl Writer {
         movement.lot = self.lot_of(&found, Kind::CustomerReturn);
         if self.chance(1, 5) {
             movement.refers_to = None;
-            movement.cost = self.maybe_price(1, 2);
+            let cost = self.maybe_price(1, 2);
+            movement.cost = self.abroad(cost);
         }
         vec![Statement::Movement(movement)]
     }

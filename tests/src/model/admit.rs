@@ -14,9 +14,10 @@ use shared::fact::{Kind, field};
 use shared::ids::{Capture, CategoryNo, CompanyNo, ItemNo, ReasonNo, SiteNo};
 use shared::money::{Currency, Price};
 use shared::quantity::{Scaled, ShortText, Unit};
+use shared::time::{Day, Timestamp};
 use shared::varint;
 
-use super::figure::{Figure, decimal, whole};
+use super::figure::{Figure, decimal, power_of_ten, rounded, whole};
 use super::fold::is_repack;
 use super::order::{self, Key};
 use super::posting;
@@ -50,6 +51,8 @@ pub enum Why {
     UnknownReason,
     /// Money of another currency than the company's, or more decimals than it has.
     BadMoney,
+    /// No rate of the other currency holds.
+    NoRate,
     /// The account can't take a payment.
     NotABank,
     /// No account is mapped for this role.
@@ -83,14 +86,6 @@ pub struct Goods {
     pub unit: Figure,
 }
 
-impl Goods {
-    /// A price of one stated unit in minor units for one smallest unit.
-    pub fn unit_price(&self, price: &Price) -> Figure {
-        decimal(price.figure) * super::figure::power_of_ten(price.currency.decimals().cast_signed())
-            / &self.unit
-    }
-}
-
 /// A fact with everything looked up that it needs.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -118,6 +113,11 @@ pub struct Entry {
     pub goods: Option<Goods>,
     /// Their lot.
     pub lot: Option<ShortText>,
+    /// What one unit of its currency costs, at its own time or on its document's day; 1 for the
+    /// company's own.
+    pub rate: Figure,
+    /// For a bill the rate at which its receipt bears it.
+    pub rate_to_goods: Figure,
 }
 
 impl Entry {
@@ -129,6 +129,31 @@ impl Entry {
     /// The goods of a statement that has some.
     pub fn goods(&self) -> &Goods {
         self.goods.as_ref().expect("looked up for every movement and invoice line")
+    }
+
+    /// A price of one stated unit in minor units for one smallest unit.
+    pub fn unit_price(&self, price: &Price) -> Figure {
+        self.unit_price_at(price, &self.rate)
+    }
+
+    /// The same at another rate.
+    pub fn unit_price_at(&self, price: &Price, rate: &Figure) -> Figure {
+        decimal(price.figure) * rate * self.minor_units() / &self.goods().unit
+    }
+
+    /// Price x quantity as stated, in minor units, rounded once.
+    pub fn worth(&self, price: &Price, quantity: &Measure) -> Figure {
+        let worth = decimal(price.figure) * decimal(quantity.figure) * &self.rate;
+        rounded(&(worth * self.minor_units()))
+    }
+
+    /// An amount in minor units.
+    pub fn minor(&self, money: Money) -> Figure {
+        rounded(&(decimal(money.figure) * &self.rate * self.minor_units()))
+    }
+
+    fn minor_units(&self) -> Figure {
+        power_of_ten(self.company.currency.decimals().cast_signed())
     }
 
     /// The movement, where it is one.
@@ -421,6 +446,8 @@ fn look_up(
         company,
         goods: None,
         lot: None,
+        rate: whole(1),
+        rate_to_goods: whole(1),
     };
     match &each.statement {
         Statement::Movement(movement) => {
@@ -430,7 +457,7 @@ fn look_up(
             }
             entry.goods = Some(goods);
             entry.lot.clone_from(&movement.lot);
-            check_movement(movement, &entry, settings)?;
+            check_movement(movement, &mut entry, settings)?;
         }
         Statement::SupplierInvoice(line)
         | Statement::CustomerInvoice(line)
@@ -438,8 +465,13 @@ fn look_up(
             if !settings.knows_partner(line.partner, time) {
                 return Err(Why::UnknownPartner);
             }
-            own_currency(line.price.currency, &entry)?;
-            check_worth(&line.price, &line.quantity)?;
+            if each.statement.kind() == Kind::CustomerInvoice {
+                own_currency(line.price.currency, &entry)?;
+            }
+            let day = document_start(line.document_date, &entry);
+            entry.rate = rate(line.price.currency, day, &entry, settings)?;
+            entry.rate_to_goods = entry.rate.clone();
+            check_worth(&line.price, &line.quantity, &entry)?;
         }
         Statement::Payment(payment) => {
             if !settings.knows_partner(payment.partner, time) {
@@ -453,7 +485,9 @@ fn look_up(
             if landed.partner.is_some_and(|partner| !settings.knows_partner(partner, time)) {
                 return Err(Why::UnknownPartner);
             }
-            check_money(landed.amount, &entry)?;
+            let day = document_start(landed.document_date, &entry);
+            entry.rate = rate(landed.amount.currency, day, &entry, settings)?;
+            exact(landed.amount)?;
         }
         Statement::Revaluation(stated) => {
             check_pool(&stated.pool, stated.reason, &mut entry, settings)?;
@@ -496,7 +530,7 @@ fn check_pool(
     Ok(())
 }
 
-fn check_movement(movement: &Movement, entry: &Entry, settings: &Settings) -> Result<(), Why> {
+fn check_movement(movement: &Movement, entry: &mut Entry, settings: &Settings) -> Result<(), Why> {
     let time = entry.time();
     if movement.partner.is_some_and(|partner| !settings.knows_partner(partner, time)) {
         return Err(Why::UnknownPartner);
@@ -505,21 +539,48 @@ fn check_movement(movement: &Movement, entry: &Entry, settings: &Settings) -> Re
         return Err(Why::UnknownReason);
     }
     for price in [movement.price, movement.cost].into_iter().flatten() {
-        own_currency(price.currency, entry)?;
-        check_worth(&price, &movement.quantity)?;
+        if price.currency != entry.company.currency {
+            // Only what goods cost may be in another currency.
+            let sells =
+                matches!(movement.kind, Kind::SaleIssue | Kind::CustomerReturn | Kind::ServiceSale);
+            if sells == movement.price.is_some() {
+                return Err(Why::BadMoney);
+            }
+            entry.rate = rate(price.currency, time, entry, settings)?;
+        }
+        check_worth(&price, &movement.quantity, entry)?;
     }
     Ok(())
 }
 
+/// When the day of a document begins.
+fn document_start(date: Option<Day>, entry: &Entry) -> i64 {
+    let day = date.unwrap_or_else(|| Timestamp(entry.time()).day(entry.company.zone));
+    day.start(entry.company.zone).0
+}
+
+/// What one unit of a currency costs.
+fn rate(currency: Currency, at: i64, entry: &Entry, settings: &Settings) -> Result<Figure, Why> {
+    if currency == entry.company.currency {
+        return Ok(whole(1));
+    }
+    settings.rate(entry.company_no, currency, at).ok_or(Why::NoRate)
+}
+
 /// What somebody states stays below 2^53 minor units.
-fn check_worth(price: &Price, quantity: &Measure) -> Result<(), Why> {
-    let worth = posting::worth(price, quantity);
+fn check_worth(price: &Price, quantity: &Measure, entry: &Entry) -> Result<(), Why> {
+    let worth = entry.worth(price, quantity);
     if worth.abs() < whole(varint::LIMIT) { Ok(()) } else { Err(Why::BadMoney) }
 }
 
 /// An amount that people state needs no rounding.
 fn check_money(money: Money, entry: &Entry) -> Result<(), Why> {
     own_currency(money.currency, entry)?;
+    exact(money)
+}
+
+/// No more decimals than its currency has.
+fn exact(money: Money) -> Result<(), Why> {
     let minor = money.figure.units(money.currency.decimals());
     minor.map(|_| ()).map_err(|_| Why::BadMoney)
 }
@@ -690,11 +751,18 @@ fn complete(
     let found = match (&entry.statement, named) {
         (Statement::CustomerInvoice(_), Some(sale)) => Some((goods_of(sale)?, sale.site)),
         (Statement::CustomerInvoice(_), None) => return Err(Why::WrongReference),
+        // One in another currency prices its receipt where the rate of that day is known.
         (_, Some(receipt)) if receipt.statement.kind() == Kind::Receipt => {
-            goods_of(receipt).ok().map(|goods| (goods, receipt.site))
+            let rate = rate(line.price.currency, receipt.time(), &entry, settings);
+            goods_of(receipt).ok().filter(|_| rate.is_ok()).map(|goods| (goods, receipt.site))
         }
         _ => None,
     };
+    if let Some(receipt) = named.filter(|_| found.is_some())
+        && !settings.goods_bear_rates(entry.company_no, receipt.time())
+    {
+        entry.rate_to_goods = rate(line.price.currency, receipt.time(), &entry, settings)?;
+    }
     (entry.goods, entry.line_site) = match found {
         Some((goods, site)) => (Some(goods), site),
         None => (None, SiteNo::HQ),

@@ -11,7 +11,6 @@ use shared::time::Timestamp;
 use super::Spot;
 use super::admit::Entry;
 use super::figure::{Figure, whole};
-use super::posting;
 
 /// A document's part of what it names.
 #[derive(Clone, Debug)]
@@ -20,8 +19,10 @@ pub struct Matched {
     pub document: Capture,
     /// Smallest units that found room; negative where they are credited.
     pub quantity: Figure,
-    /// In minor units for one smallest unit.
+    /// What its goods bear, in minor units for one smallest unit.
     pub price: Figure,
+    /// What is owed for them.
+    pub owed: Figure,
 }
 
 /// Documents by what they name.
@@ -49,8 +50,9 @@ pub fn matched(
             goods.quantity.clone().min(&named.goods().quantity - invoiced)
         };
         if (credits && quantity.is_negative()) || (!credits && quantity.is_positive()) {
-            let price = goods.unit_price(&line.price);
-            already.push(Matched { document: document.capture, quantity, price });
+            let price = document.unit_price_at(&line.price, &document.rate_to_goods);
+            let owed = document.unit_price(&line.price);
+            already.push(Matched { document: document.capture, quantity, price, owed });
         }
     }
     matched
@@ -74,7 +76,7 @@ pub fn landed(happened: &[&Entry]) -> BTreeMap<Capture, Figure> {
     for entry in happened {
         if let Statement::LandedCost(stated) = &entry.statement {
             *landed.entry(stated.refers_to).or_insert_with(|| whole(0)) +=
-                posting::minor(stated.amount);
+                entry.minor(stated.amount);
         }
     }
     landed

@@ -21,7 +21,6 @@ use super::figure::{Figure, rounded, share, whole};
 use super::monthly;
 use super::order::Key;
 use super::pool::{Part, Pool, Repriced};
-use super::posting;
 use super::rings::rings;
 use super::settings::unit_cost;
 
@@ -340,7 +339,7 @@ impl Pass<'_> {
     /// At the stated price, else at the current cost.
     fn put_at_price(&mut self, entry: &Entry, movement: &Movement, quantity: &Figure) {
         let unit = match &movement.price {
-            Some(price) => entry.goods().unit_price(price),
+            Some(price) => entry.unit_price(price),
             None => self.pool(entry).current_cost(),
         };
         self.put(entry, quantity, &rounded(&(quantity * unit)));
@@ -351,7 +350,7 @@ impl Pass<'_> {
     fn receipt(&mut self, entry: &Entry, movement: &Movement) {
         let goods = entry.goods();
         let quantity = &goods.quantity;
-        let stated = movement.price.as_ref().map(|price| goods.unit_price(price));
+        let stated = movement.price.as_ref().map(|price| entry.unit_price(price));
         let own = match (&stated, self.origin(movement)) {
             (Some(unit), _) => rounded(&(quantity * unit)),
             (None, Some(origin)) => self.share_of_origin(origin, quantity),
@@ -402,7 +401,7 @@ impl Pass<'_> {
                 rounded(&(self.pool(entry).current_cost() * &quantity))
             }
             (Some(origin), _) => self.share_of_origin(origin, &quantity),
-            (None, Some(cost)) => rounded(&(entry.goods().unit_price(cost) * &quantity)),
+            (None, Some(cost)) => rounded(&(entry.unit_price(cost) * &quantity)),
             (None, None) => rounded(&(self.pool(entry).current_cost() * &quantity)),
         };
         self.put(entry, &quantity, &value);
@@ -529,7 +528,7 @@ impl Pass<'_> {
         let held = self.folded.on_hand.get(&(entry.site, pool)).cloned();
         let found = &goods.quantity - held.unwrap_or_else(Figure::zero);
         if let Some(price) = &movement.price {
-            let unit = goods.unit_price(price);
+            let unit = entry.unit_price(price);
             let pool = self.pool(entry);
             let quantity = &pool.quantity + &found;
             if !quantity.is_negative() {
@@ -558,7 +557,7 @@ impl Pass<'_> {
                 _ => None,
             })
             .collect();
-        let added = self.pool(entry).revalue(&posting::minor(amount), &receipts);
+        let added = self.pool(entry).revalue(&entry.minor(amount), &receipts);
         self.change(entry.capture, &added);
     }
 

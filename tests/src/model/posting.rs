@@ -6,15 +6,14 @@ use std::collections::BTreeMap;
 use num_traits::{Signed, Zero};
 use shared::fact::Kind;
 use shared::fact::statement::{
-    Allocation, CostScope, Direction, InvoiceLine, LandedCost, Measure, Money, Movement, Role,
-    Statement,
+    Allocation, CostScope, Direction, InvoiceLine, LandedCost, Movement, Role, Statement,
 };
 use shared::ids::{AccountNo, Capture, PartnerNo, SiteNo};
-use shared::money::Price;
 use shared::time::{Month, Timestamp};
 
 use super::admit::{Entry, Why};
-use super::figure::{Figure, decimal, integer, power_of_ten, rounded, share};
+use super::documents::Matched;
+use super::figure::{Figure, integer, rounded, share};
 use super::fold::Folded;
 use super::settings::{Asked, Settings};
 
@@ -55,8 +54,12 @@ fn roles(entry: &Entry, entries: &BTreeMap<Capture, Entry>) -> Vec<Role> {
     let one_pool = entry.company.scope == CostScope::Company;
     match &entry.statement {
         Statement::Movement(movement) => movement_roles(movement, one_pool),
-        Statement::SupplierInvoice(_) | Statement::CreditNote(_) => {
-            vec![Role::Payable, Role::ReceivedNotInvoiced, Role::BoughtInTransit]
+        Statement::SupplierInvoice(line) | Statement::CreditNote(line) => {
+            let mut needed = vec![Role::Payable, Role::ReceivedNotInvoiced, Role::BoughtInTransit];
+            if line.price.currency != entry.company.currency {
+                needed.push(Role::ExchangeDifference);
+            }
+            needed
         }
         Statement::CustomerInvoice(_) => {
             vec![Role::Receivable, Role::UnbilledReceivable, Role::Revenue]
@@ -206,7 +209,7 @@ impl Posted<'_> {
                 self.customer_invoice(entry, line, &mut lines);
             }
             Statement::Payment(payment) => {
-                let amount = minor(payment.amount);
+                let amount = entry.minor(payment.amount);
                 let (ahead, item) = (ahead(payment.direction), entry.capture);
                 let partner = Some(payment.partner);
                 match payment.direction {
@@ -220,7 +223,7 @@ impl Posted<'_> {
                     }
                 }
             }
-            Statement::Allocation(allocation) => self.allocation(allocation, &mut lines),
+            Statement::Allocation(allocation) => self.allocation(entry, allocation, &mut lines),
             Statement::Reversal { .. }
             | Statement::PeriodAction(_)
             | Statement::MasterData { .. } => {}
@@ -311,33 +314,41 @@ impl Posted<'_> {
         lines.credit(Role::Inventory, &(cost + &residue));
     }
 
-    /// What of a document found room at its receipt, at the document's price.
-    fn part_of(&self, document: &Entry, receipt: Capture) -> Figure {
+    /// What of a document found room at its receipt: what the goods bear, and what is owed.
+    fn part_of(&self, document: &Entry, receipt: Capture) -> (Figure, Figure) {
         let parts = self.folded.matched.get(&receipt).into_iter().flatten();
-        let own = parts.filter(|part| part.document == document.capture);
-        own.map(|part| rounded(&(&part.quantity * &part.price))).sum()
+        let own: Vec<_> = parts.filter(|part| part.document == document.capture).collect();
+        let sum = |price: fn(&Matched) -> &Figure| {
+            own.iter().map(|part| rounded(&(&part.quantity * price(part)))).sum()
+        };
+        (sum(|part| &part.price), sum(|part| &part.owed))
     }
 
     /// What found room settles the receipt at the invoice's price; the rest is on its way.
     fn supplier_invoice(&self, entry: &Entry, line: &InvoiceLine, lines: &mut Lines<'_>) {
-        let (total, part) = (invoiced(line), self.part_of(entry, line.refers_to));
+        let total = invoiced(entry, line);
+        let (part, owed) = self.part_of(entry, line.refers_to);
         let partner = Some(line.partner);
         let receipt = Item::new(line.refers_to, partner).opened_by(self.find(line.refers_to));
         let own = Item::new(entry.group, partner);
         lines.debit_item(Role::ReceivedNotInvoiced, &part, receipt);
-        lines.debit_item(Role::BoughtInTransit, &(&total - &part), own);
+        lines.debit_item(Role::BoughtInTransit, &(&total - &owed), own);
         lines.credit_item(Role::Payable, &total, own);
+        lines.lost(Role::ExchangeDifference, &(owed - part));
     }
 
     /// An invoice the other way round.
     fn credit_note(&self, entry: &Entry, line: &InvoiceLine, lines: &mut Lines<'_>) {
-        let (total, part) = (invoiced(line), -self.part_of(entry, line.refers_to));
+        let total = invoiced(entry, line);
+        let (part, owed) = self.part_of(entry, line.refers_to);
+        let (part, owed) = (-part, -owed);
         let partner = Some(line.partner);
         let receipt = Item::new(line.refers_to, partner).opened_by(self.find(line.refers_to));
         let own = Item::new(entry.group, partner);
         lines.debit_item(Role::Payable, &total, own);
         lines.credit_item(Role::ReceivedNotInvoiced, &part, receipt);
-        lines.credit_item(Role::BoughtInTransit, &(&total - &part), own);
+        lines.credit_item(Role::BoughtInTransit, &(&total - &owed), own);
+        lines.lost(Role::ExchangeDifference, &(part - owed));
     }
 
     /// A bill; what it adds to stock is the receipt's.
@@ -345,7 +356,7 @@ impl Posted<'_> {
         if landed.partner.is_none() {
             return;
         }
-        let amount = minor(landed.amount);
+        let amount = entry.minor(landed.amount);
         let receipt = self.all.get(&landed.refers_to).copied();
         let clearing = Item::new(entry.capture, None).opened_by(receipt);
         lines.debit_item(Role::LandedCostClearing, &amount, clearing);
@@ -357,7 +368,7 @@ impl Posted<'_> {
     fn customer_invoice(&self, entry: &Entry, line: &InvoiceLine, lines: &mut Lines<'_>) {
         let sale = self.find(line.refers_to);
         let part = sale.map_or_else(Figure::zero, |sale| self.unbilled_part(entry, sale));
-        let total = invoiced(line);
+        let total = invoiced(entry, line);
         let partner = Some(line.partner);
         lines.debit_item(Role::Receivable, &total, Item::new(entry.group, partner));
         let shipment = Item::new(sale.map_or(entry.capture, |sale| sale.group), partner);
@@ -368,7 +379,8 @@ impl Posted<'_> {
     /// An invoice's share of a shipment's own price: each takes its part of what is left.
     fn unbilled_part(&self, invoice: &Entry, sale: &Entry) -> Figure {
         let mut units = sale.goods().quantity.clone();
-        let mut price = sale.movement().map_or_else(Figure::zero, selling);
+        let mut price =
+            sale.movement().map_or_else(Figure::zero, |movement| selling(sale, movement));
         for each in self.folded.matched.get(&sale.capture).into_iter().flatten() {
             let worth = share(&price, &each.quantity, &units);
             if each.document == invoice.capture {
@@ -381,12 +393,12 @@ impl Posted<'_> {
     }
 
     /// Without effect where the payment or what it settles did not happen.
-    fn allocation(&self, allocation: &Allocation, lines: &mut Lines<'_>) {
+    fn allocation(&self, entry: &Entry, allocation: &Allocation, lines: &mut Lines<'_>) {
         let payment = self.find(allocation.payment);
         let open_item = self.find(allocation.open_item);
         let (Some(payment), Some(open_item)) = (payment, open_item) else { return };
         let Statement::Payment(paid) = &payment.statement else { return };
-        let amount = minor(allocation.amount);
+        let amount = entry.minor(allocation.amount);
         let partner = partner(open_item);
         let (ahead, owed) = (ahead(paid.direction), owed(paid.direction));
         let money = Item::new(payment.capture, partner).opened_by(Some(payment));
@@ -415,7 +427,7 @@ fn sale(entry: &Entry, movement: &Movement, lines: &mut Lines<'_>) {
     if movement.price.is_none() {
         return;
     }
-    let (amount, partner) = (selling(movement), movement.partner);
+    let (amount, partner) = (selling(entry, movement), movement.partner);
     let owed = if movement.invoice_later { Role::UnbilledReceivable } else { Role::Receivable };
     match movement.kind {
         Kind::SaleIssue => {
@@ -434,23 +446,12 @@ fn sale(entry: &Entry, movement: &Movement, lines: &mut Lines<'_>) {
     }
 }
 
-/// Quantity x price as stated, in minor units, rounded once.
-pub fn worth(price: &Price, quantity: &Measure) -> Figure {
-    let minor_units = power_of_ten(price.currency.decimals().cast_signed());
-    rounded(&(decimal(price.figure) * decimal(quantity.figure) * minor_units))
+fn selling(entry: &Entry, movement: &Movement) -> Figure {
+    movement.price.map_or_else(Figure::zero, |price| entry.worth(&price, &movement.quantity))
 }
 
-fn selling(movement: &Movement) -> Figure {
-    movement.price.map_or_else(Figure::zero, |price| worth(&price, &movement.quantity))
-}
-
-fn invoiced(line: &InvoiceLine) -> Figure {
-    worth(&line.price, &line.quantity)
-}
-
-/// An amount of money in minor units.
-pub fn minor(money: Money) -> Figure {
-    decimal(money.figure) * power_of_ten(money.currency.decimals().cast_signed())
+fn invoiced(entry: &Entry, line: &InvoiceLine) -> Figure {
+    entry.worth(&line.price, &line.quantity)
 }
 
 fn partner(entry: &Entry) -> Option<PartnerNo> {
@@ -539,6 +540,15 @@ impl Lines<'_> {
             self.both(against, Role::Inventory, &-change);
         } else {
             self.both(Role::Inventory, against, change);
+        }
+    }
+
+    /// A loss is a debit, a gain a credit.
+    fn lost(&mut self, role: Role, loss: &Figure) {
+        if loss.is_negative() {
+            self.credit(role, &-loss);
+        } else {
+            self.debit(role, loss);
         }
     }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use shared::fact::Kind;
-use shared::fact::statement::{CostMethod, CostScope, MasterData, PolicyKind, Role};
+use shared::fact::statement::{CostMethod, CostScope, MasterData, PolicyKind, ReceiptFx, Role};
 use shared::ids::{AccountNo, CategoryNo, CompanyNo, ItemNo, PartnerNo, ReasonNo, SiteNo};
 use shared::money::{Currency, Price};
 use shared::quantity::Unit;
@@ -25,6 +25,7 @@ enum About {
     Mapping(CompanyNo, Role),
     Costing(CompanyNo, Option<CategoryNo>),
     Policy(CompanyNo, PolicyKind),
+    Rate(CompanyNo, Currency),
 }
 
 /// A company's settings.
@@ -173,6 +174,27 @@ impl Settings {
         stated(Some(category)).or_else(|| stated(None)).unwrap_or(CostMethod::MovingAverage)
     }
 
+    /// Whether goods bear what an exchange rate moved between their receipt and their invoice.
+    pub fn goods_bear_rates(&self, company: CompanyNo, time: i64) -> bool {
+        match self.at(&About::Policy(company, PolicyKind::ReceiptFx), time) {
+            Some(MasterData::Policy { setting, .. }) => *setting == ReceiptFx::Cost as i64,
+            _ => false,
+        }
+    }
+
+    /// What one unit of a currency costs: of the rates that hold the one that began last, of those
+    /// the last.
+    pub fn rate(&self, company: CompanyNo, currency: Currency, time: i64) -> Option<Figure> {
+        let stated = self.versions.get(&About::Rate(company, currency))?.iter();
+        let holding = stated.filter_map(|(from, data)| match data {
+            MasterData::Rate { rate, until, .. } if *from <= time && time < until.0 => {
+                Some((*from, *rate))
+            }
+            _ => None,
+        });
+        holding.max_by_key(|(from, _)| *from).map(|(_, rate)| decimal(rate))
+    }
+
     /// How many of the item's smallest units one of `unit` is.
     pub fn smallest_units(&self, item: ItemNo, unit: &Unit, time: i64) -> Option<Figure> {
         let held = self.item(item, time)?;
@@ -251,6 +273,7 @@ fn about(data: &MasterData) -> Option<About> {
         MasterData::Policy { company: Some(company), policy, .. } => {
             About::Policy(*company, *policy)
         }
+        MasterData::Rate { company, currency, .. } => About::Rate(*company, *currency),
         MasterData::Category { .. }
         | MasterData::Policy { company: None, .. }
         | MasterData::SiteLog { .. }

@@ -116,6 +116,7 @@ pub(crate) fn facts() -> Facts {
     costs(&mut facts);
     periods(&mut facts);
     company_policies(&mut facts);
+    rates(&mut facts);
     facts
 }
 
@@ -138,6 +139,17 @@ fn company_policies(facts: &mut Facts) {
     };
     let stated = Statement::MasterData { valid_from: Some(Timestamp(86_400_000)), data };
     facts.say("policy of a company", &stated);
+}
+
+fn rates(facts: &mut Facts) {
+    let data = MasterData::Rate {
+        company: CompanyNo(1),
+        currency: currency("USD"),
+        rate: scaled(71_234, -4),
+        until: Timestamp(1_795_622_400_000),
+    };
+    let valid_from = Some(Timestamp(1_795_536_000_000));
+    facts.say("rate of a day", &Statement::MasterData { valid_from, data });
 }
 
 fn costs(facts: &mut Facts) {

@@ -11,10 +11,16 @@ use super::super::fact_table::{FactRecord, PoolStep};
 use super::super::posting::{self, Situation};
 use super::super::settings::Item;
 use super::super::valuation::FactId;
-use super::{Draft, Preparation, Waits, blank, money, unit_cost};
+use super::foreign::foreign_amount;
+use super::{Draft, Preparation, Waits, blank, convert, money, unit_cost};
 
-const PLAIN: Situation =
-    Situation { priced: true, invoice_later: false, one_pool: false, inward: false };
+const PLAIN: Situation = Situation {
+    priced: true,
+    invoice_later: false,
+    one_pool: false,
+    inward: false,
+    foreign: false,
+};
 
 impl<'a> Preparation<'a> {
     /// A bill has its own date; what it adds has that of the receipt.
@@ -36,19 +42,30 @@ impl<'a> Preparation<'a> {
         }
         draft.site = named.site;
         draft.origin = Some(receipt);
-        let amount = money(&draft, landed.amount)?;
-        self.check_named(landed.partner, None, draft.key.effective_at())?;
         let mut record = blank(&draft, self.facts.next(), self.stamps.len());
+        record.document_day = landed.document_date.unwrap_or(record.document_day);
+        let currency = landed.amount.currency;
+        let (amount, foreign) = if currency == draft.company.currency {
+            (money(&draft, landed.amount)?, None)
+        } else {
+            let foreign = foreign_amount(landed.amount)?;
+            let day = record.document_day.start(draft.company.zone);
+            (0, Some((foreign, self.rate(&draft, currency, day)?)))
+        };
+        self.check_named(landed.partner, None, draft.key.effective_at())?;
         let owed = landed.partner.is_some();
         record.roles = posting::roles(Kind::LandedCost, Situation { priced: owed, ..PLAIN });
         record.item = named.item;
         record.category = named.category;
         record.partner = landed.partner;
         record.document.clone_from(&landed.document);
-        record.document_day = landed.document_date.unwrap_or(record.document_day);
         record.due_day = landed.due_date;
         record.stated = Some(amount);
         record.document_target = if owed { (-amount, amount) } else { (0, 0) };
+        if let Some((foreign, rate)) = foreign {
+            record.foreign = Some(Box::new(foreign));
+            convert(&mut record, rate);
+        }
         self.find_accounts(&mut record)?;
         Ok(record)
     }

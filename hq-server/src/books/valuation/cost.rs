@@ -1,6 +1,7 @@
 //! The cost of one smallest unit as an exact fraction. Never rounded, never stored with decimals.
 
 use shared::money::{Price, round_div};
+use shared::quantity::Scaled;
 
 use super::OutOfRange;
 
@@ -40,6 +41,17 @@ impl UnitCost {
         Some(Self {
             numerator: self.numerator.checked_mul(denominator.into())?,
             denominator: self.denominator.checked_mul(numerator.into())?,
+        })
+    }
+
+    /// The same in another currency, one unit of which costs the inverse of `rate`.
+    pub fn at_rate(self, rate: Scaled) -> Option<Self> {
+        let power = 10i128.checked_pow(rate.exponent().unsigned_abs().into())?;
+        let numerator = self.numerator.checked_mul(rate.mantissa().into())?;
+        Some(if rate.exponent() >= 0 {
+            Self { numerator: numerator.checked_mul(power)?, denominator: self.denominator }
+        } else {
+            Self { numerator, denominator: self.denominator.checked_mul(power)? }
         })
     }
 

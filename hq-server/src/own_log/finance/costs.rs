@@ -8,10 +8,11 @@ use shared::fact::statement::{
     SharedBy, StandardCost, Statement,
 };
 use shared::ids::{Capture, CategoryNo, CompanyNo, ItemNo, ReasonNo, SiteNo};
+use shared::money::Currency;
 use shared::quantity::{Scaled, ShortText};
 use shared::time::Day;
 
-use super::{Desk, FinanceError, Group, Side, decimal, positive, short};
+use super::{Desk, FinanceError, Group, Side, decimal, money, positive, short};
 use crate::books::{FactRecord, Pool};
 
 /// The weight of a written figure, so that figures of up to twelve decimals compare.
@@ -22,6 +23,8 @@ const WEIGHT_EXPONENT: i8 = -12;
 pub struct LandedCostDraft {
     /// How much, without tax; negative where it is taken back.
     pub amount: String,
+    /// Its currency; the company's where absent.
+    pub currency: Option<String>,
     /// How it is shared.
     pub by: Option<String>,
     /// The receipts it belongs to.
@@ -94,7 +97,8 @@ impl Desk<'_> {
 
     /// A bill over receipts: one group, shared.
     pub fn landed_cost(&self, draft: &LandedCostDraft) -> Result<Group, FinanceError> {
-        let amount = self.signed_amount(&draft.amount)?;
+        let currency = self.currency_named(draft.currency.as_deref())?;
+        let amount = signed_amount(&draft.amount, currency)?;
         let by = match &draft.by {
             None => SharedBy::Quantity,
             Some(word) => {
@@ -118,14 +122,13 @@ impl Desk<'_> {
             receipts.push(capture);
             weights.push(self.weight(by, record, receipt)?);
         }
-        let minor = shared::money::exact_minor(amount.figure, amount.currency);
-        let minor = minor.map_err(|_| self.too_many_decimals(&draft.amount))?;
-        let shares = shared::money::share_out(minor.0, &weights).ok_or(FinanceError::TooLarge)?;
+        let minor = amount.figure.units(currency.decimals()).map_err(|_| FinanceError::TooLarge)?;
+        let shares = shared::money::share_out(minor, &weights).ok_or(FinanceError::TooLarge)?;
         let parts = receipts.into_iter().zip(shares).filter(|(_, share)| *share != 0);
         let statement = |(refers_to, share)| {
             Statement::LandedCost(LandedCost {
                 refers_to,
-                amount: self.minor(share),
+                amount: of_minor(share, currency),
                 shared_by: (draft.receipts.len() > 1).then_some(by),
                 partner,
                 document: draft.document.as_deref().map(short),
@@ -143,7 +146,7 @@ impl Desk<'_> {
         if !holds {
             return Err(FinanceError::NothingThere(draft.pool.item.clone()));
         }
-        let amount = self.signed_amount(&draft.amount)?;
+        let amount = signed_amount(&draft.amount, self.currency)?;
         let mut receipts = Vec::new();
         for written in &draft.receipts {
             let capture = written.parse::<Capture>()?;
@@ -288,20 +291,20 @@ impl Desk<'_> {
         };
         code.map(find).transpose()
     }
+}
 
-    fn signed_amount(&self, written: &str) -> Result<Money, FinanceError> {
-        let figure = decimal::parse(written)?;
-        if figure.mantissa() == 0 {
-            return Err(FinanceError::Nothing);
-        }
-        self.money(figure, written)
+fn signed_amount(written: &str, currency: Currency) -> Result<Money, FinanceError> {
+    let figure = decimal::parse(written)?;
+    if figure.mantissa() == 0 {
+        return Err(FinanceError::Nothing);
     }
+    money(figure, currency, written)
+}
 
-    fn minor(&self, amount: i64) -> Money {
-        let exponent = -self.currency.decimals().cast_signed();
-        let figure = Scaled::new(amount, exponent).expect("a share of an amount that was written");
-        Money { figure, currency: self.currency }
-    }
+fn of_minor(amount: i64, currency: Currency) -> Money {
+    let exponent = -currency.decimals().cast_signed();
+    let figure = Scaled::new(amount, exponent).expect("a share of an amount that was written");
+    Money { figure, currency }
 }
 
 fn must_be_receipt(capture: Capture, record: &FactRecord) -> Result<(), FinanceError> {
