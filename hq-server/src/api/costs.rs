@@ -1,4 +1,4 @@
-//! Costing methods, landed cost, revaluations and standard costs over HTTP.
+//! Costing methods, landed cost, revaluations, standard costs and write-downs over HTTP.
 
 use axum::Json;
 use axum::extract::State;
@@ -13,7 +13,7 @@ use super::master::Recorded;
 use super::problem::ApiError;
 use crate::headquarters::Headquarters;
 use crate::own_log::{
-    LandedCostDraft, LandedOnDraft, PoolDraft, RevaluationDraft, StandardCostDraft,
+    LandedCostDraft, LandedOnDraft, PoolDraft, RevaluationDraft, StandardCostDraft, WriteDownDraft,
 };
 
 /// How goods are costed, in the company or in one category.
@@ -119,6 +119,28 @@ pub struct StandardCostBody {
     pub date: Option<String>,
 }
 
+/// What goods are worth less on the market than they cost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WriteDownBody {
+    /// The item's code.
+    pub item: String,
+    /// The site's code, where each site costs its own goods.
+    #[serde(default)]
+    pub site: Option<String>,
+    /// The lot, where each lot is costed by itself.
+    #[serde(default)]
+    pub lot: Option<String>,
+    /// By how much; negative where earlier write-downs are taken back.
+    pub amount: String,
+    /// Why: a reason's code.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// When, YEAR-MONTH-DAY; now where absent.
+    #[serde(default)]
+    pub date: Option<String>,
+}
+
 /// Every address of this file.
 pub(super) fn router() -> OpenApiRouter<Headquarters> {
     OpenApiRouter::new()
@@ -126,6 +148,7 @@ pub(super) fn router() -> OpenApiRouter<Headquarters> {
         .routes(routes!(landed_cost))
         .routes(routes!(revaluation))
         .routes(routes!(standard_cost))
+        .routes(routes!(write_down))
 }
 
 /// Sets how goods are costed.
@@ -189,4 +212,17 @@ async fn standard_cost(
     let (pool, date) = (PoolDraft { item, site, lot }, day(date.as_ref())?);
     let draft = StandardCostDraft { pool, cost, reason, date };
     state(&hq, |desk, _| desk.standard_cost(&draft)).await
+}
+
+/// Writes goods down to what they are worth on the market, or takes that back. What they cost stays.
+#[utoipa::path(post, path = "/api/write-downs", tag = "costs", request_body = WriteDownBody,
+    responses((status = 200, body = Recorded)))]
+async fn write_down(
+    State(hq): State<Headquarters>,
+    Json(body): Json<WriteDownBody>,
+) -> Result<Json<Recorded>, ApiError> {
+    let WriteDownBody { item, site, lot, amount, reason, date } = body;
+    let (pool, date) = (PoolDraft { item, site, lot }, day(date.as_ref())?);
+    let draft = WriteDownDraft { pool, amount, reason, date };
+    state(&hq, |desk, _| desk.write_down(&draft)).await
 }

@@ -20,7 +20,9 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 pub use access::Access;
-pub use costs::{CostingBody, LandedCostBody, LandedOnBody, RevaluationBody, StandardCostBody};
+pub use costs::{
+    CostingBody, LandedCostBody, LandedOnBody, RevaluationBody, StandardCostBody, WriteDownBody,
+};
 pub use finance::{AllocationBody, InvoiceBody, InvoiceLineBody, PaymentBody};
 pub use installation::{BackupBody, BackupReport, LogLine, Status};
 pub use master::{
@@ -51,7 +53,7 @@ const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
         (name = "read", description = "Reports and the live stream"),
         (name = "master", description = "Items, partners, accounts, mapping, policies, rates"),
         (name = "finance", description = "Invoices, payments, closing of months"),
-        (name = "costs", description = "Costing methods, landed cost, revaluations, standard costs"),
+        (name = "costs", description = "Costing methods, landed cost, revaluations, standard costs, write-downs"),
         (name = "sites", description = "Warehouses and their installations"),
         (name = "installation", description = "Status, verification, backup")
     )

@@ -19,6 +19,7 @@
 //! | `documents.rs` | invoices, reversals, allocations |
 //! | `touched.rs` | which facts have a difference to post |
 //! | `late_settings.rs` | accounts and categories found again |
+//! | `write_down.rs` | what goods were written down to market |
 //! | `posting.rs` | lines of a target |
 //! | `explain.rs` | how the cost of a pool came to be |
 //! | `forward.rs` | what becomes known after a close, where the open month bears it |
@@ -49,6 +50,7 @@ mod settle;
 mod touched;
 pub mod valuation;
 mod voucher;
+mod write_down;
 
 #[cfg(test)]
 mod scenario_tests;
@@ -75,6 +77,7 @@ pub use prepare::Waits;
 pub use rules::RULES;
 pub use settings::{Account, Company, Item, Lookup, Named, Refused, Settings, Site, is_control};
 pub use voucher::{Cause, Line, Side, Voucher};
+pub use write_down::Allowances;
 
 use documents::Awaited;
 use fact_table::Accounts;
@@ -179,6 +182,8 @@ pub struct Books {
     mapping_changed: bool,
     /// What is stated in another currency than its company's.
     foreign: Vec<FactId>,
+    /// Write-downs to market and what took them back.
+    write_downs: Vec<FactId>,
     /// A rate changed, or who bears one, since those were last converted.
     rates_changed: bool,
     /// How goods are costed changed since pools were last folded.
@@ -439,6 +444,9 @@ impl Books {
             let id = self.facts.push(record);
             if is_foreign {
                 self.foreign.push(id);
+            }
+            if statement.kind() == Kind::WriteDown {
+                self.write_downs.push(id);
             }
             self.meet_invoices(id, statement, effects);
         }

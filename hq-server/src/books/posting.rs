@@ -16,6 +16,7 @@
 //! | credit note | | Dr payable / Cr received not invoiced (bought in transit), rest exchange difference |
 //! | landed cost | | Dr landed cost clearing / Cr payable |
 //! | revaluation, standard cost | inventory / revaluation | |
+//! | write-down | | Dr write-down / Cr allowance |
 //! | customer invoice | | Dr receivable / Cr unbilled receivable, rest revenue |
 //! | payment in, out | | Dr bank / Cr customer advance; Dr supplier prepayment / Cr bank |
 //! | allocation | | advance or prepayment / receivable or payable |
@@ -120,6 +121,7 @@ pub fn roles(kind: Kind, situation: Situation) -> Roles {
         Kind::ServiceSale => document(Role::Receivable, Role::Revenue),
         Kind::LandedCost if situation.priced => document(Role::Payable, Role::LandedCostClearing),
         Kind::Revaluation | Kind::StandardCost => stock(Role::Revaluation),
+        Kind::WriteDown => document(Role::WriteDown, Role::Allowance),
         Kind::SupplierInvoice | Kind::CreditNote => Roles {
             rest: Some(Role::BoughtInTransit),
             variance: situation.foreign.then_some(Role::ExchangeDifference),
@@ -199,12 +201,13 @@ fn parts(id: FactId, record: &FactRecord, target: &Target) -> [Part; PARTS] {
         Kind::SupplierInvoice | Kind::CustomerReturn | Kind::LandedCost | Kind::Receipt => {
             Side::Credit
         }
-        Kind::Payment | Kind::Allocation => by_sign(target.main),
+        Kind::Payment | Kind::Allocation | Kind::WriteDown => by_sign(target.main),
         _ => Side::Debit,
     };
     let counter_partner = matches!(record.kind, Kind::Receipt | Kind::SupplierReturn);
     let document_item = record.item.is_some();
     let is_receipt = record.kind == Kind::Receipt;
+    let loses_value = record.kind == Kind::WriteDown;
     let landed = if is_receipt { target.main } else { 0 };
     let is_bill = matches!(record.kind, Kind::SupplierInvoice | Kind::CreditNote);
     // A bill has no stock: its residue is what the exchange rate moved.
@@ -223,7 +226,15 @@ fn parts(id: FactId, record: &FactRecord, target: &Target) -> [Part; PARTS] {
         (accounts.counter, counter_side, target.counter, site, true, counter_partner, counter_item),
         (accounts.variance, residue_side, target.residue, site, true, false, id),
         (accounts.difference, Side::Debit, difference, site, true, false, id),
-        (accounts.main, main_side, target.main, record.main_site, false, !is_receipt, main_item),
+        (
+            accounts.main,
+            main_side,
+            target.main,
+            record.main_site,
+            loses_value,
+            !is_receipt,
+            main_item,
+        ),
         (accounts.against, against_side, target.against, site, document_item, true, against_item),
         (accounts.rest, against_side, rest, site, document_item, true, main_item),
     ];

@@ -199,6 +199,7 @@ impl<'a> Preparation<'a> {
                 Statement::LandedCost(landed) => self.landed_cost(stamp, index, landed)?,
                 Statement::Revaluation(stated) => self.revaluation(stamp, index, stated)?,
                 Statement::StandardCost(stated) => self.standard_cost(stamp, index, stated)?,
+                Statement::WriteDown(stated) => self.write_down(stamp, index, stated)?,
                 Statement::CustomerInvoice(line) => self.customer_invoice(stamp, index, line)?,
                 Statement::Payment(payment) => self.payment(stamp, index, payment)?,
                 Statement::Allocation(allocation) => self.allocation(stamp, index, allocation)?,

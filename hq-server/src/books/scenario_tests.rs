@@ -7,7 +7,7 @@ use shared::fact::effective::LogRank;
 use shared::fact::statement::{
     AccountType, Allocation, CostMethod, CostScope, Direction, InvoiceLine, LandedCost, MasterData,
     Measure, Money, Movement, Payment, PolicyKind, PoolName, ReceiptFx, Revaluation, Role, Stamp,
-    StandardCost, Statement,
+    StandardCost, Statement, WriteDown,
 };
 use shared::ids::{
     AccountNo, Capture, CategoryNo, CompanyNo, DeviceNo, ItemNo, PartnerNo, ReasonNo, Seq, SiteNo,
@@ -701,4 +701,32 @@ fn an_invoice_is_goods_on_their_way_until_the_rate_of_the_receipt_is_known() {
     assert_eq!(story.books.role_balance(Role::BoughtInTransit), 0);
     assert_eq!(story.books.role_balance(Role::ExchangeDifference), 2_200);
     assert_eq!(story.books.stock_value(), 77_000);
+}
+
+#[test]
+fn a_write_down_stands_beside_what_goods_cost() {
+    let mut story = Story::new(CostScope::Site);
+    story.movement(1, 1, receipt("10", "10"));
+    story.text.clear();
+    let write_down = |amount: &str| {
+        let pool = PoolName { item: ITEM, site: Some(SiteNo(1)), lot: None };
+        Statement::WriteDown(WriteDown { pool, amount: money(amount), reason: Some(ReasonNo(1)) })
+    };
+    story.tell(0, 2, &write_down("30"));
+    let back = story.tell(0, 3, &write_down("-12"));
+    story.expect(
+        "2 fact | Dr write_down@1 30.00 | Cr allowance@1 30.00
+         3 fact | Cr write_down@1 12.00 | Dr allowance@1 12.00",
+    );
+    // Goods that leave take their cost; what was decided stays until somebody decides again.
+    story.movement(1, 4, movement(Kind::Issue, "10"));
+    let left = |story: &Story, day| {
+        let pool = story.books.pool(CompanyNo(1), SiteNo(1), ITEM).expect("goods moved there");
+        story.books.allowances(Timestamp(day * DAY)).of(pool)
+    };
+    assert_eq!([1, 2, 3, 9].map(|day| left(&story, day)), [0, 3_000, 1_800, 1_800]);
+    assert_eq!(story.books.stock_value(), 0);
+    story.tell(0, 5, &Statement::Reversal { refers_to: back, reason: None });
+    assert_eq!(left(&story, 9), 3_000);
+    assert_eq!(story.books.role_balance(Role::Allowance), -3_000);
 }

@@ -95,6 +95,8 @@ pub(super) enum Command {
     Revalue(Revaluation),
     /// Set a new standard cost and restate what is on hand to it.
     StandardCost(StandardCost),
+    /// Write goods down to what they are worth on the market, or take that back.
+    WriteDown(WriteDown),
     /// Money in and out.
     #[command(subcommand)]
     Payment(PaymentCommand),
@@ -602,6 +604,23 @@ impl StandardCost {
     pub(super) fn body(&self) -> Value {
         let mut body = self.pool.body();
         body["cost"] = json!(self.cost);
+        body
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct WriteDown {
+    #[command(flatten)]
+    pub(super) pool: Pool,
+    /// By how much; negative where earlier write-downs are taken back.
+    #[arg(allow_negative_numbers = true)]
+    amount: String,
+}
+
+impl WriteDown {
+    pub(super) fn body(&self) -> Value {
+        let mut body = self.pool.body();
+        body["amount"] = json!(self.amount);
         body
     }
 }

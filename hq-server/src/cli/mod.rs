@@ -164,6 +164,7 @@ fn ask(client: &Client<'_>, command: Command, json: bool) -> Result<ExitCode, Cl
         Command::LandedCost(bill) => (client.post("/api/landed-costs", &bill.body())?, true),
         Command::Revalue(draft) => (client.post("/api/revaluations", &draft.body())?, true),
         Command::StandardCost(draft) => (client.post("/api/standard-costs", &draft.body())?, true),
+        Command::WriteDown(draft) => (client.post("/api/write-downs", &draft.body())?, true),
         Command::Payment(command) => (payment(client, command)?, true),
         Command::Period(command) => match command.body() {
             Some(body) => (client.post("/api/periods", &body)?, true),

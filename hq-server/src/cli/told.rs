@@ -78,6 +78,9 @@ impl Deed {
             Command::StandardCost(draft) => {
                 Self::Recorded(format!("new standard cost of item '{}'", draft.pool.item()))
             }
+            Command::WriteDown(draft) => {
+                Self::Recorded(format!("write-down of item '{}' recorded", draft.pool.item()))
+            }
             Command::Payment(PaymentCommand::In(_) | PaymentCommand::Out(_)) => {
                 Self::Recorded("payment recorded".to_owned())
             }

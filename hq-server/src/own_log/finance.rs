@@ -17,7 +17,9 @@ use shared::time::{Day, Month, OffsetMinutes, Timestamp};
 
 use super::Group;
 use crate::books::Books;
-pub use costs::{LandedCostDraft, LandedOnDraft, PoolDraft, RevaluationDraft, StandardCostDraft};
+pub use costs::{
+    LandedCostDraft, LandedOnDraft, PoolDraft, RevaluationDraft, StandardCostDraft, WriteDownDraft,
+};
 pub use periods::PeriodDraft;
 
 /// Noon: a document states a day, and its fact needs a time in it.
@@ -163,6 +165,19 @@ pub enum FinanceError {
         /// How many wait.
         waiting: usize,
     },
+    /// Below nothing.
+    #[error("the goods stand at {0} after earlier write-downs: they can't lose more than that")]
+    MoreThanCarried(String),
+    /// More is taken back than was written down.
+    #[error("{0} of earlier write-downs is left: no more can be taken back")]
+    MoreThanWrittenDown(String),
+    /// Barred by the standards that the company chose.
+    #[error(
+        "taking back a write-down is barred in this company (policy write_down_reversal): it stands \
+         until the goods are gone; where its standards allow it, 'hq-server policy set \
+         write_down_reversal allowed'"
+    )]
+    WriteDownStands,
     /// Barred by the standards that the company chose.
     #[error(
         "last in, first out is barred in this company (policy lifo): choose moving_average, fifo, \

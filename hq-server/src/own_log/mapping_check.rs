@@ -55,7 +55,7 @@ const FINANCE: [Kind; 5] = [
 ];
 
 /// Kinds that HQ's own log states of the goods at a site.
-const COSTS: [Kind; 3] = [Kind::LandedCost, Kind::Revaluation, Kind::StandardCost];
+const COSTS: [Kind; 4] = [Kind::LandedCost, Kind::Revaluation, Kind::StandardCost, Kind::WriteDown];
 
 /// Every posting of a company that has no account at a time.
 pub fn check_mapping(settings: &Settings, company: CompanyNo, at: Timestamp) -> Vec<Missing> {

@@ -29,6 +29,7 @@ pub use draft::{Draft, DraftError, ItemDraft, MappingDraft, PartnerDraft};
 pub use finance::{
     AllocationDraft, Desk, FinanceError, InvoiceDraft, InvoiceLineDraft, LandedCostDraft,
     LandedOnDraft, PaymentDraft, PeriodDraft, PoolDraft, RevaluationDraft, StandardCostDraft,
+    WriteDownDraft,
 };
 pub use mapping_check::{Missing, check_mapping};
 

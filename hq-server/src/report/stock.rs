@@ -38,6 +38,14 @@ pub struct StockBalance {
     /// Value of all rows that the filter lets through, on every page.
     #[schema(value_type = String)]
     pub value: Figure,
+    /// What stands against that value after write-downs to market, where there is any.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub allowance: Option<Figure>,
+    /// Value less allowance, where there is one.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub carrying: Option<Figure>,
     /// How many rows the filter lets through.
     pub count: u64,
     /// The page shown, from 1.
@@ -66,9 +74,17 @@ pub struct StockRow {
     /// Value of one unit.
     #[schema(value_type = Option<String>)]
     pub unit_cost: Option<Figure>,
-    /// Its value.
+    /// Its value: what it cost.
     #[schema(value_type = String)]
     pub value: Figure,
+    /// What it was written down by, where it was.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub allowance: Option<Figure>,
+    /// Value less allowance, where there is one.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub carrying: Option<Figure>,
 }
 
 /// Every movement of one item with the running balance.
@@ -194,11 +210,27 @@ fn shared_out(
     shares
 }
 
-/// A pool by site at the end of a day.
-fn shares_at(lens: &Lens<'_>, pool: PoolId, day: Day) -> Vec<Share> {
+/// An allowance by site, as the value is.
+fn losses(pool: &Pool, allowance: i64) -> Vec<Share> {
+    let whole = (pool.state.stock.quantity(), allowance);
+    shared_out(pool.state.sites.iter().copied(), pool.state.on_the_way, whole)
+}
+
+/// A pool by site at the end of a day, and its allowance.
+fn shares_at(lens: &Lens<'_>, pool: PoolId, day: Day, allowance: i64) -> (Vec<Share>, Vec<Share>) {
     let standing = lens.books.standing(pool, lens.end_of(Some(day)));
-    let whole = (standing.quantity(), standing.value);
-    shared_out(standing.sites.into_iter(), standing.on_the_way, whole)
+    let quantity = standing.quantity();
+    let shared = |value| {
+        let sites = standing.sites.iter().map(|(site, units)| (*site, *units));
+        shared_out(sites, standing.on_the_way, (quantity, value))
+    };
+    (shared(standing.value), shared(allowance))
+}
+
+/// An allowance, where there is one, and what it leaves of a value.
+fn written_down(lens: &Lens<'_>, value: i128, allowance: i128) -> (Option<Figure>, Option<Figure>) {
+    let there_is = (allowance != 0).then_some(allowance);
+    (there_is.map(|lost| lens.money(lost)), there_is.map(|lost| lens.money(value - lost)))
 }
 
 /// The value of some units of a (quantity, value).
@@ -231,6 +263,7 @@ struct Found<'a> {
     site: SiteNo,
     units: i64,
     value: i64,
+    allowance: i64,
 }
 
 impl StockBalance {
@@ -239,13 +272,18 @@ impl StockBalance {
         let mut found = found(lens, filter);
         found.sort_unstable_by_key(|row| (row.code, row.item, row.site, row.lot));
         let part = Part::of(found.len() as u64, page, Opens::AtTop);
+        let sum = |of: fn(&Found<'_>) -> i64| found.iter().map(|row| i128::from(of(row))).sum();
+        let (value, allowance): (i128, i128) = (sum(|row| row.value), sum(|row| row.allowance));
+        let (allowance, carrying) = written_down(lens, value, allowance);
         Self {
+            allowance,
+            carrying,
             currency: lens.currency(),
             site: filter.site.map(|site| lens.site(site)),
             search: filter.search.map(str::to_owned),
             at: filter.at,
             known_at: filter.known_at,
-            value: lens.money(found.iter().map(|row| i128::from(row.value)).sum::<i128>()),
+            value: lens.money(value),
             count: found.len() as u64,
             page: part.page,
             pages: part.pages,
@@ -260,7 +298,10 @@ impl StockRow {
         let (unit, decimals) = lens.unit(found.item);
         let quantity = Figure::new(found.units.into(), decimals);
         let value = lens.money(found.value);
+        let (allowance, carrying) = written_down(lens, found.value.into(), found.allowance.into());
         Self {
+            allowance,
+            carrying,
             item: lens.item(found.item),
             site: lens.site(found.site),
             lot: found.lot.map(|lot| String::from_utf8_lossy(lot).into_owned()),
@@ -275,6 +316,7 @@ impl StockRow {
 fn found<'a>(lens: &Lens<'a>, filter: StockFilter<'_>) -> Vec<Found<'a>> {
     let wanted = filter.search.map(str::to_lowercase);
     let mut found = Vec::new();
+    let allowances = lens.books.allowances(lens.end_of(filter.at));
     let pools = (0u32..).map(PoolId).zip(lens.books.pools());
     for (id, pool) in pools.filter(|(_, pool)| pool.company == lens.company) {
         let Some(item) = lens.stated_item(pool.item) else { continue };
@@ -284,15 +326,18 @@ fn found<'a>(lens: &Lens<'a>, filter: StockFilter<'_>) -> Vec<Found<'a>> {
         if !matches {
             continue;
         }
-        let parts = match filter.at {
-            None => shares(pool),
-            Some(day) => shares_at(lens, id, day),
+        let allowance = allowances.of(pool);
+        let (parts, losses) = match filter.at {
+            None => (shares(pool), losses(pool, allowance)),
+            Some(day) => shares_at(lens, id, day, allowance),
         };
-        let parts = parts.into_iter().filter(|part| part.units != 0 || part.value != 0);
-        for Share { site, units, value } in parts {
-            if let Some(site) = site.filter(|site| filter.site.is_none_or(|only| only == *site)) {
+        let losses = losses.into_iter().map(|part| part.value);
+        for (Share { site, units, value }, allowance) in parts.into_iter().zip(losses) {
+            let is_empty = (units, value, allowance) == (0, 0, 0);
+            let site = site.filter(|site| filter.site.is_none_or(|only| only == *site));
+            if let Some(site) = site.filter(|_| !is_empty) {
                 let (code, lot) = (&item.code, pool.lot.as_deref());
-                found.push(Found { code, item: pool.item, lot, site, units, value });
+                found.push(Found { code, item: pool.item, lot, site, units, value, allowance });
             }
         }
     }

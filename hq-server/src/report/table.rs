@@ -267,19 +267,36 @@ fn fact(r: &FactReport, words: &Words) -> String {
 }
 
 fn stock(r: &StockBalance, words: &Words) -> String {
-    let heads = ["item", "site", "quantity", "unit", "unit-cost", "value"];
-    let mut rows = Rows::new(&heads.map(|key| words.of(key)));
+    let mut heads = vec!["item", "site", "quantity", "unit", "unit-cost", "value"];
+    if r.allowance.is_some() {
+        heads.extend(["allowance", "carrying-value"]);
+    }
+    let heads: Vec<_> = heads.into_iter().map(|key| words.of(key)).collect();
+    let mut rows = Rows::new(&heads);
     for row in &r.rows {
-        rows.add([
+        let mut cells = vec![
             left([both(&row.item), row.lot.clone().unwrap_or_default()].join(" ").trim_end()),
             name(&row.site),
             figure(row.quantity),
             left(&row.unit),
             number(row.unit_cost.map(Figure::grouped).unwrap_or_default()),
             figure(row.value),
-        ]);
+        ];
+        if r.allowance.is_some() {
+            cells.extend(
+                [row.allowance, row.carrying]
+                    .map(|each| number(each.map(Figure::grouped).unwrap_or_default())),
+            );
+        }
+        rows.add(cells);
     }
-    let sum = format!("{}: {} {}", words.of("sum-of-filter"), r.value.grouped(), r.currency);
+    let losses = r.allowance.zip(r.carrying).map(|(allowance, carrying)| {
+        let (loss, left) = (words.of("allowance"), words.of("carrying-value"));
+        format!("; {loss} {}, {left} {}", allowance.grouped(), carrying.grouped())
+    });
+    let losses = losses.unwrap_or_default();
+    let (sum, value) = (words.of("sum-of-filter"), r.value.grouped());
+    let sum = format!("{sum}: {value} {}{losses}", r.currency);
     let (subledger, ledger) = (words.of("stock-subledger"), words.of("inventory-accounts"));
     let mut lines = vec![rows.text(), sum];
     lines.extend(r.tie.map(|held| tie(subledger, ledger, held.difference, held.settling, words)));

@@ -246,7 +246,7 @@ mod costs;
 mod periods;
 mod policy;
 
-pub use costs::{LandedCost, PoolName, Revaluation, SharedBy, StandardCost};
+pub use costs::{LandedCost, PoolName, Revaluation, SharedBy, StandardCost, WriteDown};
 pub use periods::{PeriodAction, PeriodStep};
 pub use policy::{LateCost, Permission, ReceiptFx, StandardVariance};
 
@@ -560,6 +560,8 @@ pub enum Statement {
     StandardCost(StandardCost),
     /// A ledger month is closed, reopened or averaged.
     PeriodAction(PeriodAction),
+    /// Goods are worth less than they cost.
+    WriteDown(WriteDown),
     /// Master data with its valid-from.
     MasterData {
         /// From when it holds; `None` from the beginning.
@@ -1335,6 +1337,7 @@ impl Statement {
             Kind::Revaluation => Self::Revaluation(Revaluation::parse(reader)?),
             Kind::StandardCost => Self::StandardCost(StandardCost::parse(reader)?),
             Kind::PeriodAction => Self::PeriodAction(PeriodAction::parse(reader)?),
+            Kind::WriteDown => Self::WriteDown(WriteDown::parse(reader)?),
             Kind::Payment => Self::Payment(Payment::parse(reader)?),
             Kind::Allocation => Self::Allocation(Allocation {
                 open_item: reader.need("REF_DEVICE", reader.reference()?)?,
@@ -1364,6 +1367,7 @@ impl Statement {
             Self::Revaluation(_) => Kind::Revaluation,
             Self::StandardCost(_) => Kind::StandardCost,
             Self::PeriodAction(_) => Kind::PeriodAction,
+            Self::WriteDown(_) => Kind::WriteDown,
             Self::MasterData { data, .. } => data.kind(),
         }
     }
@@ -1384,6 +1388,7 @@ impl Statement {
             Self::Revaluation(revaluation) => revaluation.put(&mut fact)?,
             Self::StandardCost(standard) => standard.put(&mut fact)?,
             Self::PeriodAction(action) => action.put(&mut fact)?,
+            Self::WriteDown(write_down) => write_down.put(&mut fact)?,
             Self::Payment(payment) => payment.put(&mut fact)?,
             Self::Allocation(allocation) => {
                 let Allocation { open_item, payment, amount } = allocation;

@@ -3,7 +3,7 @@
 use shared::fact::Kind;
 use shared::fact::statement::{
     CostMethod, CostScope, LandedCost, LateCost, MasterData, Money, PeriodAction, PeriodStep,
-    PolicyKind, PoolName, Revaluation, SharedBy, StandardCost, Statement,
+    PolicyKind, PoolName, Revaluation, SharedBy, StandardCost, Statement, WriteDown,
 };
 use shared::ids::{Capture, CategoryNo, CompanyNo, ItemNo, SiteNo};
 use shared::quantity::ShortText;
@@ -114,9 +114,18 @@ impl Writer {
         match self.random.below(12) {
             0..3 => self.credit_note(back),
             3..7 => self.landed_cost(back),
-            7..10 => self.revaluation(back),
+            7..9 => self.revaluation(back),
+            9 => self.write_down(back),
             _ => self.standard_cost(back),
         }
+    }
+
+    fn write_down(&mut self, back: i64) {
+        let item = if self.chance(1, 30) { self.service() } else { self.stocked() };
+        let (pool, amount) = (self.pool_name(item), self.signed_amount());
+        let reason = self.chance(1, 3).then(|| self.reason());
+        let stated = Statement::WriteDown(WriteDown { pool, amount, reason });
+        self.write_cost(Kind::WriteDown, &[stated], back);
     }
 
     /// Rather for a receipt that is invoiced than for one that is not.

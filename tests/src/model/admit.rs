@@ -175,6 +175,7 @@ impl Entry {
             Statement::Movement(movement) => movement.reason,
             Statement::Revaluation(stated) => stated.reason,
             Statement::StandardCost(stated) => stated.reason,
+            Statement::WriteDown(stated) => stated.reason,
             _ => None,
         }
     }
@@ -197,6 +198,7 @@ fn refers_to(statement: &Statement) -> Option<Capture> {
         Statement::Revaluation(stated) => stated.refers_to,
         Statement::StandardCost(_)
         | Statement::PeriodAction(_)
+        | Statement::WriteDown(_)
         | Statement::Payment(_)
         | Statement::MasterData { .. } => None,
     }
@@ -415,6 +417,7 @@ fn pool_named(statement: &Statement) -> Option<&PoolName> {
     match statement {
         Statement::Revaluation(stated) => Some(&stated.pool),
         Statement::StandardCost(stated) => Some(&stated.pool),
+        Statement::WriteDown(stated) => Some(&stated.pool),
         _ => None,
     }
 }
@@ -494,6 +497,10 @@ fn look_up(
             if let Some(amount) = stated.amount {
                 check_money(amount, &entry)?;
             }
+        }
+        Statement::WriteDown(stated) => {
+            check_pool(&stated.pool, stated.reason, &mut entry, settings)?;
+            check_money(stated.amount, &entry)?;
         }
         Statement::StandardCost(stated) => {
             check_pool(&stated.pool, stated.reason, &mut entry, settings)?;
@@ -849,6 +856,7 @@ fn check_reference(entry: &Entry, entries: &BTreeMap<Capture, Entry>) -> Result<
         Statement::CreditNote(_)
         | Statement::StandardCost(_)
         | Statement::PeriodAction(_)
+        | Statement::WriteDown(_)
         | Statement::SupplierInvoice(_)
         | Statement::Payment(_)
         | Statement::MasterData { .. } => Ok(()),

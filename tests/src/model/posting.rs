@@ -79,6 +79,7 @@ fn roles(entry: &Entry, entries: &BTreeMap<Capture, Entry>) -> Vec<Role> {
         Statement::Revaluation(_) | Statement::StandardCost(_) => {
             vec![Role::Inventory, Role::Revaluation]
         }
+        Statement::WriteDown(_) => vec![Role::WriteDown, Role::Allowance],
         Statement::LandedCost(_)
         | Statement::Reversal { .. }
         | Statement::PeriodAction(_)
@@ -203,6 +204,14 @@ impl Posted<'_> {
             Statement::Revaluation(_) | Statement::StandardCost(_) => {
                 if let Some(change) = self.folded.change.get(&entry.capture) {
                     lines.gained(Role::Revaluation, change);
+                }
+            }
+            Statement::WriteDown(stated) => {
+                let amount = entry.minor(stated.amount);
+                if amount.is_negative() {
+                    lines.both(Role::Allowance, Role::WriteDown, &-amount);
+                } else {
+                    lines.both(Role::WriteDown, Role::Allowance, &amount);
                 }
             }
             Statement::CustomerInvoice(line) => {

@@ -4,7 +4,7 @@
 use shared::fact::statement::{
     AccountType, Allocation, CostMethod, CostScope, Direction, InvoiceLine, LandedCost, MasterData,
     Measure, Money, Movement, Payment, PeriodAction, PeriodStep, PolicyKind, PoolName, Revaluation,
-    Role, SharedBy, Stamp, StandardCost, Statement,
+    Role, SharedBy, Stamp, StandardCost, Statement, WriteDown,
 };
 use shared::fact::{Fact, Kind, KindNo, Value, field};
 use shared::ids::{
@@ -117,6 +117,7 @@ pub(crate) fn facts() -> Facts {
     periods(&mut facts);
     company_policies(&mut facts);
     rates(&mut facts);
+    write_downs(&mut facts);
     facts
 }
 
@@ -150,6 +151,15 @@ fn rates(facts: &mut Facts) {
     };
     let valid_from = Some(Timestamp(1_795_536_000_000));
     facts.say("rate of a day", &Statement::MasterData { valid_from, data });
+}
+
+fn write_downs(facts: &mut Facts) {
+    let pool = PoolName { item: ItemNo(7), site: Some(SiteNo(8)), lot: None };
+    let amount = money(12_050, -2, "CNY");
+    let stated = WriteDown { pool: pool.clone(), amount, reason: Some(ReasonNo(1)) };
+    facts.say("write-down", &Statement::WriteDown(stated));
+    let back = WriteDown { pool, amount: money(-5, 0, "CNY"), reason: None };
+    facts.say("write-down taken back", &Statement::WriteDown(back));
 }
 
 fn costs(facts: &mut Facts) {

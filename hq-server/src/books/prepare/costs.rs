@@ -1,9 +1,9 @@
-//! Preparing what HQ states about cost: landed cost, revaluations, new standard costs. As its
-//! parent: looks up, changes nothing.
+//! Preparing what HQ states about cost: landed cost, revaluations, new standard costs, write-downs.
+//! As its parent: looks up, changes nothing.
 
 use shared::fact::Kind;
 use shared::fact::statement::{
-    CostScope, LandedCost, PoolName, Revaluation, Stamp, StandardCost, Unreadable,
+    CostScope, LandedCost, PoolName, Revaluation, Stamp, StandardCost, Unreadable, WriteDown,
 };
 use shared::ids::SiteNo;
 
@@ -122,6 +122,24 @@ impl<'a> Preparation<'a> {
         let cost = unit_cost(&stated.cost, (1, 1), currency.decimals(), item.decimals)?;
         record.unit_cost = Some(cost);
         record.step = PoolStep::Restate;
+        self.find_accounts(&mut record)?;
+        Ok(record)
+    }
+
+    /// What goods cost stays; the loss and the allowance stand beside it.
+    pub(super) fn write_down(
+        &self,
+        stamp: &'a Stamp,
+        index: usize,
+        stated: &WriteDown,
+    ) -> Result<FactRecord, Waits> {
+        let (draft, item) = self.of_pool(stamp, index, Kind::WriteDown, &stated.pool, None)?;
+        self.check_named(None, stated.reason, draft.key.effective_at())?;
+        let amount = money(&draft, stated.amount)?;
+        let mut record = self.in_pool(&draft, item, &stated.pool);
+        record.reason = stated.reason;
+        record.stated = Some(amount);
+        record.document_target = (amount, -amount);
         self.find_accounts(&mut record)?;
         Ok(record)
     }

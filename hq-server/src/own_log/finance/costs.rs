@@ -1,14 +1,14 @@
-//! Landed cost, revaluations and new standard costs before they are recorded. Pure.
+//! Landed cost, revaluations, new standard costs and write-downs before they are recorded. Pure.
 //!
 //! Invariant: the shares of a bill sum to the bill.
 
 use shared::fact::Kind;
 use shared::fact::statement::{
     CostMethod, CostScope, LandedCost, MasterData, Money, Permission, PoolName, Revaluation,
-    SharedBy, StandardCost, Statement,
+    SharedBy, StandardCost, Statement, WriteDown,
 };
 use shared::ids::{Capture, CategoryNo, CompanyNo, ItemNo, ReasonNo, SiteNo};
-use shared::money::Currency;
+use shared::money::{Amount, Currency};
 use shared::quantity::{Scaled, ShortText};
 use shared::time::Day;
 
@@ -81,6 +81,19 @@ pub struct StandardCostDraft {
     pub pool: PoolDraft,
     /// The cost of one base unit.
     pub cost: String,
+    /// Why: a reason's code.
+    pub reason: Option<String>,
+    /// When.
+    pub date: Option<Day>,
+}
+
+/// What goods are worth less than they cost.
+#[derive(Clone, Debug, Default)]
+pub struct WriteDownDraft {
+    /// The pool.
+    pub pool: PoolDraft,
+    /// By how much; negative where earlier write-downs are taken back.
+    pub amount: String,
     /// Why: a reason's code.
     pub reason: Option<String>,
     /// When.
@@ -182,6 +195,41 @@ impl Desk<'_> {
             return Err(FinanceError::NoPool(draft.pool.item.clone()));
         }
         self.group(draft.date, statements)
+    }
+
+    /// Goods are worth less than they cost, or no longer: one group.
+    pub fn write_down(&self, draft: &WriteDownDraft) -> Result<Group, FinanceError> {
+        let pool = self.pool_name(&draft.pool)?;
+        let amount = signed_amount(&draft.amount, self.currency)?;
+        let decimals = self.currency.decimals();
+        let change = amount.figure.units(decimals).map_err(|_| FinanceError::TooLarge)?;
+        let allowances = self.books.allowances(self.now);
+        let of_name = || self.pools_of(&pool);
+        let written_down: i128 = of_name().map(|pool| i128::from(allowances.of(pool))).sum();
+        let show = |amount: i128| {
+            let amount = i64::try_from(amount).unwrap_or(i64::MAX);
+            format!("{} {}", Amount(amount).display(decimals), self.currency)
+        };
+        if change < 0 {
+            let barred = self.books.settings().write_down_reversal(CompanyNo::FIRST, self.now);
+            if barred == Permission::Barred {
+                return Err(FinanceError::WriteDownStands);
+            }
+            if written_down + i128::from(change) < 0 {
+                return Err(FinanceError::MoreThanWrittenDown(show(written_down)));
+            }
+        } else {
+            if !of_name().any(|pool| pool.state.stock.quantity() > 0) {
+                return Err(FinanceError::NothingThere(draft.pool.item.clone()));
+            }
+            let value: i128 = of_name().map(|pool| i128::from(pool.state.stock.value())).sum();
+            if i128::from(change) > value - written_down {
+                return Err(FinanceError::MoreThanCarried(show(value - written_down)));
+            }
+        }
+        let reason = self.reason(draft.reason.as_deref())?;
+        let stated = WriteDown { pool, amount, reason };
+        self.group(draft.date, vec![Statement::WriteDown(stated)])
     }
 
     /// How goods are costed: the method, and where a standard begins from now on, the standards of

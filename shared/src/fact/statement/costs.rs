@@ -1,5 +1,5 @@
 //! What HQ states about the cost of goods beside their invoices: landed cost, revaluations, new
-//! standard costs. Knows their fields; shares nothing and values nothing.
+//! standard costs, write-downs. Knows their fields; shares nothing and values nothing.
 
 use super::{
     Capture, CostMethod, Day, Direction, Fact, InvoiceLine, ItemNo, Malformed, Money, PartnerNo,
@@ -77,6 +77,17 @@ pub struct StandardCost {
     pub reason: Option<ReasonNo>,
 }
 
+/// What goods are worth less on the market than they cost. Their pool keeps its cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriteDown {
+    /// The pool.
+    pub pool: PoolName,
+    /// By how much, not zero; negative where an earlier write-down is taken back.
+    pub amount: Money,
+    /// Why.
+    pub reason: Option<ReasonNo>,
+}
+
 impl LandedCost {
     pub(super) fn parse(reader: &Reader<'_>) -> Result<Self, Unreadable> {
         let shared_by = field::SHARED_BY.at(reader.fields).map(|number| {
@@ -137,6 +148,22 @@ impl Revaluation {
         }
         field::REASON.put(fact, self.reason)?;
         put_capture(fact, field::REF_DEVICE, field::REF_COUNTER, self.refers_to)
+    }
+}
+
+impl WriteDown {
+    pub(super) fn parse(reader: &Reader<'_>) -> Result<Self, Unreadable> {
+        Ok(Self {
+            pool: PoolName::parse(reader)?,
+            amount: reader.need("AMOUNT", reader.signed_amount()?)?,
+            reason: reader.number(field::REASON, ReasonNo)?,
+        })
+    }
+
+    pub(super) fn put(&self, fact: &mut Fact) -> Result<(), Malformed> {
+        self.pool.put(fact)?;
+        put_money(fact, self.amount)?;
+        field::REASON.put(fact, self.reason)
     }
 }
 
