@@ -265,6 +265,7 @@ kind-rules = Rules
 kind-site-log = Site log
 kind-barcode = Barcode
 kind-costing = Costing
+kind-item-measure = Weight and volume
 kind-open-transfer = Open transfer
 kind-open-order = Open order
 kind-settle = Cost differences settled

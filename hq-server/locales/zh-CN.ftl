@@ -264,6 +264,7 @@ kind-rules = 规则版本
 kind-site-log = 站点日志
 kind-barcode = 条码
 kind-costing = 计价方法
+kind-item-measure = 重量与体积
 kind-open-transfer = 在途调拨
 kind-open-order = 未清订单
 kind-settle = 成本差额结转

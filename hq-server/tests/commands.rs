@@ -230,6 +230,18 @@ fn what_is_refused_says_what_to_do() {
             &["policy", "set", "nothing", "1"],
             "'nothing' is no policy: write one of backdating_days",
         ),
+        (&["policy", "set", "lifo", "0"], "lifo is allowed or barred, not '0'"),
+        (&["policy", "set", "lifo", "barred", "--site", "x"], "leave out the site"),
+        (&["rate", "set", "CNY", "1", "--from", "2026-01-05"], "a rate is of another currency"),
+        (&["rate", "set", "USD", "0", "--from", "2026-01-05"], "more than nothing, not '0'"),
+        (&["rate", "set", "usd", "7", "--from", "2026-01-05"], "'usd' is no currency"),
+        (
+            &["rate", "set", "USD", "7", "--from", "2026-01-05", "--until", "2026-01-04"],
+            "name a later day",
+        ),
+        (&["item", "set-measure", "bolt"], "say what one unit weighs or takes up"),
+        (&["item", "set-measure", "bolt", "--weight", "0"], "more than nothing, not '0'"),
+        (&["write-down", "bolt", "5", "--site", "x"], "there is no site 'x'"),
         (&["reason", "add", "r", "R", "--movement", "jump"], "'jump' is no movement kind"),
         (&["account", "add", "9", "N", "--type", "thing"], "write asset, liability"),
         (&["invoice", "supplier", "acme", "--line", "3-1@5"], "3-1 is not in the books"),
@@ -244,6 +256,46 @@ fn what_is_refused_says_what_to_do() {
         let error = place.error(arguments);
         assert!(error.contains(expected), "{arguments:?}: {error}");
     }
+    assert_eq!(place.json(&["verify"])["ok"], true);
+}
+
+#[test]
+fn a_company_states_its_choices_and_its_rates() {
+    let place = Place::new();
+    let chosen = |policy: &str| {
+        let list = place.json(&["policy", "list"]);
+        let lines = list.as_array().expect("a list").iter();
+        let line = lines.clone().find(|line| line["policy"] == policy).expect("a policy");
+        line["setting"].as_str().expect("a word").to_owned()
+    };
+    assert_eq!([chosen("receipt_fx"), chosen("lifo")], ["exchange", "allowed"]);
+    place.json(&["costing", "set", "lifo", "--category", "goods"]);
+    place.json(&["policy", "set", "lifo", "barred", "--from", "2026-01-01"]);
+    place.json(&["policy", "set", "receipt_fx", "cost"]);
+    place.json(&["policy", "set", "backdating_days", "30"]);
+    assert_eq!([chosen("receipt_fx"), chosen("lifo")], ["cost", "barred"]);
+    let error = place.error(&["costing", "set", "lifo"]);
+    assert!(error.contains("barred") && error.contains("choose moving_average"), "{error}");
+
+    place.json(&["rate", "set", "USD", "7.12", "--from", "2026-01-05"]);
+    let rates = "currency,rate,from,until\nEUR,8.25,2026-01-05,2026-01-11\nUSD,7.13,2026-01-06,\n";
+    assert_eq!(place.json(&["rate", "import", &place.write("rates.csv", rates)])["added"], 2);
+    let list = place.json(&["rate", "list"]);
+    let lines = list.as_array().expect("a list").iter();
+    let lines = lines.map(|line| {
+        ["currency", "rate", "from", "until"].map(|key| line[key].as_str().unwrap_or_default())
+    });
+    let expected = [
+        ["EUR", "8.25", "2026-01-05", "2026-01-11"],
+        ["USD", "7.12", "2026-01-05", "2026-01-05"],
+        ["USD", "7.13", "2026-01-06", "2026-01-06"],
+    ];
+    assert_eq!(lines.collect::<Vec<_>>(), expected);
+    place.json(&["item", "add", "bolt", "Bolt"]);
+    place.json(&["item", "set-measure", "bolt", "--weight", "0.25"]);
+    place.json(&["item", "set-measure", "bolt", "--volume", "1.5"]);
+    let bolt = &place.json(&["item", "list"])[0];
+    assert_eq!([&bolt["weight"], &bolt["volume"]], ["0.25", "1.5"]);
     assert_eq!(place.json(&["verify"])["ok"], true);
 }
 

@@ -9,8 +9,9 @@ use common::{Hands, Site, init, populate, receipt, sale};
 use hq_server::books::Books;
 use hq_server::headquarters::{Headquarters, restore};
 use hq_server::own_log::{
-    AllocationDraft, Desk, FinanceError, InvoiceDraft, InvoiceLineDraft, LandedCostDraft,
-    LandedOnDraft, PaymentDraft, PoolDraft, RevaluationDraft, StandardCostDraft,
+    AllocationDraft, Desk, Draft, DraftError, FinanceError, InvoiceDraft, InvoiceLineDraft,
+    LandedCostDraft, LandedOnDraft, PaymentDraft, PoolDraft, RevaluationDraft, StandardCostDraft,
+    WriteDownDraft,
 };
 use hq_server::web::books_desk::Lender as _;
 use shared::catalogue::OpenTransfer;
@@ -30,7 +31,9 @@ fn check_costs(desk: &Desk<'_>, received: Capture, sold: Capture) {
     let by = |word: &str| Some(word.to_owned());
     let not_a_receipt =
         FinanceError::WrongKind { capture: sold, found: Kind::SaleIssue, needed: "receipt" };
-    let no_weight = FinanceError::NoWeight { by: SharedBy::Weight, receipt: received };
+    let no_weight =
+        FinanceError::NoWeight { by: SharedBy::Weight, receipt: received, item: "bolt".to_owned() };
+    let of_own = |weight: &str| LandedOnDraft { weight: Some(weight.to_owned()), ..on(received) };
     let cases = [
         (good.clone(), None),
         (bill("0", vec![on(received)]), Some(FinanceError::Nothing)),
@@ -38,6 +41,14 @@ fn check_costs(desk: &Desk<'_>, received: Capture, sold: Capture) {
         (bill("3", vec![on(sold)]), Some(not_a_receipt)),
         (bill("3", vec![on(received), on(received)]), Some(FinanceError::Twice(received))),
         (LandedCostDraft { by: by("weight"), ..good.clone() }, Some(no_weight)),
+        (LandedCostDraft { by: by("weight"), ..bill("3", vec![of_own("2.5")]) }, None),
+        // What one of the item takes up is known.
+        (LandedCostDraft { by: by("volume"), ..good.clone() }, None),
+        (LandedCostDraft { currency: by("USD"), ..good.clone() }, None),
+        (
+            LandedCostDraft { currency: by("usd"), ..good.clone() },
+            Some(FinanceError::BadCurrency("usd".to_owned())),
+        ),
         (
             LandedCostDraft { by: by("size"), ..good },
             Some(FinanceError::UnknownBasis("size".to_owned())),
@@ -65,6 +76,21 @@ fn check_costs(desk: &Desk<'_>, received: Capture, sold: Capture) {
     };
     let group = desk.standard_cost(&standard).expect("the item has a pool");
     assert_eq!(group.statements.len(), 1, "a statement for each pool");
+    let write_down = |amount: &str| WriteDownDraft {
+        pool: pool(item, Some(site)),
+        amount: amount.to_owned(),
+        ..WriteDownDraft::default()
+    };
+    // Six are left, at 100 each.
+    let cases = [
+        ("600", None),
+        ("600.01", Some(FinanceError::MoreThanCarried("600.00 CNY".to_owned()))),
+        ("-0.01", Some(FinanceError::MoreThanWrittenDown("0.00 CNY".to_owned()))),
+        ("0", Some(FinanceError::Nothing)),
+    ];
+    for (amount, expected) in cases {
+        assert_eq!(desk.write_down(&write_down(amount)).err(), expected, "{amount}");
+    }
     let lots = desk.costing(CostMethod::Specific, None, false).err();
     assert_eq!(lots, Some(FinanceError::LotsFromTheBeginning));
     // What is there begins at the standard of its item.
@@ -84,9 +110,19 @@ fn balances(books: &Books) -> BTreeMap<Role, i128> {
 }
 
 async fn invoice(hq: &Headquarters, of: Capture, price: &str) -> Capture {
+    invoice_in(hq, None, of, price).await
+}
+
+async fn invoice_in(
+    hq: &Headquarters,
+    currency: Option<&str>,
+    of: Capture,
+    price: &str,
+) -> Capture {
     let draft = InvoiceDraft {
         partner: "acme".to_owned(),
         document: Some("R-1".to_owned()),
+        currency: currency.map(str::to_owned),
         lines: vec![InvoiceLineDraft {
             of: of.to_string(),
             price: price.to_owned(),
@@ -318,10 +354,44 @@ async fn a_backup_restores_into_another_history() {
 }
 
 #[tokio::test]
+async fn an_invoice_in_another_currency_waits_for_its_rate() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let hq = init(folder.path(), CostScope::Site, Hands::new().clock()).await;
+    populate(&hq, 1).await;
+    let mut site = Site::new(1, 2);
+    site.register(&hq).await;
+    let received = site.record(receipt(1, "10", "70"));
+    site.send(&hq, 100).await;
+    site.posted(&hq).await;
+    invoice_in(&hq, Some("USD"), received, "11").await;
+    let waiting = |hq: &Headquarters| hq.published().ledgers().books.waiting().count();
+    assert_eq!(waiting(&hq), 1);
+    let usd = "USD".parse().expect("a code");
+    let rate = hq.own_log().record(|published, _| {
+        let mut draft = Draft::new(&published.catalogue());
+        let day = |text: &str| text.parse().expect("a day");
+        draft.rate(usd, "7.1", day("1970-01-01"), Some(day("2200-12-31")))?;
+        Ok::<_, DraftError>((draft.into_groups(), ()))
+    });
+    rate.await.expect("recorded");
+    assert_eq!(waiting(&hq), 0);
+    let expected = [(Role::Inventory, 78_100), (Role::Payable, -78_100)];
+    assert_eq!(balances(&hq.published().ledgers().books), BTreeMap::from(expected));
+    assert_whole(&hq);
+    hq.close().await;
+}
+
+#[tokio::test]
 async fn invoices_and_payments_are_checked_before_they_are_recorded() {
     let folder = tempfile::tempdir().expect("a folder");
     let hq = init(folder.path(), CostScope::Site, Hands::new().clock()).await;
     populate(&hq, 1).await;
+    let measured = hq.own_log().record(|published, _| {
+        let mut draft = Draft::new(&published.catalogue());
+        draft.item_measure("bolt", None, Some("0.02"))?;
+        Ok::<_, DraftError>((draft.into_groups(), ()))
+    });
+    measured.await.expect("recorded");
     let mut site = Site::new(1, 2);
     site.register(&hq).await;
     let received = site.record(receipt(1, "10", "100"));

@@ -506,6 +506,7 @@ impl Catalogue {
             | MasterData::Mapping { .. }
             | MasterData::Costing { .. }
             | MasterData::Rate { .. }
+            | MasterData::ItemMeasure { .. }
             | MasterData::SiteLog { .. }
             | MasterData::Rules { .. } => {}
         }

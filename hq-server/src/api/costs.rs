@@ -67,7 +67,8 @@ pub struct LandedOnBody {
     /// The receipt.
     #[schema(example = "3-1042")]
     pub of: String,
-    /// Its weight or volume, where the bill is shared by that.
+    /// The weight or volume of all of it, where the bill is shared by that; what its item has
+    /// where absent.
     #[serde(default)]
     pub weight: Option<String>,
 }

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
+use shared::fact::statement::Stamp;
 use shared::ids::Capture;
 use shared::time::Day;
 use utoipa::ToSchema;
@@ -120,7 +121,16 @@ pub(super) async fn state_all(
         Ok::<_, FinanceError>((make(&desk, next)?, ()))
     });
     let (captures, ()) = done.await?;
-    Ok(recorded(&captures, Vec::new()))
+    let Json(recorded) = recorded(&captures, Vec::new());
+    Ok(Json(Recorded { waits: why_waiting(hq, &captures), ..recorded }))
+}
+
+/// Why facts that were just recorded wait, where they do.
+fn why_waiting(hq: &Headquarters, captures: &[Capture]) -> Vec<String> {
+    let ledgers = hq.published().ledgers();
+    let is_new = |fact| Stamp::parse(fact).is_ok_and(|stamp| captures.contains(&stamp.capture));
+    let waiting = ledgers.books.waiting().filter(|(_, group)| group.facts.iter().any(is_new));
+    waiting.map(|(_, group)| group.why.to_string()).collect()
 }
 
 pub(super) fn day(written: Option<&String>) -> Result<Option<Day>, ApiError> {

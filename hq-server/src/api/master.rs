@@ -22,6 +22,9 @@ pub struct Recorded {
     /// The facts that say it.
     #[schema(example = json!(["1-42"]))]
     pub captures: Vec<String>,
+    /// Why some of it has no effect yet: it takes effect by itself once what is missing is stated.
+    #[serde(default)]
+    pub waits: Vec<String>,
 }
 
 /// A new item, or one as it is from now on.
@@ -72,6 +75,21 @@ pub struct UnitBody {
 
 const fn one() -> u64 {
     1
+}
+
+/// What one base unit of an item weighs and takes up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MeasureBody {
+    /// Kilograms.
+    #[serde(default)]
+    pub weight: Option<String>,
+    /// Litres.
+    #[serde(default)]
+    pub volume: Option<String>,
+    /// From this day on, YEAR-MONTH-DAY; from the beginning where absent.
+    #[serde(default)]
+    pub from: Option<String>,
 }
 
 /// A new partner.
@@ -225,6 +243,12 @@ pub struct ItemLine {
     pub service: bool,
     /// Cost of one unit before anything else is known.
     pub cost: Option<String>,
+    /// What one base unit weighs, in kilograms.
+    #[serde(default)]
+    pub weight: Option<String>,
+    /// What one base unit takes up, in litres.
+    #[serde(default)]
+    pub volume: Option<String>,
 }
 
 /// A partner.
@@ -272,6 +296,7 @@ pub(super) fn router() -> OpenApiRouter<Headquarters> {
     OpenApiRouter::new()
         .routes(routes!(item_list, item_add, item_change))
         .routes(routes!(unit_add))
+        .routes(routes!(measure_set))
         .routes(routes!(partner_list, partner_add))
         .routes(routes!(category_list, category_add))
         .routes(routes!(reason_list, reason_add))
@@ -283,7 +308,7 @@ pub(super) fn router() -> OpenApiRouter<Headquarters> {
 
 pub(super) fn recorded(captures: &[Capture], numbers: Vec<u32>) -> Json<Recorded> {
     let captures = captures.iter().map(ToString::to_string).collect();
-    Json(Recorded { numbers, captures })
+    Json(Recorded { numbers, captures, waits: Vec::new() })
 }
 
 /// Drafts, records, and waits until it is posted.
@@ -313,7 +338,11 @@ impl From<ItemBody> for ItemDraft {
     responses((status = 200, body = Vec<ItemLine>)))]
 async fn item_list(State(hq): State<Headquarters>) -> Json<Vec<ItemLine>> {
     let catalogue = hq.published().catalogue();
+    let (ledgers, now) = (hq.published().ledgers(), hq.clock().now());
+    let settings = ledgers.books.settings();
     let line = |item: &shared::catalogue::Item| ItemLine {
+        weight: settings.weight(item.item, now).map(|figure| figure.to_string()),
+        volume: settings.volume(item.item, now).map(|figure| figure.to_string()),
         number: item.item.0,
         code: item.code.clone(),
         name: item.name.clone(),
@@ -367,6 +396,25 @@ async fn unit_add(
 ) -> Result<Json<Recorded>, ApiError> {
     state(&hq, |draft| {
         draft.unit(&code, &body.unit, body.numerator, body.denominator)?;
+        Ok(Vec::new())
+    })
+    .await
+}
+
+/// Sets what one base unit of an item weighs and takes up: what is absent stays as it is.
+#[utoipa::path(post, path = "/api/items/{code}/measure", tag = "master",
+    request_body = MeasureBody, responses((status = 200, body = Recorded)))]
+async fn measure_set(
+    State(hq): State<Headquarters>,
+    Path(code): Path<String>,
+    Json(body): Json<MeasureBody>,
+) -> Result<Json<Recorded>, ApiError> {
+    let from = super::finance::day(body.from.as_ref())?;
+    state(&hq, |draft| {
+        if let Some(from) = draft.start_of(from) {
+            draft.valid_from(from);
+        }
+        draft.item_measure(&code, body.weight.as_deref(), body.volume.as_deref())?;
         Ok(Vec::new())
     })
     .await

@@ -27,8 +27,8 @@ pub use finance::{AllocationBody, InvoiceBody, InvoiceLineBody, PaymentBody};
 pub use installation::{BackupBody, BackupReport, LogLine, Status};
 pub use master::{
     AccountBody, AccountLine, CategoryBody, ItemBody, ItemLine, MappingBody, MappingGaps,
-    NamedLine, PartnerBody, PartnerLine, PolicyBody, PolicyLine, ReasonBody, Recorded, Setting,
-    UnitBody,
+    MeasureBody, NamedLine, PartnerBody, PartnerLine, PolicyBody, PolicyLine, ReasonBody, Recorded,
+    Setting, UnitBody,
 };
 pub use periods::{ClosedLine, PeriodBody, PeriodsState};
 pub use problem::ApiError;

@@ -250,6 +250,8 @@ pub struct Settings {
     categories: Table<Named>,
     items: Table<Item>,
     units: BTreeMap<(ItemNo, Unit), Versions<(u64, u64)>>,
+    weights: BTreeMap<ItemNo, Versions<Scaled>>,
+    volumes: BTreeMap<ItemNo, Versions<Scaled>>,
     partners: Table<Named>,
     reasons: Table<Named>,
     accounts: Table<Account>,
@@ -347,6 +349,14 @@ impl Settings {
             }
             MasterData::Rate { company, currency, rate, until } => {
                 self.rates.entry((company, currency)).or_default().add(from, (until, rate));
+                Ok(())
+            }
+            MasterData::ItemMeasure { item, weight, volume } => {
+                for (stated, held) in [(weight, &mut self.weights), (volume, &mut self.volumes)] {
+                    if let Some(figure) = stated {
+                        held.entry(item).or_default().add(from, figure);
+                    }
+                }
                 Ok(())
             }
             MasterData::Policy { company: None, .. } | MasterData::SiteLog { .. } => Ok(()),
@@ -491,6 +501,16 @@ impl Settings {
             return Some((1, 1));
         }
         self.units.get(&(item, unit.clone()))?.at(time).copied()
+    }
+
+    /// What one base unit of an item weighs at a time, in kilograms.
+    pub fn weight(&self, item: ItemNo, time: Timestamp) -> Option<Scaled> {
+        self.weights.get(&item)?.at(time).copied()
+    }
+
+    /// What one base unit of an item takes up at a time, in litres.
+    pub fn volume(&self, item: ItemNo, time: Timestamp) -> Option<Scaled> {
+        self.volumes.get(&item)?.at(time).copied()
     }
 
     /// The account for a role: the narrowest rule that holds; of equally narrow ones the newest.

@@ -230,6 +230,20 @@ pub(super) enum ItemCommand {
         #[arg(value_parser = factor)]
         factor: Factor,
     },
+    /// Say what one base unit of an item weighs and takes up: freight is shared by that.
+    SetMeasure {
+        /// The item's code.
+        item: String,
+        /// Kilograms; at most 12 decimals, taken exactly.
+        #[arg(long, value_name = "KG")]
+        weight: Option<String>,
+        /// Litres.
+        #[arg(long, value_name = "LITRES")]
+        volume: Option<String>,
+        /// From this day on, YEAR-MONTH-DAY; from the beginning where absent.
+        #[arg(long, value_parser = day, value_name = "DAY")]
+        from: Option<String>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -499,8 +513,9 @@ pub(super) struct LandedCost {
     /// How much, without tax; negative where it is taken back.
     #[arg(allow_negative_numbers = true)]
     amount: String,
-    /// A receipt that shares it, CAPTURE, or CAPTURE=WEIGHT where it is shared by weight or volume.
-    /// May be given several times; the last one takes what rounding leaves.
+    /// A receipt that shares it, CAPTURE, or CAPTURE=FIGURE with the weight or volume of all of it
+    /// where that of its item is not to count. May be given several times; the last one takes what
+    /// rounding leaves.
     #[arg(long = "on", required = true, value_name = "RECEIPT")]
     receipts: Vec<String>,
     /// How it is shared: quantity, value, weight or volume.

@@ -217,6 +217,10 @@ fn master(client: &Client<'_>, command: Command) -> Result<Value, CliError> {
             });
             client.post(&format!("/api/items/{}/units", path(&item)), &body)
         }
+        Command::Item(ItemCommand::SetMeasure { item, weight, volume, from }) => {
+            let body = json!({ "weight": weight, "volume": volume, "from": from });
+            client.post(&format!("/api/items/{}/measure", path(&item)), &body)
+        }
         Command::Partner(PartnerCommand::Add { code, name, customer, supplier }) => {
             let body =
                 json!([{ "code": code, "name": name, "customer": customer, "supplier": supplier }]);

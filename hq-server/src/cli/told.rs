@@ -36,6 +36,9 @@ impl Deed {
             Command::Item(ItemCommand::Unit { item, unit, .. }) => {
                 Self::Recorded(format!("unit '{unit}' of item '{item}' added"))
             }
+            Command::Item(ItemCommand::SetMeasure { item, .. }) => {
+                Self::Recorded(format!("weight and volume of item '{item}' set"))
+            }
             Command::Item(ItemCommand::Import { .. }) => Self::Imported("items"),
             Command::Partner(PartnerCommand::Import { .. }) => Self::Imported("partners"),
             Command::Partner(PartnerCommand::Add { code, .. }) => {
@@ -104,7 +107,11 @@ impl Deed {
                 let number = listed(&answer["numbers"]);
                 let number = number.map_or_else(String::new, |number| format!(", number {number}"));
                 let captures = listed(&answer["captures"]).unwrap_or_default();
-                format!("{what}{number} (capture id {captures})")
+                let told = format!("{what}{number} (capture id {captures})");
+                match listed(&answer["waits"]) {
+                    None => told,
+                    Some(why) => format!("{told}\nit waits: {why}"),
+                }
             }
             Self::Imported(what) => format!("{} {what} added", answer["added"]),
             Self::Code(name) => {

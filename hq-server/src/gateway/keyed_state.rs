@@ -34,6 +34,7 @@ impl Audience {
             | MasterData::Mapping { .. }
             | MasterData::Costing { .. }
             | MasterData::Rate { .. }
+            | MasterData::ItemMeasure { .. }
             | MasterData::SiteLog { .. }
             | MasterData::Rules { .. } => Self::Nobody,
             _ => Self::Everybody,

@@ -63,6 +63,12 @@ pub enum DraftError {
     /// The base unit itself.
     #[error("'{0}' is the item's base unit: it needs no conversion")]
     BaseUnit(String),
+    /// A weight or volume of nothing.
+    #[error("a weight or volume is more than nothing, not '{0}'")]
+    NotPositive(String),
+    /// Neither weight nor volume.
+    #[error("say what one unit weighs or takes up: --weight or --volume")]
+    NoMeasure,
     /// Neither customer nor supplier.
     #[error("a partner is a customer, a supplier, or both: say --customer or --supplier")]
     NoPartnerRole,
@@ -284,6 +290,31 @@ impl Draft {
             return Err(DraftError::BadFactor);
         }
         self.state(MasterData::UnitConversion { item, unit, numerator, denominator });
+        Ok(())
+    }
+
+    /// What one base unit of an item weighs, in kilograms, and takes up, in litres.
+    pub fn item_measure(
+        &mut self,
+        item: &str,
+        weight: Option<&str>,
+        volume: Option<&str>,
+    ) -> Result<(), DraftError> {
+        let item = self.known.item_by_code(item).ok_or_else(|| unknown("item", item))?.item;
+        let measure = |written: &str| {
+            let figure = decimal::parse(written)?;
+            if figure.mantissa() > 0 {
+                Ok(figure)
+            } else {
+                Err(DraftError::NotPositive(written.to_owned()))
+            }
+        };
+        let weight = weight.map(measure).transpose()?;
+        let volume = volume.map(measure).transpose()?;
+        if weight.is_none() && volume.is_none() {
+            return Err(DraftError::NoMeasure);
+        }
+        self.state(MasterData::ItemMeasure { item, weight, volume });
         Ok(())
     }
 

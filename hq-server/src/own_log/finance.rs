@@ -105,8 +105,14 @@ pub enum FinanceError {
     #[error("{0} is named twice: name each receipt once")]
     Twice(Capture),
     /// By weight without one.
-    #[error("a bill shared by {} needs that of every receipt: write {receipt}=FIGURE", by.word())]
+    #[error(
+        "a bill shared by {word} needs that of every receipt: say what one unit of item '{item}' has \
+         with 'hq-server item set-measure {item} --{word} FIGURE', or write {receipt}=FIGURE for all",
+        word = by.word()
+    )]
     NoWeight {
+        /// The item.
+        item: String,
         /// How it is shared.
         by: SharedBy,
         /// The receipt without one.

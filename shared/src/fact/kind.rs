@@ -149,6 +149,8 @@ kinds! {
     144 Barcode "barcode";
     /// How the goods of a company, or of one category in it, are costed.
     145 Costing "costing";
+    /// What one base unit of an item weighs and takes up.
+    146 ItemMeasure "item_measure";
 
     /// Keyed state only, never in a log: a transfer on its way to a site.
     192 OpenTransfer "open_transfer";

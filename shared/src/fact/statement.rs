@@ -512,6 +512,15 @@ pub enum MasterData {
         /// From then on it does not hold.
         until: Timestamp,
     },
+    /// What one base unit of an item weighs and takes up.
+    ItemMeasure {
+        /// The item.
+        item: ItemNo,
+        /// Kilograms, more than zero; `None` where that is not stated here.
+        weight: Option<Scaled>,
+        /// Litres.
+        volume: Option<Scaled>,
+    },
     /// A log belongs to a site and signs with this key.
     SiteLog {
         /// The site; 0 is HQ.
@@ -1032,6 +1041,7 @@ impl MasterData {
             Self::Costing { .. } => Kind::Costing,
             Self::Policy { .. } => Kind::Policy,
             Self::Rate { .. } => Kind::Rate,
+            Self::ItemMeasure { .. } => Kind::ItemMeasure,
             Self::SiteLog { .. } => Kind::SiteLog,
             Self::Rules { .. } => Kind::Rules,
         }
@@ -1194,6 +1204,22 @@ impl MasterData {
                     until: Timestamp(reader.need("VALID_UNTIL", until)?),
                 }
             }
+            Kind::ItemMeasure => {
+                let measure =
+                    |digits: Field<Signed>, exponent| match reader.scaled(digits, exponent)? {
+                        Some(figure) if figure.mantissa() <= 0 => {
+                            Err(reader.bad(digits.name, "is not positive"))
+                        }
+                        figure => Ok(figure),
+                    };
+                let weight = measure(field::WEIGHT, field::WEIGHT_EXPONENT)?;
+                let volume = measure(field::VOLUME, field::VOLUME_EXPONENT)?;
+                if volume.is_none() {
+                    reader.need("WEIGHT", weight)?;
+                }
+                let item = reader.needed_number(field::ITEM, ItemNo)?;
+                Self::ItemMeasure { item, weight, volume }
+            }
             Kind::SiteLog => Self::SiteLog {
                 site: reader.needed_number(field::SITE, SiteNo)?,
                 device: reader.needed_number(field::NUMBER, DeviceNo)?,
@@ -1288,6 +1314,15 @@ impl MasterData {
                 field::CURRENCY.put(fact, Some(currency.as_bytes().as_slice()))?;
                 put_scaled(fact, field::RATE, field::RATE_EXPONENT, *rate)?;
                 field::VALID_UNTIL.put(fact, Some(until.0))
+            }
+            Self::ItemMeasure { item, weight, volume } => {
+                field::ITEM.put(fact, Some(*item))?;
+                if let Some(weight) = weight {
+                    put_scaled(fact, field::WEIGHT, field::WEIGHT_EXPONENT, *weight)?;
+                }
+                volume.map_or(Ok(()), |volume| {
+                    put_scaled(fact, field::VOLUME, field::VOLUME_EXPONENT, volume)
+                })
             }
             Self::SiteLog { site, device, log, public_key } => {
                 field::SITE.put(fact, Some(*site))?;

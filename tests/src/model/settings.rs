@@ -275,6 +275,7 @@ fn about(data: &MasterData) -> Option<About> {
         }
         MasterData::Rate { company, currency, .. } => About::Rate(*company, *currency),
         MasterData::Category { .. }
+        | MasterData::ItemMeasure { .. }
         | MasterData::Policy { company: None, .. }
         | MasterData::SiteLog { .. }
         | MasterData::Rules { .. } => return None,

@@ -118,6 +118,7 @@ pub(crate) fn facts() -> Facts {
     company_policies(&mut facts);
     rates(&mut facts);
     write_downs(&mut facts);
+    item_measures(&mut facts);
     facts
 }
 
@@ -160,6 +161,14 @@ fn write_downs(facts: &mut Facts) {
     facts.say("write-down", &Statement::WriteDown(stated));
     let back = WriteDown { pool, amount: money(-5, 0, "CNY"), reason: None };
     facts.say("write-down taken back", &Statement::WriteDown(back));
+}
+
+fn item_measures(facts: &mut Facts) {
+    let (item, weight, volume) = (ItemNo(7), Some(scaled(1_250, -3)), Some(scaled(8, -1)));
+    let data = MasterData::ItemMeasure { item, weight, volume };
+    facts.say("weight and volume", &Statement::MasterData { valid_from: None, data });
+    let data = MasterData::ItemMeasure { item, weight: None, volume };
+    facts.say("volume", &Statement::MasterData { valid_from: Some(Timestamp(-1)), data });
 }
 
 fn costs(facts: &mut Facts) {

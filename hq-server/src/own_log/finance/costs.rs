@@ -18,6 +18,9 @@ use crate::books::{FactRecord, Pool};
 /// The weight of a written figure, so that figures of up to twelve decimals compare.
 const WEIGHT_EXPONENT: i8 = -12;
 
+/// Quantities of any item compare in millionths of its base unit.
+const QUANTITY_POWER: i128 = 1_000_000;
+
 /// A bill of freight, duty or the like.
 #[derive(Clone, Debug, Default)]
 pub struct LandedCostDraft {
@@ -44,7 +47,8 @@ pub struct LandedCostDraft {
 pub struct LandedOnDraft {
     /// Its capture id.
     pub of: String,
-    /// Its weight or volume, where the bill is shared by that.
+    /// The weight or volume of all of it, where the bill is shared by that and the item's own is not
+    /// to count.
     pub weight: Option<String>,
 }
 
@@ -291,13 +295,32 @@ impl Desk<'_> {
                 // Decimals are at most 6, quantities below 2^53.
                 Ok(i128::from(record.quantity.0) * 10i128.pow(6 - decimals.min(6)))
             }
-            SharedBy::Weight | SharedBy::Volume => {
-                let written = draft.weight.as_deref();
-                let written =
-                    written.ok_or(FinanceError::NoWeight { by, receipt: record.capture })?;
-                scaled(positive("a weight or volume", written)?)
-            }
+            SharedBy::Weight | SharedBy::Volume => match draft.weight.as_deref() {
+                Some(written) => {
+                    let stated = scaled(positive("a weight or volume", written)?)?;
+                    stated.checked_mul(QUANTITY_POWER).ok_or(FinanceError::TooLarge)
+                }
+                None => self.weight_of_item(by, record),
+            },
         }
+    }
+
+    /// What the item's units weigh or take up, as it was known of them when they came.
+    fn weight_of_item(&self, by: SharedBy, record: &FactRecord) -> Result<i128, FinanceError> {
+        let item = record.item.and_then(|item| self.catalogue.item(item));
+        let item = item.ok_or(FinanceError::NotInBooks(record.capture))?;
+        let (settings, at) = (self.books.settings(), record.key.effective_at());
+        let of_one = match by {
+            SharedBy::Volume => settings.volume(item.item, at),
+            _ => settings.weight(item.item, at),
+        };
+        let of_one = of_one.ok_or_else(|| {
+            let (item, receipt) = (item.code.clone(), record.capture);
+            FinanceError::NoWeight { by, receipt, item }
+        })?;
+        // Decimals are at most 6.
+        let units = i128::from(record.quantity.0) * 10i128.pow(6 - u32::from(item.decimals).min(6));
+        scaled(of_one)?.checked_mul(units).ok_or(FinanceError::TooLarge)
     }
 
     fn pool_name(&self, draft: &PoolDraft) -> Result<PoolName, FinanceError> {
