@@ -4,7 +4,7 @@
 //! | rules | what they brought |
 //! | --: | --- |
 //! | 1 | movements, invoices, payments, costing methods |
-//! | 2 | closed months, month-end average, policies of companies |
+//! | 2 | closed months, month-end average, policies of companies, rates, write-downs |
 
 use shared::fact::statement::{CostMethod, MasterData, Statement};
 
@@ -15,10 +15,12 @@ pub const RULES: i64 = 2;
 pub(super) const fn first_rules(statement: &Statement) -> i64 {
     match statement {
         Statement::PeriodAction(_)
+        | Statement::WriteDown(_)
         | Statement::MasterData {
             data:
                 MasterData::Costing { method: CostMethod::MonthEndAverage, .. }
-                | MasterData::Policy { company: Some(_), .. },
+                | MasterData::Policy { company: Some(_), .. }
+                | MasterData::Rate { .. },
             ..
         } => 2,
         _ => 1,

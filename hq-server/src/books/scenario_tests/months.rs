@@ -302,6 +302,21 @@ fn the_open_month_bears_a_late_bill() {
 }
 
 #[test]
+fn what_the_rate_moved_is_no_cost_of_a_late_bill_either() {
+    let mut story = forwarding();
+    story.tell(0, 0, &rate("7", 0, 31));
+    story.tell(0, 0, &rate("8", 31, 90));
+    let received = story.movement(1, 1, abroad("10", "10"));
+    story.step(JANUARY, PeriodStep::CloseStock);
+    let bill = invoice_abroad(received, "10", "12");
+    story.tell(0, 40, &Statement::SupplierInvoice(bill));
+    // 10 x 12.00 x 7 belong to the goods, 10 x 12.00 x 1 to the rate.
+    assert_eq!(story.holds(1), (10, 84_000));
+    let balances = [Role::ExchangeDifference, Role::PriceVariance, Role::ReceivedNotInvoiced];
+    assert_eq!(balances.map(|role| story.books.role_balance(role)), [12_000, 0, 0]);
+}
+
+#[test]
 fn a_closed_count_keeps_what_it_found() {
     let mut story = forwarding();
     story.movement(1, 1, receipt("10", "10"));
