@@ -101,6 +101,8 @@ async fn init(directory: &Path, options: Init, json: bool) -> Result<(), CliErro
 }
 
 async fn serve(directory: &Path, options: RunOptions, json: bool) -> Result<(), CliError> {
+    // Whoever is told that it serves may ask it to end at once.
+    let asked = asked_to_end()?;
     let server = Server::start(directory, options, Clock::system()).await?;
     let running = server.running();
     if json {
@@ -109,7 +111,7 @@ async fn serve(directory: &Path, options: RunOptions, json: bool) -> Result<(), 
         print::line(format_args!("Dashboard: {}/", running.base()));
         print::line(format_args!("Sites connect to UDP {}", running.link));
     }
-    Ok(server.run(asked_to_end()).await?)
+    Ok(server.run(asked).await?)
 }
 
 fn restore(from: &Path, directory: &Path, json: bool) -> Result<(), CliError> {
