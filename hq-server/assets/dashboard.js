@@ -1,6 +1,5 @@
 // The dashboard's life: marks figures that changed, draws the chart, holds new vouchers back while
-// the reader is in the list, and says whether the stream is alive. The server sends the figures;
-// nothing here computes one.
+// the reader is in the list. The server sends the figures; nothing here computes one.
 
 const byId = (id) => document.getElementById(id);
 const moved = () => document.dispatchEvent(new Event("warebook:moved"));
@@ -140,23 +139,6 @@ function around(low, high) {
   return [low < 0 ? low - room : Math.max(0, low - room), high + room];
 }
 
-function watchStream() {
-  const pill = byId("stream");
-  const say = (alive) => {
-    pill.textContent = alive ? pill.dataset.live : pill.dataset.lost;
-    pill.classList.toggle("alive", alive);
-    pill.classList.toggle("lost", !alive);
-  };
-  document.addEventListener("htmx:sse:after:connection", () => say(true));
-  document.addEventListener("htmx:sse:after:message", () => say(true));
-  for (const name of ["htmx:sse:error", "htmx:sse:before:connection"]) {
-    document.addEventListener(name, (event) => {
-      if ((event.detail?.connection?.attempt ?? 1) > 0) say(false);
-    });
-  }
-}
-
-watchStream();
 watchFigures();
 watchVouchers();
 drawChart();
