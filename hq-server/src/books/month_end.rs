@@ -144,16 +144,20 @@ impl Books {
     }
 
     /// Finds what passes costs around a loop of one month, among the facts of a ring of pools;
-    /// whether anything does.
-    pub(super) fn find_loops(&mut self, order: &[FactId]) -> bool {
+    /// whether its pools pass costs to each other, or to themselves, in any.
+    pub(super) fn find_loops(&mut self, ring: &[PoolId], order: &[FactId]) -> bool {
         for id in order {
             self.looped.remove(id);
         }
-        let mut any = false;
+        let mut around = ring.len() > 1;
         let mut by_month: BTreeMap<Month, Vec<(FactId, PoolId, PoolId)>> = BTreeMap::new();
         for id in order {
             for (from, pools) in self.passed_on(*id) {
-                by_month.entry(self.facts[from].month).or_default().push((from, pools.0, pools.1));
+                around |= ring.contains(&pools.0);
+                let (left, arrived) = (&self.facts[from], &self.facts[*id]);
+                if left.month == arrived.month && self.is_by_month(left) {
+                    by_month.entry(left.month).or_default().push((from, pools.0, pools.1));
+                }
             }
         }
         for links in by_month.into_values() {
@@ -167,19 +171,17 @@ impl Books {
                 rings.iter().any(|ring| ring.contains(&from) && ring.contains(&to))
             };
             let looped = links.iter().filter(|(_, from, to)| together(*from, *to));
-            let looped: Vec<FactId> = looped.map(|(id, _, _)| *id).collect();
-            any |= !looped.is_empty();
-            self.looped.extend(looped);
+            self.looped.extend(looped.map(|(id, _, _)| *id));
         }
-        any
+        around
     }
 
-    /// What left in the same month as a fact that brings it in, from which pool to which.
+    /// What left that a fact brings in, from which pool to which.
     fn passed_on(&self, id: FactId) -> Vec<(FactId, (PoolId, PoolId))> {
         let record = &self.facts[id];
         let Some(to) = record.pool.filter(|_| record.is_active()) else { return Vec::new() };
         let from: Vec<FactId> = match record.kind {
-            Kind::TransferReceive => record.origin.into_iter().collect(),
+            Kind::TransferReceive if !record.one_pool => record.origin.into_iter().collect(),
             Kind::RepackIn => {
                 let members = self.effect_group(id).into_iter();
                 members.filter(|id| self.facts[*id].kind == Kind::RepackOut).collect()
@@ -188,8 +190,7 @@ impl Books {
         };
         let left = |from: FactId| {
             let named = &self.facts[from];
-            let same_month = named.month == record.month && !named.reversed;
-            let pool = named.pool.filter(|_| same_month && self.is_by_month(named))?;
+            let pool = named.pool.filter(|_| !named.reversed)?;
             Some((from, (pool, to)))
         };
         from.into_iter().filter_map(left).collect()

@@ -299,7 +299,7 @@ impl Books {
         let Started { receipts, sharing } = self.start_over(ring, &order);
         self.share_all(&sharing, &mut before);
         let by_month = self.any_by_month(&order);
-        let restless = if by_month && self.find_loops(&order) | (ring.len() > 1) {
+        let restless = if by_month && self.find_loops(ring, &order) {
             self.fold_months(ring, &order, &mut before)
         } else {
             let all = Fold { order: &order, sharing: &sharing, fresh: 0, by_month };

@@ -54,8 +54,8 @@ pub struct Folded {
     changes: BTreeMap<Capture, Vec<(Key, Figure)>>,
     /// What was left at zero quantity.
     pub residue: BTreeMap<Capture, Figure>,
-    /// By how much more a receive changed its pool than left with the ship.
-    pub over: BTreeMap<Capture, Figure>,
+    /// What arrived with each receive, at what it left with.
+    pub arrived: BTreeMap<Capture, Figure>,
     /// What each receipt is worth.
     pub receipts: BTreeMap<Capture, Received>,
     /// How documents found what they name.
@@ -156,7 +156,8 @@ fn fold_ring(facts: Facts<'_>, so_far: Folded) -> Folded {
     if !facts.of_ring.iter().any(|entry| arrives.contains(&entry.statement.kind())) {
         return Pass { facts, before: None, folded: so_far, now }.run();
     }
-    if facts.of_ring.iter().any(|entry| entry.goods().method == CostMethod::MonthEndAverage) {
+    let by_month = |entry: &&Entry| entry.goods().method == CostMethod::MonthEndAverage;
+    if facts.of_ring.iter().any(by_month) && monthly::passes_around(facts) {
         return fold_months(facts, &so_far);
     }
     fold_until_rest(facts, &so_far, None)
@@ -502,8 +503,7 @@ impl Pass<'_> {
             parts.push(Part::new(excess, cost));
         }
         self.put_parts(entry, &parts);
-        let over = &self.folded.change[&entry.capture] - worth;
-        self.folded.over.insert(entry.capture, over);
+        self.folded.arrived.insert(entry.capture, worth);
     }
 
     /// Within one pool goods only change their site; what was never shipped comes in at the

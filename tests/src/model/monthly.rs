@@ -11,7 +11,7 @@ use shared::time::{Month, Timestamp};
 
 use super::admit::{Admitted, Entry};
 use super::figure::{Figure, rounded, whole};
-use super::fold::{Pass, PoolNo, one_pool, pool_no};
+use super::fold::{Facts, Pass, PoolNo, one_pool, pool_no};
 use super::pool::Pool;
 
 /// A month of a pool, or what is left of it after its cost was restated.
@@ -174,23 +174,36 @@ impl Pass<'_> {
     }
 }
 
+/// Whether the pools of a ring pass costs to each other, or to themselves.
+pub(super) fn passes_around(facts: Facts<'_>) -> bool {
+    let pools: BTreeSet<PoolNo> = facts.of_ring.iter().filter_map(|entry| pool_no(entry)).collect();
+    pools.len() > 1
+        || facts.of_ring.iter().any(|arrived| {
+            let left = left_for(arrived, facts.by_capture).into_iter();
+            { left }.any(|each| pool_no(each) == pool_no(arrived))
+        })
+}
+
+/// What left that a fact brings in.
+fn left_for<'a>(arrived: &Entry, by_capture: &BTreeMap<Capture, &'a Entry>) -> Vec<&'a Entry> {
+    match arrived.statement.kind() {
+        Kind::TransferReceive if !one_pool(arrived) => {
+            let ship = arrived.refers_to().and_then(|ship| by_capture.get(&ship).copied());
+            ship.into_iter().collect()
+        }
+        Kind::RepackIn => {
+            let members = by_capture.values().filter(|each| each.group == arrived.group);
+            members.filter(|each| each.statement.kind() == Kind::RepackOut).copied().collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// What passes costs around a loop of one month.
 pub fn looped(of_ring: &[&Entry], by_capture: &BTreeMap<Capture, &Entry>) -> BTreeSet<Capture> {
     let mut links: Vec<(Month, Capture, PoolNo, PoolNo)> = Vec::new();
     for arrived in of_ring {
-        let left: Vec<&Entry> = match arrived.statement.kind() {
-            Kind::TransferReceive => arrived
-                .refers_to()
-                .and_then(|ship| by_capture.get(&ship).copied())
-                .into_iter()
-                .collect(),
-            Kind::RepackIn => {
-                let members = by_capture.values().filter(|each| each.group == arrived.group);
-                members.filter(|each| each.statement.kind() == Kind::RepackOut).copied().collect()
-            }
-            _ => continue,
-        };
-        for each in left {
+        for each in left_for(arrived, by_capture) {
             let monthly = each.goods().method == CostMethod::MonthEndAverage;
             if let (true, Some(from), Some(to)) = (monthly, pool_no(each), pool_no(arrived))
                 && month_of(each) == month_of(arrived)

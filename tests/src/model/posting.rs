@@ -271,12 +271,12 @@ impl Posted<'_> {
                 lines.both(Role::Inventory, Role::TransferDifference, &change);
             }
             Kind::TransferReceive => {
-                let over = &self.folded.over[&entry.capture];
+                let arrived = &self.folded.arrived[&entry.capture];
                 lines.debit(Role::Inventory, &change);
                 let ship = movement.refers_to.unwrap_or(entry.capture);
                 let item = Item::new(ship, None).opened_by(self.find(ship));
-                lines.credit_item(Role::InterSiteTransit, &(&change - over), item);
-                lines.debit(Role::TransferDifference, &-over);
+                lines.credit_item(Role::InterSiteTransit, arrived, item);
+                lines.debit(Role::TransferDifference, &(arrived - &change));
             }
             Kind::RepackOut => lines.credit(Role::Inventory, &cost),
             Kind::RepackIn => {
