@@ -333,15 +333,24 @@ impl Books {
             for (pool, empty) in ring.iter().zip(&empty) {
                 self.pools[pool.index()].state = empty.clone();
             }
+            let held = self.stocks_of(ring, &fold);
             let fresh = if round == 0 { fold.fresh } else { fold.order.len() };
             let moved = self.fold_once(fold.order, fresh, before);
             // A month is planned before its goods move: what moved since asks for another plan.
+            let moved = moved || held != self.stocks_of(ring, &fold);
             let asks_again = self.share_all(fold.sharing, before) || (fold.by_month && moved);
             if !asks_again {
                 return false;
             }
         }
         true
+    }
+
+    /// What the facts of several pools that are costed by months changed in stock.
+    fn stocks_of(&self, ring: &[PoolId], fold: &Fold<'_>) -> Vec<i64> {
+        let compared = fold.by_month && ring.len() > 1;
+        let order = fold.order.iter().filter(|_| compared);
+        order.map(|id| self.facts[*id].target.stock).collect()
     }
 
     /// Folds a ring up to each month in turn, so that each comes to rest on what the one before it

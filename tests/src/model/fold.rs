@@ -419,7 +419,10 @@ impl Pass<'_> {
         };
         let received = &self.facts.by_capture[&receipt].goods().quantity;
         // What it came in at: under a standard that is not what it was bought for.
-        let cost = share(&self.folded.change[&receipt], &quantity, received);
+        // While a month is planned, what another pool gets in it costs what it did before.
+        let known = self.folded.change.get(&receipt);
+        let known = known.or_else(|| self.before?.change.get(&receipt)).cloned();
+        let cost = share(&known.unwrap_or_else(Figure::zero), &quantity, received);
         let pool = self.pool(entry);
         let residue = if monthly {
             pool.take_own(&quantity, &cost, entry.capture)
