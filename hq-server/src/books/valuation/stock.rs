@@ -18,8 +18,8 @@ pub enum Stock {
     Layers(LayerPool),
     /// Standard cost.
     Standard(StandardPool),
-    /// Month-end average.
-    Monthly(MonthlyPool),
+    /// Month-end average; by itself, for it is larger than the others and there may be millions.
+    Monthly(Box<MonthlyPool>),
 }
 
 impl Stock {
@@ -218,7 +218,7 @@ impl Stock {
                 *self = Self::Standard(StandardPool::holding(units, value, cost));
             }
             (_, None) if is_monthly => {
-                *self = Self::Monthly(MonthlyPool::holding(units, value, cost));
+                *self = Self::Monthly(Box::new(MonthlyPool::holding(units, value, cost)));
             }
             (_, None) => {
                 let missing = self.missing(by);
@@ -259,7 +259,9 @@ impl From<(CostMethod, UnitCost)> for Stock {
             CostMethod::Fifo => layers(Leaving::Oldest),
             CostMethod::Lifo => layers(Leaving::Newest),
             CostMethod::Standard => Self::Standard(StandardPool::new(initial)),
-            CostMethod::MonthEndAverage => Self::Monthly(MonthlyPool::holding(0, 0, initial)),
+            CostMethod::MonthEndAverage => {
+                Self::Monthly(Box::new(MonthlyPool::holding(0, 0, initial)))
+            }
         }
     }
 }
@@ -276,6 +278,12 @@ mod tests {
 
     fn put(stock: &mut Stock, units: i64, value: i64) -> i64 {
         stock.bring_in(FactId(1), units, value, &mut Vec::new()).expect("in range")
+    }
+
+    /// Ten million pools are walked: what they weigh is what valuing in them takes.
+    #[test]
+    fn a_pool_is_small() {
+        assert!(size_of::<Stock>() <= 144, "{} B", size_of::<Stock>());
     }
 
     #[test]
