@@ -9,7 +9,7 @@ use shared::fact::statement::Role;
 use shared::ids::{AccountNo, Capture, CompanyNo, ItemNo, Seq, SiteNo};
 use shared::time::{Month, Timestamp};
 
-use crate::arrival::Arrival;
+use crate::arrival::{self, Arrival};
 use crate::model::fold::PoolNo;
 use crate::model::{Model, Spot, Why};
 
@@ -150,8 +150,31 @@ fn differ<K: Ord + Debug, V: PartialEq + Debug>(
     }
 }
 
+/// Watches that what stands in closed months stays.
+#[derive(Debug, Default)]
+pub struct ClosedMonths(BTreeMap<(AccountNo, Month, SiteNo), Turnover>);
+
+impl ClosedMonths {
+    /// Looks after an arrival and its settle; says what moved that should not have.
+    pub fn look(
+        &mut self,
+        books: &Books,
+        arrival: &Arrival,
+        effects: &Effects,
+    ) -> Result<(), String> {
+        let (held, stands) = (std::mem::take(&mut self.0), locked(books));
+        // What waited may have been a close, too.
+        let closes = arrival::closes(std::slice::from_ref(arrival)) || !effects.released.is_empty();
+        self.0 = stands;
+        if closes || self.0 == held {
+            return Ok(());
+        }
+        Err(format!("a closed month moved:\n{held:?}\n{:?}", self.0))
+    }
+}
+
 /// What stands in closed months: everything where the ledger is closed, stock where stock is.
-pub fn locked(books: &Books) -> BTreeMap<(AccountNo, Month, SiteNo), Turnover> {
+fn locked(books: &Books) -> BTreeMap<(AccountNo, Month, SiteNo), Turnover> {
     let settings = books.settings();
     let accounts: BTreeMap<AccountNo, CompanyNo> =
         settings.accounts().map(|(number, account)| (number, account.company)).collect();

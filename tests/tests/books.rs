@@ -4,14 +4,13 @@
 //! A history that fails is cut down to the steps that matter and printed, as words and as the
 //! text that `regressions/` keeps. `SEED=n` runs one seed, `FROM=n` and `HISTORIES=n` others.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use hq_server::books::{Books, Entry};
 use shared::fact::field;
 use shared::fact::statement::{Stamp, Statement};
-use tests::agreement::{Standing, locked, take};
+use tests::agreement::{ClosedMonths, Standing, take};
 use tests::arrival::{self, Arrival};
 use tests::history::{Shape, history};
 use tests::model::{Model, Written};
@@ -33,7 +32,7 @@ fn compare(arrivals: &[Arrival]) -> Result<(), String> {
     let mut books = Books::new();
     let mut known: Vec<Written> = Vec::new();
     let closes = arrival::closes(arrivals);
-    let mut held = BTreeMap::new();
+    let mut watch = ClosedMonths::default();
     for (number, arrival) in arrivals.iter().enumerate() {
         let effects = take(&mut books, arrival);
         books.check().map_err(|broken| format!("step {number}, before a settle: {broken}"))?;
@@ -43,13 +42,7 @@ fn compare(arrivals: &[Arrival]) -> Result<(), String> {
         if books.is_dirty() {
             return Err(format!("step {number}: dirty after a settle"));
         }
-        let locked = locked(&books);
-        let closes_now =
-            arrival::closes(std::slice::from_ref(arrival)) || !effects.released.is_empty();
-        if !closes_now && locked != held {
-            return Err(format!("step {number}: a closed month moved:\n{held:?}\n{locked:?}"));
-        }
-        held = locked;
+        watch.look(&books, arrival, &effects).map_err(|why| format!("step {number}: {why}"))?;
         let model = Model::of(&known);
         if model.is_beyond_range() {
             return Ok(());

@@ -2,7 +2,6 @@
 //! runs ends in the same books. Compares the books with themselves; `books.rs` compares them with
 //! the model.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -13,7 +12,7 @@ use shared::fact::effective::LogRank;
 use shared::fact::statement::{CostMethod, MasterData, PeriodAction, PeriodStep, Stamp, Statement};
 use shared::ids::{Capture, DeviceNo, Seq, SiteNo};
 use shared::time::{OffsetMinutes, Timestamp};
-use tests::agreement::{Standing, deliver, locked, take};
+use tests::agreement::{ClosedMonths, Standing, deliver, take};
 use tests::arrival::{self, Arrival};
 use tests::history::{Shape, history};
 use tests::random::Random;
@@ -134,17 +133,12 @@ fn closed_months_stay_as_they_are_whichever_month_bears_what_is_late() {
 }
 
 fn keeps_closed_months(arrivals: &[Arrival]) -> Result<(), String> {
-    let (mut books, mut held) = (Books::new(), BTreeMap::new());
+    let (mut books, mut closed) = (Books::new(), ClosedMonths::default());
     for (number, arrival) in arrivals.iter().enumerate() {
         let effects = take(&mut books, arrival);
         books.apply(&Entry::Settle);
         books.check().map_err(|broken| format!("step {number}: {broken}"))?;
-        let locked = locked(&books);
-        let closes = arrival::closes(std::slice::from_ref(arrival)) || !effects.released.is_empty();
-        if !closes && locked != held {
-            return Err(format!("step {number}: a closed month moved:\n{held:?}\n{locked:?}"));
-        }
-        held = locked;
+        closed.look(&books, arrival, &effects).map_err(|why| format!("step {number}: {why}"))?;
     }
     Ok(())
 }

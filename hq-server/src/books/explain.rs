@@ -8,7 +8,7 @@ use shared::time::Timestamp;
 
 use super::Books;
 use super::fact_table::{FactRecord, PoolId, PoolStep};
-use super::pool::{self, PoolState, Traces};
+use super::pool::{PoolState, Traces};
 use super::valuation::{Covered, FactId, Layer};
 
 /// What a fact did in its pool when it was its turn.
@@ -35,7 +35,8 @@ impl Books {
     pub fn explain(&self, pool: PoolId, until: Timestamp) -> (Vec<CostStep>, PoolState) {
         let mut state = self.empty(pool);
         let mut steps = Vec::new();
-        for id in &self.pools[pool.index()].history {
+        let history = &self.pools[pool.index()].history;
+        for id in history {
             let record = &self.facts[*id];
             if record.key.effective_at() > until {
                 break;
@@ -43,19 +44,10 @@ impl Books {
             if !record.is_active() {
                 continue;
             }
-            self.follow_method(&mut state, *id);
-            self.begin_span(&self.pools[pool.index()].history, &mut state, *id);
+            self.make_ready(history, &mut state, *id);
             let (units, value) = (state.stock.quantity(), state.stock.value());
             let mut traces = Traces::default();
-            let inflows = self.revalued(*id);
-            let mut given = self.given(*id, &inflows);
-            given.counted_from = self.counted_from(&self.pools[pool.index()].history, record);
-            let held = state.on_hand(record.site);
-            if pool::step(&mut state, *id, record, &given, &mut traces).is_err() {
-                continue;
-            }
-            let history = &self.pools[pool.index()].history;
-            if self.pin_to_count(history, &mut state, *id, held, &mut traces).is_err() {
+            if self.move_pool(history, &mut state, *id, &mut traces).is_err() {
                 continue;
             }
             let (quantity_after, value_after) = (state.stock.quantity(), state.stock.value());

@@ -211,7 +211,7 @@ impl FactRecord {
     /// Where its units moved: its place in effective order, but for what takes effect later than it
     /// happened its own.
     pub const fn moved_at(&self) -> EffectiveKey {
-        if self.forwarded { EffectiveKey::own(self.key.own_place()) } else { self.key }
+        moved_at(self.key, self.forwarded)
     }
 
     /// The landed cost of a receipt.
@@ -239,6 +239,11 @@ impl FactRecord {
             _ => self.target.stock,
         }
     }
+}
+
+/// See [`FactRecord::moved_at`].
+pub(super) const fn moved_at(key: EffectiveKey, forwarded: bool) -> EffectiveKey {
+    if forwarded { EffectiveKey::own(key.own_place()) } else { key }
 }
 
 /// All facts by dense number, by capture, and by what they refer to.

@@ -6,11 +6,10 @@
 //! the count's difference takes back, in the open month too.
 
 use shared::fact::Kind;
-use shared::fact::statement::{LateCost, Role};
+use shared::fact::statement::Role;
 
 use super::Books;
 use super::fact_table::{FactRecord, PoolStep};
-use super::periods::Forward;
 use super::pool::{self, Given, PoolState, StockTarget, Traces, share};
 use super::posting::Roles;
 use super::valuation::{Covered, FactId, OutOfRange, in_range};
@@ -21,15 +20,10 @@ impl Books {
     pub(super) fn forward_document(&mut self, id: FactId, receipt: FactId) {
         let (record, named) = (&self.facts[id], &self.facts[receipt]);
         let at = named.key.effective_at();
+        let opens = self.periods.bears_from(&self.settings, named.company, at);
+        let Some(opens) = opens.filter(|_| named.pool.is_some()) else { return };
         let Some(company) = self.settings.company(named.company, at) else { return };
-        let Some(forward) = Forward::of(self.periods.of(named.company), company.zone) else {
-            return;
-        };
-        let bears = self.settings.late_cost(named.company, at) == LateCost::Forward;
-        if named.month > forward.closed || named.pool.is_none() || !bears {
-            return;
-        }
-        let key = record.key.not_before(forward.opens);
+        let key = record.key.not_before(opens);
         let month = key.effective_at().day(company.zone).month();
         let (pool, one_pool, accounts) = (named.pool, named.one_pool, named.accounts);
         let record = &mut self.facts[id];

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use shared::fact::Kind;
 use shared::fact::statement::{MasterData, PolicyKind};
 
-use super::fact_table::{Accounts, FactRecord, PoolId};
+use super::fact_table::{Accounts, FactRecord};
 use super::posting::difference_lines;
 use super::prepare::{convert, find_accounts, inherit_accounts, rate_of};
 use super::settle::Sums;
@@ -39,9 +39,7 @@ impl Books {
     pub(super) fn fold_by_new_methods(&mut self) {
         if std::mem::take(&mut self.methods_changed) {
             self.rehouse_lots();
-            for (id, _) in (0..).map(PoolId).zip(0..self.pools.len()) {
-                self.mark_dirty(id, Cause::Settings);
-            }
+            self.mark_pools(Cause::Settings, |_| true);
         }
     }
 
@@ -117,12 +115,7 @@ impl Books {
         self.rehouse_lots();
         let items = std::mem::take(&mut self.changed_items);
         self.mapping_changed = false;
-        let pools = (0..).map(PoolId).zip(&self.pools);
-        let concerned: Vec<PoolId> =
-            pools.filter(|(_, held)| items.contains(&held.item)).map(|(id, _)| id).collect();
-        for id in concerned {
-            self.mark_dirty(id, Cause::Settings);
-        }
+        self.mark_pools(Cause::Settings, |held| items.contains(&held.item));
     }
 
     /// The facts whose accounts may be others now, with those accounts.

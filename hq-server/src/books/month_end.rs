@@ -22,14 +22,8 @@ use super::voucher::Cause;
 impl Books {
     /// Averages of a company's months are taken: its pools are folded again.
     pub(super) fn mark_averaged(&mut self, company: CompanyNo) {
-        if !self.settings.costs_by_month() {
-            return;
-        }
-        let pools = (0..).map(PoolId).zip(&self.pools);
-        let concerned = pools.filter(|(_, held)| held.company == company);
-        let concerned: Vec<PoolId> = concerned.map(|(id, _)| id).collect();
-        for id in concerned {
-            self.mark_dirty(id, Cause::MonthEnd);
+        if self.settings.costs_by_month() {
+            self.mark_pools(Cause::MonthEnd, |held| held.company == company);
         }
     }
 

@@ -1,13 +1,13 @@
 //! A month as it would be, had everything that is known now been known before it was closed, beside
 //! what stands in the ledger. Changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use shared::ids::{AccountNo, CompanyNo};
 use shared::time::Month;
 
-use super::posting::difference_lines;
-use super::{Books, FactRecord, Target, Turnover};
+use super::posting::{Posting, lines_between};
+use super::{Books, Target, Turnover};
 
 /// One account in a month.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,12 +22,10 @@ impl Books {
     /// A company's month by account, both ways. What is not settled yet stands in neither.
     pub fn month(&self, company: CompanyNo, month: Month) -> BTreeMap<AccountNo, MonthLine> {
         let mut accounts: BTreeMap<AccountNo, MonthLine> = BTreeMap::new();
-        let of_company = |account: AccountNo| {
-            let mut known = self.settings.accounts();
-            known.any(|(number, held)| number == account && held.company == company)
-        };
+        let known = self.settings.accounts().filter(|(_, account)| account.company == company);
+        let own: BTreeSet<AccountNo> = known.map(|(number, _)| number).collect();
         let rows = self.ledger.rows().filter(|(_, held, _, _)| *held == month);
-        for (account, _, _, turnover) in rows.filter(|(account, ..)| of_company(*account)) {
+        for (account, _, _, turnover) in rows.filter(|(account, ..)| own.contains(account)) {
             let line = accounts.entry(account).or_default();
             line.posted.debit += turnover.debit;
             line.posted.credit += turnover.credit;
@@ -35,13 +33,11 @@ impl Books {
         let happened = self.facts.iter();
         let happened =
             happened.filter(|(_, record)| (record.company, record.month) == (company, month));
+        let (nothing, mut postings) = (Target::default(), Vec::new());
         for (id, record) in happened {
-            let unposted =
-                FactRecord { target: record.posted, posted: Target::default(), ..record.clone() };
-            let mut postings = Vec::new();
-            difference_lines(id, &unposted, false, &mut postings);
-            for posting in postings {
-                accounts.entry(posting.line.account).or_default().happened.add(&posting.line);
+            lines_between(id, record, (&nothing, &record.posted), false, &mut postings);
+            for Posting { line, .. } in postings.drain(..) {
+                accounts.entry(line.account).or_default().happened.add(&line);
             }
         }
         accounts.retain(|_, line| *line != MonthLine::default());

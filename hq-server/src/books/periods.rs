@@ -9,9 +9,11 @@
 use std::collections::BTreeMap;
 
 use shared::fact::Kind;
-use shared::fact::statement::{PeriodAction, PeriodStep};
+use shared::fact::statement::{LateCost, PeriodAction, PeriodStep};
 use shared::ids::CompanyNo;
-use shared::time::{Month, OffsetMinutes, Timestamp};
+use shared::time::{Month, Timestamp};
+
+use super::settings::Settings;
 
 /// What can be closed of a month, in the order of closing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -142,23 +144,6 @@ const fn change(step: PeriodStep) -> Change {
     }
 }
 
-/// What is known of a company's months when a fact is taken.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Forward {
-    /// The last month whose stock is closed.
-    pub closed: Month,
-    /// The first instant after it, in the company's zone.
-    pub opens: Timestamp,
-}
-
-impl Forward {
-    /// Where the stock of some month is closed.
-    pub(super) fn of(closed: Closed, zone: OffsetMinutes) -> Option<Self> {
-        let closed = closed.through(Area::Stock)?;
-        Some(Self { closed, opens: closed.next().first_day()?.start(zone) })
-    }
-}
-
 /// The closed months of every company.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Periods(BTreeMap<CompanyNo, Closed>);
@@ -172,6 +157,21 @@ impl Periods {
     /// Closes or reopens what a step names.
     pub(super) fn lock(&mut self, company: CompanyNo, action: &PeriodAction) {
         self.0.entry(company).or_default().lock(action.month, action.step);
+    }
+
+    /// The first instant of the month that bears what happened at a time and becomes known now, where
+    /// the stock of its own month is closed and the company lets the first open one bear it.
+    pub(super) fn bears_from(
+        &self,
+        settings: &Settings,
+        company: CompanyNo,
+        at: Timestamp,
+    ) -> Option<Timestamp> {
+        let closed = self.of(company).through(Area::Stock)?;
+        let zone = settings.company(company, at)?.zone;
+        let late = at.day(zone).month() <= closed;
+        let bears = late && settings.late_cost(company, at) == LateCost::Forward;
+        closed.next().first_day().filter(|_| bears).map(|day| day.start(zone))
     }
 
     /// How far a company's months are closed.

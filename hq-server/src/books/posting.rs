@@ -68,6 +68,12 @@ pub struct Situation {
     pub foreign: bool,
 }
 
+impl Situation {
+    /// A document with a price, in the books' currency, on the suppliers' side.
+    pub const PLAIN: Self =
+        Self { priced: true, invoice_later: false, one_pool: false, inward: false, foreign: false };
+}
+
 /// The roles that a fact of this kind posts to.
 pub fn roles(kind: Kind, situation: Situation) -> Roles {
     let stock = |counter| Roles {
@@ -256,14 +262,25 @@ pub(super) fn difference_lines(
     with_fact: bool,
     out: &mut Vec<Posting>,
 ) {
-    if record.target == record.posted {
+    lines_between(id, record, (&record.posted, &record.target), with_fact, out);
+}
+
+/// Appends the lines that turn one target of a fact into another.
+pub(super) fn lines_between(
+    id: FactId,
+    record: &FactRecord,
+    (from, to): (&Target, &Target),
+    with_fact: bool,
+    out: &mut Vec<Posting>,
+) {
+    if to == from {
         return;
     }
-    let wanted = parts(id, record, &record.target);
-    let differences = if record.posted == Target::default() {
+    let wanted = parts(id, record, to);
+    let differences = if *from == Target::default() {
         wanted.into_iter().filter(Part::counts).collect()
     } else {
-        differences(&wanted, &parts(id, record, &record.posted))
+        differences(&wanted, &parts(id, record, from))
     };
     for part in differences {
         if part.amount == 0 {
@@ -337,19 +354,13 @@ impl SumKey {
 mod tests {
     use super::*;
 
-    const PLAIN: Situation = Situation {
-        priced: true,
-        invoice_later: false,
-        one_pool: false,
-        inward: true,
-        foreign: false,
-    };
+    const PRICED: Situation = Situation { inward: true, ..Situation::PLAIN };
 
     #[test]
     fn every_kind_that_moves_stock_posts_against_inventory() {
         for kind in Kind::ALL.iter().copied().filter(|kind| kind.is_movement()) {
             let expected = !matches!(kind, Kind::ServiceSale | Kind::Reversal | Kind::StatusChange);
-            assert_eq!(roles(kind, PLAIN).stock.is_some(), expected, "{kind}");
+            assert_eq!(roles(kind, PRICED).stock.is_some(), expected, "{kind}");
         }
     }
 }

@@ -7,8 +7,8 @@ mod foreign;
 use shared::fact::Kind;
 use shared::fact::effective::{EffectiveKey, LogRank, OwnPlace};
 use shared::fact::statement::{
-    Allocation, CostScope, Direction, InvoiceLine, LateCost, Movement, Payment, Role, Stamp,
-    Statement, Unreadable,
+    Allocation, CostScope, Direction, InvoiceLine, Movement, Payment, Role, Stamp, Statement,
+    Unreadable,
 };
 use shared::ids::{AccountNo, Capture, CompanyNo, ItemNo, PartnerNo, ReasonNo, Seq, SiteNo};
 use shared::money::{Currency, Price};
@@ -16,8 +16,8 @@ use shared::quantity::{Quantity, ShortText, Unit};
 use shared::time::{Day, Timestamp};
 
 use super::exchange::Foreign;
-use super::fact_table::{Accounts, FactRecord, FactTable, PoolStep, TakenOver, Target};
-use super::periods::{Forward, Periods};
+use super::fact_table::{Accounts, FactRecord, FactTable, PoolStep, TakenOver, Target, moved_at};
+use super::periods::Periods;
 use super::posting::{self, Situation};
 use super::settings::{Item, Lookup, MeasureError, Settings, smallest_units};
 use super::valuation::{FactId, UnitCost};
@@ -178,8 +178,7 @@ struct Draft<'a> {
 impl Draft<'_> {
     /// When it happened, also where it takes effect later.
     fn happened_at(&self) -> Timestamp {
-        let key = if self.forwarded { EffectiveKey::own(self.key.own_place()) } else { self.key };
-        key.effective_at()
+        moved_at(self.key, self.forwarded).effective_at()
     }
 }
 
@@ -279,7 +278,8 @@ impl<'a> Preparation<'a> {
         };
         let company = settings.company(company_no, time).ok_or(Waits::NoCompany(company_no))?;
         let (seq, stated_by) = (place.seq, self.source.site);
-        let opens = self.forwarded_to(kind, company_no, company, key);
+        let bears = |at| self.periods.bears_from(settings, company_no, at);
+        let opens = moves_a_pool(kind).then(|| bears(key.effective_at())).flatten();
         let forwarded = opens.is_some();
         let key = opens.map_or(key, |opens| key.not_before(opens));
         Ok(Draft {
@@ -295,22 +295,6 @@ impl<'a> Preparation<'a> {
             origin,
             forwarded,
         })
-    }
-
-    /// When a fact takes effect whose month is closed, where the company's late cost is borne by
-    /// the first open month.
-    fn forwarded_to(
-        &self,
-        kind: Kind,
-        company_no: CompanyNo,
-        company: &super::settings::Company,
-        key: EffectiveKey,
-    ) -> Option<Timestamp> {
-        let at = key.effective_at();
-        let forward = Forward::of(self.periods.of(company_no), company.zone)?;
-        let late = at.day(company.zone).month() <= forward.closed;
-        let bears = || self.settings.late_cost(company_no, at) == LateCost::Forward;
-        (late && moves_a_pool(kind) && bears()).then_some(forward.opens)
     }
 
     fn movement(
@@ -367,7 +351,7 @@ impl<'a> Preparation<'a> {
             invoice_later: movement.invoice_later,
             one_pool,
             inward: true,
-            foreign: false,
+            ..Situation::PLAIN
         };
         let sign = if movement.kind == Kind::CustomerReturn { -1 } else { 1 };
         let sale = selling.unwrap_or(0) * sign;
@@ -497,14 +481,7 @@ impl<'a> Preparation<'a> {
             in_limit(amount.map_err(|_| Waits::TooMuchMoney)?.0)?
         };
         self.check_named(Some(line.partner), None, draft.key.effective_at())?;
-        let situation = Situation {
-            priced: true,
-            invoice_later: false,
-            one_pool: false,
-            inward: false,
-            foreign: is_foreign,
-        };
-        record.roles = posting::roles(kind, situation);
+        record.roles = posting::roles(kind, Situation { foreign: is_foreign, ..Situation::PLAIN });
         record.partner = Some(line.partner);
         record.document.clone_from(&line.document);
         record.due_day = line.due_date;
@@ -547,13 +524,7 @@ impl<'a> Preparation<'a> {
         let found = invoiced(draft.company.currency, line, factor, units, item)?;
         self.check_named(Some(line.partner), None, time)?;
         let mut record = blank(&draft, self.facts.next(), self.stamps.len());
-        let situation = Situation {
-            priced: true,
-            invoice_later: true,
-            one_pool: false,
-            inward: true,
-            foreign: false,
-        };
+        let situation = Situation { invoice_later: true, inward: true, ..Situation::PLAIN };
         record.roles = posting::roles(Kind::CustomerInvoice, situation);
         record.item = Some(item_no);
         record.category = Some(item.category);
@@ -582,13 +553,7 @@ impl<'a> Preparation<'a> {
         self.check_named(Some(payment.partner), None, time)?;
         let amount = money(&draft, payment.amount)?;
         let inward = payment.direction == Direction::In;
-        let situation = Situation {
-            priced: true,
-            invoice_later: false,
-            one_pool: false,
-            inward,
-            foreign: false,
-        };
+        let situation = Situation { inward, ..Situation::PLAIN };
         let mut record = blank(&draft, self.facts.next(), self.stamps.len());
         record.partner = Some(payment.partner);
         record.document.clone_from(&payment.document);
@@ -647,13 +612,7 @@ impl<'a> Preparation<'a> {
         }
         draft.key = draft.key.after(named.key);
         let amount = money(&draft, allocation.amount)?;
-        let situation = Situation {
-            priced: true,
-            invoice_later: false,
-            one_pool: false,
-            inward,
-            foreign: false,
-        };
+        let situation = Situation { inward, ..Situation::PLAIN };
         let mut record = blank(&draft, self.facts.next(), self.stamps.len());
         record.partner = named.partner;
         record.stated = Some(amount);

@@ -20,11 +20,11 @@ use shared::time::{Month, Timestamp};
 use super::fact_table::{FactRecord, PoolId, PoolStep, Target};
 use super::follow::{Before, is_repack};
 use super::ledger::OpenItems;
-use super::pool::{self, Given, Origin, PoolState, StockTarget, Traces};
+use super::pool::{self, Given, Origin, Pool, PoolState, StockTarget, Traces};
 use super::posting::{Posting, SumKey, difference_lines};
 use super::settings::is_control;
 use super::touched::cause_of;
-use super::valuation::{Covered, FactId, Layer, Stock, UnitCost};
+use super::valuation::{Covered, FactId, Layer, OutOfRange, Stock, UnitCost};
 use super::voucher::{Cause, Line};
 use super::{Area, Books, Effects, Head};
 
@@ -165,21 +165,13 @@ impl Books {
 
     /// Moves a pool's state by one fact and sets the fact's target and those it covered.
     fn step(&mut self, pool_id: PoolId, id: FactId, covered: &mut Vec<Covered>) {
-        let inflows = self.revalued(id);
         let mut traces = Traces { covered: std::mem::take(covered), ..Traces::default() };
         // Lent, so that the rest of the books can be read beside the pool.
         let mut pools = std::mem::take(&mut self.pools);
         let held = &mut pools[pool_id.index()];
         let state = &mut held.state;
-        self.follow_method(state, id);
-        self.begin_span(&held.history, state, id);
-        let mut given = self.given(id, &inflows);
-        let stepped = if self.facts[id].forwarded {
-            given.counted_from = self.counted_from(&held.history, &self.facts[id]);
-            self.step_forwarded(&held.history, state, id, &given, &mut traces)
-        } else {
-            pool::step(state, id, &self.facts[id], &given, &mut traces)
-        };
+        self.make_ready(&held.history, state, id);
+        let stepped = self.move_pool(&held.history, state, id, &mut traces);
         self.pools = pools;
         *covered = traces.covered;
         self.note_layers_out(id, if stepped.is_ok() { traces.taken } else { Vec::new() });
@@ -212,6 +204,30 @@ impl Books {
         }
     }
 
+    /// A pool goes on by the method, and at the month's cost, of its next fact.
+    pub(super) fn make_ready(&self, history: &[FactId], state: &mut PoolState, id: FactId) {
+        self.follow_method(state, id);
+        self.begin_span(history, state, id);
+    }
+
+    /// Moves a pool's state by its next fact. An error leaves it as it was.
+    pub(super) fn move_pool(
+        &self,
+        history: &[FactId],
+        state: &mut PoolState,
+        id: FactId,
+        traces: &mut Traces,
+    ) -> Result<StockTarget, OutOfRange> {
+        let record = &self.facts[id];
+        let inflows = self.revalued(id);
+        let mut given = self.given(id, &inflows);
+        if !record.forwarded {
+            return pool::step(state, id, record, &given, traces);
+        }
+        given.counted_from = self.counted_from(history, record);
+        self.step_forwarded(history, state, id, &given, traces)
+    }
+
     /// What a fact's cost depends on beside itself and its pool.
     pub(super) fn given<'a>(&'a self, id: FactId, inflows: &'a [FactId]) -> Given<'a> {
         // Only receipts are invoiced, and only goods on their way bring layers.
@@ -229,7 +245,7 @@ impl Books {
     }
 
     /// A pool goes on by the method that holds at its next fact.
-    pub(super) fn follow_method(&self, state: &mut PoolState, id: FactId) {
+    fn follow_method(&self, state: &mut PoolState, id: FactId) {
         let record = &self.facts[id];
         // What leaves for another site of the pool has no cost, and no account to put one on.
         let costs = self.settings.methods_vary() && record.step != PoolStep::MoveOut;
@@ -266,6 +282,18 @@ impl Books {
         if !held.dirty {
             (held.dirty, held.cause) = (true, cause);
             self.dirty.insert(pool_id);
+        }
+    }
+
+    /// Marks the pools that something concerns.
+    pub(super) fn mark_pools(&mut self, cause: Cause, concerns: impl Fn(&Pool) -> bool) {
+        for index in 0..self.pools.len() {
+            if concerns(&self.pools[index]) {
+                self.mark_dirty(
+                    PoolId(u32::try_from(index).expect("fewer than 2^32 pools")),
+                    cause,
+                );
+            }
         }
     }
 

@@ -29,13 +29,19 @@ const BOOKS: [u64; 4] = [10_000, 100_000, 1_000_000, 10_000_000];
 const FACT_BYTES_MAX: u64 = 1_200;
 const LATE: u64 = 10_000;
 
-/// Measures one late fact, and ten thousand, in one pool and over as many.
-pub fn run(settings: &Settings) -> Outcome {
+/// Books with their master data and no movement.
+pub(super) fn empty_books(settings: &Settings, sites: u32) -> Result<Books, BenchError> {
     let runtime = Runtime::new()?;
     let folder = settings.scratch()?;
-    let hq = runtime.block_on(headquarters(&folder.path().join("hq"), SITES, &Hands::default()))?;
+    let hq = runtime.block_on(headquarters(&folder.path().join("hq"), sites, &Hands::default()))?;
     let empty = stages::books(&hq)?;
     runtime.block_on(hq.close());
+    Ok(empty)
+}
+
+/// Measures one late fact, and ten thousand, in one pool and over as many.
+pub fn run(settings: &Settings) -> Outcome {
+    let empty = empty_books(settings, SITES)?;
     let mut figures = Vec::new();
 
     settings.say("late: a pool of a million movements");

@@ -3,14 +3,12 @@
 //! allocated between the two looks, and what was there before is not given back.
 
 use shared::fact::Kind;
-use tokio::runtime::Runtime;
 
-use super::company::{Hands, headquarters};
 use super::figure::{Figure, each};
-use super::late::Story;
+use super::late::{Story, empty_books};
 use super::machine::resident_bytes;
 use super::mix::ITEMS;
-use super::{Outcome, Settings, stages};
+use super::{Outcome, Settings};
 
 /// Times the mix's items: a million pools.
 const SITES: u32 = 500;
@@ -19,11 +17,7 @@ const FEW_POOLS: u64 = 1_000;
 
 /// Looks at the books of a million facts twice.
 pub fn run(settings: &Settings) -> Outcome {
-    let runtime = Runtime::new()?;
-    let folder = settings.scratch()?;
-    let hq = runtime.block_on(headquarters(&folder.path().join("hq"), SITES, &Hands::default()))?;
-    let empty = stages::books(&hq)?;
-    runtime.block_on(hq.close());
+    let empty = empty_books(settings, SITES)?;
     settings.say("memory: a million facts over a thousand pools");
     let mut few = Story::new(&empty, SITES);
     let of_few = grown(&mut few, FEW_POOLS)?;

@@ -14,14 +14,6 @@ use super::super::valuation::FactId;
 use super::foreign::foreign_amount;
 use super::{Draft, Preparation, Waits, blank, convert, money, unit_cost};
 
-const PLAIN: Situation = Situation {
-    priced: true,
-    invoice_later: false,
-    one_pool: false,
-    inward: false,
-    foreign: false,
-};
-
 impl<'a> Preparation<'a> {
     /// A bill has its own date; what it adds has that of the receipt.
     pub(super) fn landed_cost(
@@ -54,7 +46,8 @@ impl<'a> Preparation<'a> {
         };
         self.check_named(landed.partner, None, draft.key.effective_at())?;
         let owed = landed.partner.is_some();
-        record.roles = posting::roles(Kind::LandedCost, Situation { priced: owed, ..PLAIN });
+        record.roles =
+            posting::roles(Kind::LandedCost, Situation { priced: owed, ..Situation::PLAIN });
         record.item = named.item;
         record.category = named.category;
         record.partner = landed.partner;
@@ -169,7 +162,7 @@ impl<'a> Preparation<'a> {
 
     fn in_pool(&self, draft: &Draft<'_>, item: &Item, pool: &PoolName) -> FactRecord {
         let mut record = blank(draft, self.facts.next(), self.stamps.len());
-        record.roles = posting::roles(draft.kind, PLAIN);
+        record.roles = posting::roles(draft.kind, Situation::PLAIN);
         record.item = Some(pool.item);
         record.category = Some(item.category);
         record.lot.clone_from(&pool.lot);
