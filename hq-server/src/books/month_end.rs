@@ -16,7 +16,7 @@ use super::Books;
 use super::fact_table::{FactRecord, PoolId, PoolStep};
 use super::flows::Flows;
 use super::pool::{self, PoolState, StockTarget, Traces};
-use super::valuation::{FactId, Plan, Span, SpanCost, Stock, UnitCost};
+use super::valuation::{Covered, FactId, Plan, Span, SpanCost, Stock, UnitCost};
 use super::voucher::Cause;
 
 impl Books {
@@ -92,7 +92,7 @@ impl Books {
             if record.month != first.month || pool::restates(record) || self.leaves_method(record) {
                 break;
             }
-            self.tally(*id, &mut tally, &mut plan, &mut seen);
+            self.tally(history, *id, &mut tally, &mut plan, &mut seen);
         }
         plan.span(first.month, earlier)
     }
@@ -105,6 +105,7 @@ impl Books {
     /// One fact of a span, at no cost but its own.
     fn tally(
         &self,
+        history: &[FactId],
         id: FactId,
         tally: &mut PoolState,
         plan: &mut Plan,
@@ -112,8 +113,10 @@ impl Books {
     ) {
         let record = &self.facts[id];
         let (units, value) = (tally.stock.quantity(), tally.stock.value());
+        let held = tally.on_hand(record.site);
         let inflows = self.revalued(id);
         let mut given = self.given(id, &inflows);
+        given.counted_from = self.counted_from(history, record);
         // What it answers within the span has no cost yet but this.
         if let Some((answered, origin)) = record.origin.zip(given.origin.as_mut())
             && let Some(target) = seen.get(&answered)
@@ -129,11 +132,19 @@ impl Books {
         let stepped = pool::step(tally, id, record, &given, &mut Traces::default());
         let Ok(target) = stepped else { return };
         seen.insert(id, target);
-        let (units, value) = (tally.stock.quantity() - units, tally.stock.value() - value);
+        let after = tally.stock.quantity();
+        let (units, value) = (after - units, tally.stock.value() - value);
         if pool::has_own_cost(record, &given) {
             plan.at_own_cost(id, units, value);
         } else {
             plan.at_cost_of_span(id, units);
+        }
+        // What a closed count takes back leaves, or comes, at the cost of the span.
+        let mut traces = Traces::default();
+        if self.pin_to_count(history, tally, id, held, &mut traces).is_ok()
+            && let Some(Covered { fact: count, .. }) = traces.covered.last()
+        {
+            plan.at_cost_of_span(*count, tally.stock.quantity() - after);
         }
     }
 

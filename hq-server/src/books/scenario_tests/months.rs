@@ -333,6 +333,24 @@ fn a_closed_count_keeps_what_it_found() {
     assert_eq!(story.net(JANUARY, Role::StockAdjustment), 2_000);
 }
 
+/// February: 8 at 10.00 and 10 at 20.00 make 280.00 / 18; the count takes 10 of them back. Issues of
+/// 3, 3 and 2 would leave a cent too little: the last one takes it.
+#[test]
+fn a_month_end_average_counts_what_a_closed_count_takes_back() {
+    let mut story = forwarding();
+    story.tell(0, 0, &costing(CostMethod::MonthEndAverage));
+    story.movement(1, 1, receipt("10", "10"));
+    story.movement(1, 20, movement(Kind::Count, "8"));
+    story.step(JANUARY, PeriodStep::CloseStock);
+    story.movement(1, 10, receipt("10", "20"));
+    for (day, quantity) in [(40, "3"), (41, "3"), (42, "2")] {
+        story.movement(1, day, movement(Kind::Issue, quantity));
+    }
+    story.step(FEBRUARY, PeriodStep::CloseStock);
+    assert_eq!(story.net(FEBRUARY, Role::StockAdjustment), 15_556);
+    assert_eq!(story.holds(1), (0, 0));
+}
+
 #[test]
 fn a_late_count_compares_with_its_own_time() {
     let mut story = forwarding();
