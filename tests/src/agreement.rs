@@ -201,9 +201,9 @@ pub fn take(books: &mut Books, arrival: &Arrival) -> Effects {
     }
 }
 
-/// Feeds new books everything, and a settle at the end.
+/// Feeds new books everything, and a settle at the end. They keep states of pools more or less often.
 pub fn deliver(arrivals: &[Arrival]) -> Books {
-    let mut books = Books::new();
+    let mut books = Books::keeping_states_every(1 + arrivals.len() % 4);
     for arrival in arrivals {
         take(&mut books, arrival);
     }

@@ -29,7 +29,7 @@ fn drawn(seed: u64) -> (Shape, Vec<Arrival>) {
 
 /// Compares after every step, or says what differs.
 fn compare(arrivals: &[Arrival]) -> Result<(), String> {
-    let mut books = Books::new();
+    let mut books = Books::keeping_states_every(1);
     let mut known: Vec<Written> = Vec::new();
     let closes = arrival::closes(arrivals);
     let mut watch = ClosedMonths::default();

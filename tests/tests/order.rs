@@ -133,7 +133,7 @@ fn closed_months_stay_as_they_are_whichever_month_bears_what_is_late() {
 }
 
 fn keeps_closed_months(arrivals: &[Arrival]) -> Result<(), String> {
-    let (mut books, mut closed) = (Books::new(), ClosedMonths::default());
+    let (mut books, mut closed) = (Books::keeping_states_every(1), ClosedMonths::default());
     for (number, arrival) in arrivals.iter().enumerate() {
         let effects = take(&mut books, arrival);
         books.apply(&Entry::Settle);

@@ -32,8 +32,14 @@ impl Books {
             }
             _ => return,
         };
+        // Units that stay in their pool bring no cost along, and a return stands after its sale.
+        let goes_around = record.kind == Kind::RepackIn
+            || (record.kind == Kind::TransferReceive && !record.one_pool);
         for pool in from.into_iter().filter_map(|id| self.facts[id].pool) {
             self.flows.add(pool, to);
+            if pool == to && goes_around {
+                self.pools[to.index()].in_one_pass = false;
+            }
         }
     }
 
@@ -49,18 +55,25 @@ impl Books {
             }
             (Kind::CustomerReturn | Kind::Receipt, Some(answered)) => {
                 let key = record.key;
-                let cost = self.facts[answered].cost();
+                let named = &self.facts[answered];
+                let (cost, pool) = (named.cost(), named.pool.filter(|_| self.may_change(answered)));
+                let named_at = named.key;
                 self.facts[id].taken_over.cost = Some(cost);
                 // The answered fact's cost may have changed after this one's time: fold it again
                 // so that it hands over what it cost then.
-                if let Some(pool_id) = self.facts[answered].pool
-                    && self.pools[pool_id.index()].last > key
-                {
-                    self.mark_dirty(pool_id, Cause::Followed);
+                if let Some(pool_id) = pool.filter(|pool| self.pools[pool.index()].last > key) {
+                    self.mark_dirty(pool_id, Cause::Followed, Some(named_at));
                 }
             }
             _ => {}
         }
+    }
+
+    /// Whether what a fact cost may be another thing now than when it moved its pool.
+    fn may_change(&self, id: FactId) -> bool {
+        let record = &self.facts[id];
+        let alone = record.pool.is_some_and(|pool| self.pools[pool.index()].in_one_pass);
+        record.short || !alone || self.settings.costs_by_month()
     }
 
     /// Sets what a fact takes over; whether that is something else than before.

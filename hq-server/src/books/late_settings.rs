@@ -86,8 +86,8 @@ impl Books {
             let at = self.place_in(to, record.key);
             self.pools[to.index()].history.insert(at, id);
             self.facts[id].pool = Some(to);
-            self.mark_dirty(from, Cause::Settings);
-            self.mark_dirty(to, Cause::Settings);
+            self.mark_dirty(from, Cause::Settings, None);
+            self.mark_dirty(to, Cause::Settings, None);
             self.note_flows(id);
             for index in 0..self.facts.dependents(id).len() {
                 self.note_flows(self.facts.dependents(id)[index]);

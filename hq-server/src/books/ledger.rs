@@ -150,9 +150,15 @@ impl OfRole {
 }
 
 impl OpenItems {
-    /// Adds a signed amount (debits positive) to an open item.
+    /// Adds a signed amount (debits positive) to an open item. Of inventory, which cost pools
+    /// prove, only the sum is kept.
     pub fn add(&mut self, role: Role, item: FactId, amount: i64) {
-        self.roles.entry(role).or_default().add(item, amount.into());
+        let held = self.roles.entry(role).or_default();
+        if role == Role::Inventory {
+            held.total += i128::from(amount);
+        } else {
+            held.add(item, amount.into());
+        }
     }
 
     /// The sum over all items of a role.

@@ -14,6 +14,7 @@
 //! | `pool.rs`, `valuation/` | what goods cost |
 //! | `month_end.rs` | what goods cost in a month, at month-end average |
 //! | `settle.rs` | folding pools again after late facts, posting differences |
+//! | `redo.rs`, `kept.rs` | which pools are folded again, and from where |
 //! | `flows.rs`, `follow.rs` | which pools and facts pass costs on to which |
 //! | `exchange.rs` | what is stated in another currency |
 //! | `documents.rs` | invoices, reversals, allocations |
@@ -36,6 +37,7 @@ mod fact_table;
 mod flows;
 mod follow;
 mod forward;
+mod kept;
 mod late_settings;
 mod ledger;
 mod month_end;
@@ -44,6 +46,7 @@ mod periods;
 mod pool;
 mod posting;
 mod prepare;
+mod redo;
 mod rules;
 mod settings;
 mod settle;
@@ -82,9 +85,11 @@ pub use write_down::Allowances;
 use documents::Awaited;
 use fact_table::Accounts;
 use flows::Flows;
+use kept::{KeptEvery, KeptStates};
 use periods::Periods;
 use posting::{Posting, difference_lines};
 use prepare::{Preparation, Source};
+use redo::Dirty;
 use touched::Touched;
 use valuation::{AveragePool, FactId, Layer, Stock};
 
@@ -192,7 +197,9 @@ pub struct Books {
     flows: Flows,
     /// What passes costs around a loop of one month, at month-end average.
     looped: BTreeSet<FactId>,
-    dirty: BTreeSet<PoolId>,
+    dirty: Dirty,
+    /// How often states of pools are kept.
+    kept_every: KeptEvery,
     /// Earlier facts whose target changed since it was posted, and why.
     touched: Touched,
     ledger: Ledger,
@@ -216,6 +223,12 @@ impl Books {
     /// Books before the first entry.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// As [`Self::new`], keeping a pool's state once in so many facts at most: pools are folded again
+    /// from there. Only time and memory depend on it.
+    pub fn keeping_states_every(facts: usize) -> Self {
+        Self { kept_every: KeptEvery(facts), ..Self::default() }
     }
 
     /// Takes the next entry of the sequence.
@@ -561,6 +574,8 @@ impl Books {
             dirty: false,
             cause: Cause::Fact,
             restless: false,
+            in_one_pass: true,
+            kept: KeptStates::default(),
         });
         id
     }

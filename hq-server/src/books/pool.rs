@@ -7,6 +7,7 @@ use shared::ids::{CompanyNo, ItemNo, SiteNo};
 use shared::quantity::ShortText;
 
 use super::fact_table::{FactRecord, PoolStep};
+use super::kept::KeptStates;
 use super::valuation::{Covered, FactId, Layer, OutOfRange, Stock, in_range};
 use super::voucher::Cause;
 
@@ -40,6 +41,16 @@ impl PoolState {
     /// Units on hand at a site.
     pub fn on_hand(&self, site: SiteNo) -> i64 {
         self.sites.iter().find(|(held, _)| *held == site).map_or(0, |(_, units)| *units)
+    }
+
+    /// Whether no movement waits for its cost, nor for the cost of its month.
+    pub(super) const fn waits_for_nothing(&self) -> bool {
+        self.stock.quantity() >= 0 && !matches!(self.stock, Stock::Monthly(_))
+    }
+
+    /// How many sites and layers it is made of.
+    pub(super) fn weight(&self) -> usize {
+        self.sites.len() + self.stock.layer_count()
     }
 
     /// What a site holds after `units` more; an error where that is out of range.
@@ -81,6 +92,10 @@ pub struct Pool {
     /// Its costs chase each other around a circle of pools and never come to rest: they stand as
     /// the last round left them.
     pub restless: bool,
+    /// No fact in it changes what an earlier one costs, but what waits for its cost.
+    pub(super) in_one_pass: bool,
+    /// States along its history.
+    pub(super) kept: KeptStates,
 }
 
 /// What a fact does to the three stock figures of its target.

@@ -22,6 +22,7 @@ use super::follow::{Before, is_repack};
 use super::ledger::OpenItems;
 use super::pool::{self, Given, Origin, Pool, PoolState, StockTarget, Traces};
 use super::posting::{Posting, SumKey, difference_lines};
+use super::redo::{From, insert_all};
 use super::settings::is_control;
 use super::touched::cause_of;
 use super::valuation::{Covered, FactId, Layer, OutOfRange, Stock, UnitCost};
@@ -71,7 +72,9 @@ impl Books {
         let record = &self.facts[id];
         let pool_id = record.pool.expect("only facts with a pool are placed");
         let key = record.key;
-        let held = &self.pools[pool_id.index()];
+        let held = &mut self.pools[pool_id.index()];
+        // What it moves may be taken back by an earlier count.
+        held.in_one_pass &= !record.forwarded;
         let late = held.history.last().is_some_and(|_| held.last > key);
         if held.dirty || held.restless || late || self.is_averaged(id) {
             self.place_late(pool_id, id, &mut before);
@@ -83,8 +86,11 @@ impl Books {
 
     fn place_last(&mut self, pool_id: PoolId, id: FactId, before: &mut Before) {
         let key = self.facts[id].key;
-        self.pools[pool_id.index()].history.push(id);
-        self.pools[pool_id.index()].last = key;
+        let held = &mut self.pools[pool_id.index()];
+        let at = held.history.len();
+        held.history.push(id);
+        held.last = key;
+        self.keep_state(pool_id, at, key);
         if self.first_active(pool_id) == Some(id) {
             self.pools[pool_id.index()].state = self.empty(pool_id);
         }
@@ -101,7 +107,7 @@ impl Books {
             self.share_out(fact, before);
             if passes_on(self.facts[fact].kind) {
                 // Goods may have gone around on this cost: a circle starts from nothing.
-                self.mark_dirty(pool_id, Cause::NegativeStock);
+                self.mark_own_pool(fact, Cause::NegativeStock);
             }
         }
         self.hand_over(id, id, before);
@@ -109,13 +115,11 @@ impl Books {
     }
 
     fn place_late(&mut self, pool_id: PoolId, id: FactId, before: &mut Before) {
-        let key = self.facts[id].key;
-        let at = self.place_in(pool_id, key);
-        self.pools[pool_id.index()].history.insert(at, id);
         let state = &self.pools[pool_id.index()].state;
         let guess = pool::provisional(state, &self.facts[id], &self.given(id, &[]));
         set_target(&mut self.facts[id], guess);
-        self.mark_dirty(pool_id, Cause::LateFact);
+        self.mark_own_pool(id, Cause::LateFact);
+        self.dirty.add_late(pool_id, id);
         self.touched.insert(id, Cause::LateFact);
         // A late ship or sale may already be answered by facts in other pools.
         self.hand_over(id, id, before);
@@ -126,6 +130,16 @@ impl Books {
     pub(super) fn place_in(&self, pool_id: PoolId, key: EffectiveKey) -> usize {
         let history = &self.pools[pool_id.index()].history;
         history.partition_point(|other| self.facts[*other].key < key)
+    }
+
+    /// Puts what came late into the histories.
+    fn place_what_came_late(&mut self) {
+        for (pool_id, mut late) in self.dirty.take_late() {
+            late.sort_unstable_by_key(|id| self.facts[*id].key);
+            let at = late.iter().map(|id| (self.place_in(pool_id, self.facts[*id].key), *id));
+            let at: Vec<(usize, FactId)> = at.collect();
+            insert_all(&mut self.pools[pool_id.index()].history, &at);
+        }
     }
 
     fn value_of(&self, pool_id: PoolId) -> i128 {
@@ -277,54 +291,149 @@ impl Books {
         }
     }
 
-    pub(super) fn mark_dirty(&mut self, pool_id: PoolId, cause: Cause) {
+    /// Something changed in a pool, and nothing before this key.
+    pub(super) fn mark_dirty(&mut self, pool_id: PoolId, cause: Cause, from: From) {
         let held = &mut self.pools[pool_id.index()];
         if !held.dirty {
             (held.dirty, held.cause) = (true, cause);
-            self.dirty.insert(pool_id);
         }
+        self.dirty.mark(pool_id, from);
     }
 
-    /// Marks the pools that something concerns.
+    /// Marks whole pools that something concerns.
     pub(super) fn mark_pools(&mut self, cause: Cause, concerns: impl Fn(&Pool) -> bool) {
         for index in 0..self.pools.len() {
             if concerns(&self.pools[index]) {
-                self.mark_dirty(
-                    PoolId(u32::try_from(index).expect("fewer than 2^32 pools")),
-                    cause,
-                );
+                let pool = PoolId(u32::try_from(index).expect("fewer than 2^32 pools"));
+                self.mark_dirty(pool, cause, None);
             }
         }
     }
 
+    /// Something changed about a fact.
     pub(super) fn mark_own_pool(&mut self, id: FactId, cause: Cause) {
-        if let Some(pool_id) = self.facts[id].pool {
-            self.mark_dirty(pool_id, cause);
+        let record = &self.facts[id];
+        if let Some(pool_id) = record.pool {
+            let key = record.key;
+            self.mark_dirty(pool_id, cause, Some(key));
         }
     }
 
     /// Folds every dirty pool again and posts the differences.
     pub(super) fn settle(&mut self, effects: &mut Effects) {
         let mut sums = Sums::new();
+        self.place_what_came_late();
         self.find_accounts_again(&mut sums);
         self.convert_again();
         self.fold_by_new_methods();
-        let dirty: Vec<PoolId> = self.dirty.iter().copied().collect();
+        let dirty = self.dirty.pools();
         for ring in self.flows.rings(&dirty) {
             if ring.iter().any(|pool| self.pools[pool.index()].dirty) {
-                self.fold_ring(&ring);
+                self.fold(&ring);
             }
         }
         self.post_differences(sums, effects);
         self.assert_ties();
     }
 
+    fn fold(&mut self, ring: &[PoolId]) {
+        for pool in ring {
+            self.pool_value -= self.value_of(*pool);
+        }
+        let restless = match ring {
+            [pool] if self.folds_in_one_pass(*pool) => {
+                self.fold_on(*pool);
+                false
+            }
+            _ => self.fold_ring(ring),
+        };
+        for pool in ring {
+            self.pool_value += self.value_of(*pool);
+            let last = self.pools[pool.index()].history.last();
+            let last = last.map(|id| self.facts[*id].key).unwrap_or_default();
+            let held = &mut self.pools[pool.index()];
+            (held.last, held.dirty, held.restless) = (last, false, restless);
+            self.dirty.remove(*pool);
+        }
+    }
+
+    /// Whether nothing that a pool passes on comes back to it, and no cost waits for a month's end.
+    fn folds_in_one_pass(&self, pool_id: PoolId) -> bool {
+        let held = &self.pools[pool_id.index()];
+        held.in_one_pass && !self.any_by_month(&held.history)
+    }
+
+    /// Folds a pool alone, in one pass from the last state that was kept before anything in it
+    /// changed.
+    fn fold_on(&mut self, pool_id: PoolId) {
+        let from = self.dirty.from(pool_id);
+        let kept = self.pools[pool_id.index()].kept.last_before(from);
+        let kept = kept.map(|(at, state)| (at, state.clone()));
+        let (first, state) = kept.unwrap_or_else(|| (0, self.empty(pool_id)));
+        self.pools[pool_id.index()].state = state;
+        let (mut before, mut covered) = (Before::new(), Vec::new());
+        let mut repriced = Vec::new();
+        for at in first..self.pools[pool_id.index()].history.len() {
+            let id = self.pools[pool_id.index()].history[at];
+            self.keep_state(pool_id, at, self.facts[id].key);
+            let target = self.facts[id].target;
+            self.move_on(id, &mut covered);
+            for Covered { fact, .. } in covered.drain(..) {
+                self.hand_over(fact, id, &mut before);
+                self.share_out(fact, &mut before);
+                self.touch(fact);
+                repriced.extend(Some(fact).filter(|fact| self.facts[*fact].kind == Kind::Receipt));
+            }
+            self.hand_over(id, id, &mut before);
+            self.share_out(id, &mut before);
+            self.touch(id);
+            let record = &self.facts[id];
+            let costs_other =
+                (record.target.stock, record.target.counter) != (target.stock, target.counter);
+            if record.kind == Kind::Receipt && costs_other {
+                repriced.push(id);
+            }
+        }
+        self.mark_changed(&before, &[pool_id]);
+        for receipt in repriced {
+            self.mark_supplier_returns(receipt, &[pool_id]);
+        }
+    }
+
+    /// Keeps the state of a pool that stands before the fact at a place, now and then.
+    fn keep_state(&mut self, pool_id: PoolId, at: usize, key: EffectiveKey) {
+        let held = &mut self.pools[pool_id.index()];
+        let happened = |id: &FactId| !self.facts[*id].reversed;
+        if held.kept.is_due(self.kept_every, at, &held.state)
+            && held.history[..at].iter().any(happened)
+        {
+            held.kept.keep(at, key, &held.state);
+        }
+    }
+
+    /// Moves a fact's pool by it, unless it did not happen.
+    fn move_on(&mut self, id: FactId, covered: &mut Vec<Covered>) {
+        let record = &self.facts[id];
+        match record.pool {
+            Some(pool) if !record.reversed => self.step(pool, id, covered),
+            _ => {
+                let record = &mut self.facts[id];
+                record.out_of_range = false;
+                set_target(record, StockTarget::default());
+                self.layers_out.remove(&id);
+            }
+        }
+    }
+
     /// Folds pools that pass costs around from their first facts, until what they pass around is
-    /// what they got.
-    fn fold_ring(&mut self, ring: &[PoolId]) {
+    /// what they got; whether it never is.
+    fn fold_ring(&mut self, ring: &[PoolId]) -> bool {
+        for pool in ring {
+            self.pools[pool.index()].kept.last_before(None);
+        }
         let order = self.in_effective_order(ring);
         let mut before = Before::new();
-        let Started { receipts, sharing } = self.start_over(ring, &order);
+        let Started { receipts, sharing } = self.start_over(&order);
         self.share_all(&sharing, &mut before);
         let by_month = self.any_by_month(&order);
         let restless = if by_month && self.find_loops(ring, &order) {
@@ -343,14 +452,7 @@ impl Books {
         for id in order {
             self.touch(id);
         }
-        for pool in ring {
-            self.pool_value += self.value_of(*pool);
-            let last = self.pools[pool.index()].history.last();
-            let last = last.map(|id| self.facts[*id].key).unwrap_or_default();
-            let held = &mut self.pools[pool.index()];
-            (held.last, held.dirty, held.restless) = (last, false, restless);
-            self.dirty.remove(pool);
-        }
+        restless
     }
 
     /// Folds facts from nothing until what the pools of a ring pass around is what they got; whether
@@ -409,10 +511,7 @@ impl Books {
     }
 
     /// Forgets what the facts cost, and finds those that others take their cost from: in one walk.
-    fn start_over(&mut self, ring: &[PoolId], order: &[FactId]) -> Started {
-        for pool in ring {
-            self.pool_value -= self.value_of(*pool);
-        }
+    fn start_over(&mut self, order: &[FactId]) -> Started {
         let mut started = Started::default();
         for id in order {
             let record = &mut self.facts[*id];
@@ -442,15 +541,8 @@ impl Books {
         let mut moved = false;
         let mut covered = Vec::new();
         for (place, id) in order.iter().enumerate() {
-            let record = &self.facts[*id];
             covered.clear();
-            match record.pool {
-                Some(pool) if !record.reversed => self.step(pool, *id, &mut covered),
-                _ => {
-                    set_target(&mut self.facts[*id], StockTarget::default());
-                    self.layers_out.remove(id);
-                }
-            }
+            self.move_on(*id, &mut covered);
             for Covered { fact, .. } in &covered {
                 self.hand_over(*fact, *id, before);
             }
@@ -468,12 +560,11 @@ impl Books {
             return;
         }
         for index in 0..self.facts.dependents(receipt).len() {
-            let record = &self.facts[self.facts.dependents(receipt)[index]];
-            match record.pool {
-                Some(pool) if record.kind == Kind::SupplierReturn && !folded.contains(&pool) => {
-                    self.mark_dirty(pool, Cause::Followed);
-                }
-                _ => {}
+            let id = self.facts.dependents(receipt)[index];
+            let record = &self.facts[id];
+            let knows = record.pool.is_none_or(|pool| folded.contains(&pool));
+            if record.kind == Kind::SupplierReturn && !knows {
+                self.mark_own_pool(id, Cause::Followed);
             }
         }
     }

@@ -75,6 +75,14 @@ impl Stock {
         }
     }
 
+    /// How many layers there are.
+    pub fn layer_count(&self) -> usize {
+        match self {
+            Self::Layers(pool) => pool.layers().len(),
+            _ => 0,
+        }
+    }
+
     /// The layers, the oldest first; none where the method has none.
     pub fn layers(&self) -> impl Iterator<Item = &Layer> {
         let layers = match self {
