@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use shared::fact::Kind;
 use shared::fact::statement::{MasterData, PolicyKind};
 
+use super::differences::Differences;
 use super::fact_table::{Accounts, FactRecord};
 use super::posting::difference_lines;
 use super::prepare::{convert, find_accounts, inherit_accounts, rate_of};
-use super::settle::Sums;
 use super::valuation::FactId;
 use super::voucher::Cause;
 use super::{Area, Books, Target};
@@ -96,7 +96,7 @@ impl Books {
     }
 
     /// Looks up accounts, categories and fallback costs again where master data changed.
-    pub(super) fn find_accounts_again(&mut self, sums: &mut Sums) {
+    pub(super) fn find_accounts_again(&mut self, sums: &mut Differences) {
         if !self.mapping_changed && self.changed_items.is_empty() {
             return;
         }
@@ -144,7 +144,7 @@ impl Books {
         items.into_iter().any(|item| self.changed_items.contains(&item))
     }
 
-    fn move_accounts(&mut self, id: FactId, found: &FactRecord, sums: &mut Sums) {
+    fn move_accounts(&mut self, id: FactId, found: &FactRecord, sums: &mut Differences) {
         let month = self.month_of(&self.facts[id], Area::of(self.facts[id].kind));
         let record = &mut self.facts[id];
         let target = std::mem::take(&mut record.target);
@@ -155,7 +155,7 @@ impl Books {
         record.posted = Target::default();
         record.accounts = found.accounts;
         record.target = target;
-        self.add_to_sums(group, at, &mut postings, sums);
+        sums.add(group, at, &mut postings, (&self.settings, &mut self.open_items));
         self.touched.insert(id, Cause::Settings);
     }
 }

@@ -152,12 +152,12 @@ impl OfRole {
 impl OpenItems {
     /// Adds a signed amount (debits positive) to an open item. Of inventory, which cost pools
     /// prove, only the sum is kept.
-    pub fn add(&mut self, role: Role, item: FactId, amount: i64) {
+    pub fn add(&mut self, role: Role, item: FactId, amount: i128) {
         let held = self.roles.entry(role).or_default();
         if role == Role::Inventory {
-            held.total += i128::from(amount);
+            held.total += amount;
         } else {
-            held.add(item, amount.into());
+            held.add(item, amount);
         }
     }
 

@@ -19,6 +19,7 @@
 //! | `exchange.rs` | what is stated in another currency |
 //! | `documents.rs` | invoices, reversals, allocations |
 //! | `touched.rs` | which facts have a difference to post |
+//! | `differences.rs` | what is posted of differences, summed |
 //! | `late_settings.rs` | accounts and categories found again |
 //! | `write_down.rs` | what goods were written down to market |
 //! | `posting.rs` | lines of a target |
@@ -30,6 +31,7 @@
 //! | `check.rs` | the invariants |
 
 mod check;
+mod differences;
 mod documents;
 mod exchange;
 mod explain;
@@ -590,7 +592,7 @@ impl Books {
             self.ledger.post(head.month, &line);
             match self.settings.role_of(line.account) {
                 Some(role) if is_control(role) => {
-                    self.open_items.add(role, open_item, line.signed());
+                    self.open_items.add(role, open_item, line.signed().into());
                 }
                 _ => {}
             }

@@ -25,7 +25,7 @@
 
 use shared::fact::Kind;
 use shared::fact::statement::Role;
-use shared::ids::{AccountNo, ItemNo, PartnerNo, SiteNo};
+use shared::ids::{AccountNo, SiteNo};
 use shared::money::Amount;
 use smallvec::SmallVec;
 
@@ -330,24 +330,6 @@ fn differences_by_key(wanted: &[Part; PARTS], held: &[Part; PARTS]) -> Parts {
         }
     }
     differences
-}
-
-/// What lines of differences are summed by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct SumKey {
-    account: AccountNo,
-    side: Side,
-    site: SiteNo,
-    item: Option<ItemNo>,
-    partner: Option<PartnerNo>,
-}
-
-impl SumKey {
-    /// The key of a line.
-    pub(super) const fn of(line: &Line) -> Self {
-        let Line { account, side, site, item, partner, .. } = *line;
-        Self { account, side, site, item, partner }
-    }
 }
 
 #[cfg(test)]

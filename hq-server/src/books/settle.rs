@@ -9,37 +9,24 @@
 //! roundings can let such a circle come to rest in more than one place, and the order of arrival
 //! must not choose.
 
-use std::collections::BTreeMap;
-
 use shared::fact::Kind;
 use shared::fact::effective::EffectiveKey;
 use shared::fact::statement::CostMethod;
-use shared::ids::CompanyNo;
-use shared::time::{Month, Timestamp};
 
+use super::differences::Differences;
 use super::fact_table::{FactRecord, PoolId, PoolStep, Target};
 use super::follow::{Before, is_repack};
 use super::ledger::OpenItems;
 use super::pool::{self, Given, Origin, Pool, PoolState, StockTarget, Traces};
-use super::posting::{Posting, SumKey, difference_lines};
+use super::posting::difference_lines;
 use super::redo::{From, insert_all};
-use super::settings::is_control;
 use super::touched::cause_of;
 use super::valuation::{Covered, FactId, Layer, OutOfRange, Stock, UnitCost};
-use super::voucher::{Cause, Line};
+use super::voucher::Cause;
 use super::{Area, Books, Effects, Head};
 
 /// How often a circle of pools is folded before it counts as one that never comes to rest.
 const ROUNDS_MAX: usize = 64;
-
-/// One line holds less than this; sums beyond it become several lines.
-const LINE_MAX: i128 = 1 << 62;
-
-/// What differences are summed in: one voucher each.
-type SumGroup = (CompanyNo, Month, Cause);
-
-/// Differences by voucher: the latest effective time of its facts, and its lines with their sums.
-pub(super) type Sums = BTreeMap<SumGroup, (Timestamp, BTreeMap<SumKey, (Line, i128)>)>;
 
 /// Facts of a ring of pools to be folded, in effective order.
 #[derive(Clone, Copy)]
@@ -321,7 +308,7 @@ impl Books {
 
     /// Folds every dirty pool again and posts the differences.
     pub(super) fn settle(&mut self, effects: &mut Effects) {
-        let mut sums = Sums::new();
+        let mut sums = Differences::default();
         self.place_what_came_late();
         self.find_accounts_again(&mut sums);
         self.convert_again();
@@ -329,20 +316,20 @@ impl Books {
         let dirty = self.dirty.pools();
         for ring in self.flows.rings(&dirty) {
             if ring.iter().any(|pool| self.pools[pool.index()].dirty) {
-                self.fold(&ring);
+                self.fold(&ring, &mut sums);
             }
         }
         self.post_differences(sums, effects);
         self.assert_ties();
     }
 
-    fn fold(&mut self, ring: &[PoolId]) {
+    fn fold(&mut self, ring: &[PoolId], sums: &mut Differences) {
         for pool in ring {
             self.pool_value -= self.value_of(*pool);
         }
         let restless = match ring {
             [pool] if self.folds_in_one_pass(*pool) => {
-                self.fold_on(*pool);
+                self.fold_on(*pool, sums);
                 false
             }
             _ => self.fold_ring(ring),
@@ -365,7 +352,7 @@ impl Books {
 
     /// Folds a pool alone, in one pass from the last state that was kept before anything in it
     /// changed.
-    fn fold_on(&mut self, pool_id: PoolId) {
+    fn fold_on(&mut self, pool_id: PoolId, sums: &mut Differences) {
         let from = self.dirty.from(pool_id);
         let kept = self.pools[pool_id.index()].kept.last_before(from);
         let kept = kept.map(|(at, state)| (at, state.clone()));
@@ -386,7 +373,9 @@ impl Books {
             }
             self.hand_over(id, id, &mut before);
             self.share_out(id, &mut before);
-            self.touch(id);
+            if !self.post_goods(id, sums) {
+                self.touch(id);
+            }
             let record = &self.facts[id];
             let costs_other =
                 (record.target.stock, record.target.counter) != (target.stock, target.counter);
@@ -398,6 +387,26 @@ impl Books {
         for receipt in repriced {
             self.mark_supplier_returns(receipt, &[pool_id]);
         }
+    }
+
+    /// Adds up what a fact of a pool that is being folded is to have beyond what it has, where goods
+    /// changed their cost and nothing else is to be said about it.
+    fn post_goods(&mut self, id: FactId, sums: &mut Differences) -> bool {
+        let record = &self.facts[id];
+        let Some(pool) = record.pool.filter(|_| record.target != record.posted) else {
+            return false;
+        };
+        if self.touched.holds(id) {
+            return false;
+        }
+        let cause = self.pools[pool.index()].cause;
+        let group = (record.company, self.month_of(record, Area::Stock), cause);
+        let added = sums.add_goods(group, id, record, &self.settings);
+        if added {
+            let record = &mut self.facts[id];
+            record.posted = record.target;
+        }
+        added
     }
 
     /// Keeps the state of a pool that stands before the fact at a place, now and then.
@@ -579,30 +588,6 @@ impl Books {
         }
     }
 
-    pub(super) fn add_to_sums(
-        &mut self,
-        group: SumGroup,
-        at: Timestamp,
-        postings: &mut Vec<Posting>,
-        sums: &mut Sums,
-    ) {
-        if postings.is_empty() {
-            return;
-        }
-        let (latest, lines) = sums.entry(group).or_default();
-        *latest = (*latest).max(at);
-        for Posting { line, open_item } in postings.drain(..) {
-            match self.settings.role_of(line.account) {
-                Some(role) if is_control(role) => {
-                    self.open_items.add(role, open_item, line.signed());
-                }
-                _ => {}
-            }
-            let (_, sum) = lines.entry(SumKey::of(&line)).or_insert((line, 0));
-            *sum += i128::from(line.amount.0);
-        }
-    }
-
     /// Both sides of a repack balance only together: they share one cause, the settings' where
     /// accounts moved, since what stood on the old accounts is taken back under it.
     fn shared_cause(&self, id: FactId, cause: Cause, touched: &[(FactId, Cause)]) -> Cause {
@@ -626,7 +611,7 @@ impl Books {
         }
     }
 
-    fn post_differences(&mut self, mut sums: Sums, effects: &mut Effects) {
+    fn post_differences(&mut self, mut sums: Differences, effects: &mut Effects) {
         self.balance_repacks();
         let touched = self.touched.take();
         let mut postings = Vec::new();
@@ -638,11 +623,10 @@ impl Books {
             record.posted = record.target;
             let group = (record.company, month, cause);
             let at = record.key.effective_at();
-            self.add_to_sums(group, at, &mut postings, &mut sums);
+            sums.add(group, at, &mut postings, (&self.settings, &mut self.open_items));
         }
-        for ((company, month, cause), (at, sums)) in sums {
-            let lines: Vec<Line> =
-                sums.into_values().flat_map(|(line, sum)| lines(line, sum)).collect();
+        let vouchers = sums.into_vouchers(&mut self.open_items);
+        for ((company, month, cause), at, lines) in vouchers {
             if lines.is_empty() {
                 continue;
             }
@@ -670,18 +654,6 @@ fn area_of_difference(record: &FactRecord) -> Area {
 /// Whether what leaves by a fact of this kind arrives by another.
 const fn passes_on(kind: Kind) -> bool {
     matches!(kind, Kind::TransferShip | Kind::RepackOut)
-}
-
-/// Lines that are a sum together: none where it is zero, one where it fits.
-fn lines(line: Line, mut sum: i128) -> Vec<Line> {
-    let mut lines = Vec::new();
-    while sum != 0 {
-        let part = sum.clamp(-LINE_MAX, LINE_MAX);
-        let amount = i64::try_from(part).expect("clamped to less than 63 bits");
-        lines.push(Line { amount: shared::money::Amount(amount), ..line });
-        sum -= part;
-    }
-    lines
 }
 
 fn set_target(record: &mut FactRecord, target: StockTarget) {

@@ -23,6 +23,11 @@ impl Touched {
         self.count == 0
     }
 
+    /// Whether a fact is marked.
+    pub(super) fn holds(&self, id: FactId) -> bool {
+        self.count > 0 && self.cause(id).is_some()
+    }
+
     /// Marks a fact, whatever its cause was before.
     pub(super) fn insert(&mut self, id: FactId, cause: Cause) {
         if self.slot(id).replace(cause).is_none() {
