@@ -8,8 +8,8 @@ use edge_node::record::check::{Context, Origin, check_group};
 use edge_node::record::{GroupInput, LineInput, Moment};
 use shared::catalogue::Catalogue;
 use shared::fact::kind::Kind;
-use shared::fact::statement::{PolicyKind, Statement};
-use shared::ids::{Capture, DeviceNo};
+use shared::fact::statement::{MasterData, PolicyKind, Statement};
+use shared::ids::{Capture, CompanyNo, DeviceNo, SiteNo};
 use shared::time::{OffsetMinutes, Timestamp};
 
 fn ship(counter: u64) -> Capture {
@@ -21,6 +21,9 @@ fn catalogue() -> Catalogue {
     for data in common::master_data() {
         catalogue.apply(&fact_of(data));
     }
+    let (code, name) = ("H1".to_owned(), "A site of another company".to_owned());
+    let (site, company) = (SiteNo(9), CompanyNo(2));
+    catalogue.apply(&fact_of(MasterData::Site { site, company, code, name }));
     catalogue.apply(&fact_of(policy(PolicyKind::BackdatingDays, 2)));
     catalogue.apply(&fact_of(policy(PolicyKind::ImportBackdatingDays, 4_000)));
     catalogue.apply(&transfer(ship(1), 1, "4", "EA").to_fact().expect("short texts"));
@@ -72,6 +75,9 @@ fn every_kind_is_taken_with_what_it_needs() {
             (line.partner, line.price) = (some("SUPP"), some("3.20"));
         }),
         with("transfer_ship", "PEN", "1", |line| line.site = some("S4")),
+        with("transfer_ship", "PEN", "1", |line| {
+            (line.site, line.price) = (some("H1"), some("4.10"));
+        }),
         with("transfer_receive", "PEN", "4", |_| {}),
         with("transfer_receive", "INK", "1", |line| line.refers_to = some("8-2")),
         with("transfer_receive", "INK", "1", |line| line.refers_to = some("8-77")),
@@ -235,6 +241,23 @@ fn other_faults_are_named_too() {
         ("bad_form", with("status_change", "PEN", "1", |_| {})),
         ("unknown_kind", with("retime", "PEN", "1", |_| {})),
         ("unknown_kind", with("supplier_invoice", "PEN", "1", |_| {})),
+        (
+            "price_within_company",
+            with("transfer_ship", "PEN", "1", |line| {
+                (line.site, line.price) = (some("S4"), some("4"));
+            }),
+        ),
+        (
+            "price_between_companies",
+            with("transfer_ship", "PEN", "1", |line| line.site = some("H1")),
+        ),
+        (
+            "transfer_currency",
+            with("transfer_ship", "PEN", "1", |line| {
+                (line.site, line.price) = (some("H1"), some("4"));
+                line.currency = some("HKD");
+            }),
+        ),
     ];
     for (expected, faulty) in cases {
         let good = line("count", "PEN", "1");

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Write};
 
-use hq_server::books::{Area, Books, Effects, Entry, Run, Turnover};
+use hq_server::books::{Area, Books, Effects, Entry, PoolId, Run, Turnover};
 use shared::fact::statement::Role;
 use shared::ids::{AccountNo, Capture, CompanyNo, ItemNo, Seq, SiteNo};
 use shared::time::{Month, Timestamp};
@@ -14,7 +14,7 @@ use crate::model::fold::PoolNo;
 use crate::model::{Model, Spot, Why};
 
 /// The roles whose balance is the sum of open items.
-const OPEN: [Role; 8] = [
+const OPEN: [Role; 10] = [
     Role::ReceivedNotInvoiced,
     Role::BoughtInTransit,
     Role::InterSiteTransit,
@@ -23,6 +23,8 @@ const OPEN: [Role; 8] = [
     Role::Payable,
     Role::SupplierPrepayment,
     Role::CustomerAdvance,
+    Role::InterCompanyReceivable,
+    Role::InterCompanyPayable,
 ];
 
 /// Everything that the set of facts alone decides.
@@ -32,6 +34,8 @@ pub struct Standing {
     pub balances: BTreeMap<(AccountNo, Month, SiteNo), (i128, i128)>,
     /// Quantity and value.
     pub pools: BTreeMap<PoolNo, (i128, i128)>,
+    /// What the goods of each pool cost all companies together.
+    pub group_costs: BTreeMap<PoolNo, i128>,
     /// Smallest units.
     pub on_hand: BTreeMap<(SiteNo, ItemNo), i128>,
     /// Debits positive.
@@ -50,6 +54,7 @@ impl Standing {
         Self {
             balances: balances.map(|(key, sums)| (key, (sums.debit, sums.credit))).collect(),
             pools: model.pools(),
+            group_costs: model.group_costs(),
             on_hand: model.on_hand(),
             open_items: OPEN
                 .iter()
@@ -72,13 +77,18 @@ impl Standing {
             .collect();
         let mut pools = BTreeMap::new();
         let (mut on_hand, mut layers) = (BTreeMap::new(), BTreeMap::new());
-        for pool in books.pools() {
+        let (group, mut group_costs) = (books.group(), BTreeMap::new());
+        for (id, pool) in (0..).map(PoolId).zip(books.pools()) {
             let stock = &pool.state.stock;
             let site = pool.site.unwrap_or(SiteNo::HQ);
             let number = (pool.company, pool.item, site, pool.lot.clone());
             let stands = (i128::from(stock.quantity()), i128::from(stock.value()));
             if stands != (0, 0) {
                 pools.insert(number.clone(), stands);
+            }
+            let group_cost = i128::from(group.cost(id));
+            if group_cost != 0 {
+                group_costs.insert(number.clone(), group_cost);
             }
             let held = stock.layers().map(|layer| (layer.units.into(), layer.value.into()));
             let held: Vec<_> = held.collect();
@@ -99,6 +109,7 @@ impl Standing {
         Self {
             balances,
             pools,
+            group_costs,
             on_hand,
             open_items: open_items.map(|(role, id, sum)| ((role, named(id)), sum)).collect(),
             layers,
@@ -124,6 +135,7 @@ impl Standing {
         let mut text = String::new();
         differ(&mut text, "balance (account, month, site)", &self.balances, &other.balances);
         differ(&mut text, "pool (company, item, site, lot)", &self.pools, &other.pools);
+        differ(&mut text, "group cost of", &self.group_costs, &other.group_costs);
         differ(&mut text, "on hand (site, item)", &self.on_hand, &other.on_hand);
         differ(&mut text, "layers of (company, item, site, lot)", &self.layers, &other.layers);
         differ(&mut text, "open item", &self.open_items, &other.open_items);

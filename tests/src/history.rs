@@ -64,6 +64,12 @@ pub struct Shape {
     pub plain_units: bool,
     /// The last site is of a second company.
     pub second_company: bool,
+    /// The last but one is of a third, where there are that many.
+    pub third_company: bool,
+    /// Goods go from company to company all the time.
+    pub trade: bool,
+    /// The second company keeps its books in another currency.
+    pub second_abroad: bool,
     /// Facts of one group happened at different times, or in an odd order.
     pub odd_groups: bool,
     /// Settings change, also from a time that is past.
@@ -91,9 +97,10 @@ pub struct Shape {
 impl Shape {
     /// A shape drawn by chance; everything ugly is on.
     pub fn draw(random: &mut Random) -> Self {
+        let trade = random.chance(1, 5);
         Self {
-            sites: 1 + random.number(4),
-            items: 2 + random.number(4),
+            sites: if trade { 2 + random.number(3) } else { 1 + random.number(4) },
+            items: if trade { 2 } else { 2 + random.number(4) },
             steps: 5 + random.index(60),
             scope: if random.chance(1, 3) { CostScope::Company } else { CostScope::Site },
             bad_per_mille: 30,
@@ -103,7 +110,10 @@ impl Shape {
             repacks: random.chance(2, 3),
             special_accounts: random.chance(1, 2),
             plain_units: random.chance(1, 4),
-            second_company: random.chance(1, 4),
+            second_company: trade || random.chance(1, 4),
+            third_company: random.chance(1, 2),
+            trade,
+            second_abroad: random.chance(1, 3),
             odd_groups: random.chance(1, 4),
             changing_settings: random.chance(1, 4),
             extreme: false,
@@ -253,6 +263,9 @@ const UNKNOWN_REASON: ReasonNo = ReasonNo(77);
 
 /// The company of the last site, where there are two.
 const SECOND: CompanyNo = CompanyNo(2);
+
+/// That of the one before it, where there are three.
+const THIRD: CompanyNo = CompanyNo(3);
 
 /// An account that no role is mapped to.
 const PETTY_CASH: AccountNo = AccountNo(900);

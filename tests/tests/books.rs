@@ -7,10 +7,10 @@
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use hq_server::books::{Books, Entry};
+use hq_server::books::{Books, Entry, PoolId};
 use shared::fact::field;
 use shared::fact::statement::{Stamp, Statement};
-use tests::agreement::{ClosedMonths, Standing, take};
+use tests::agreement::{ClosedMonths, Standing, deliver, take};
 use tests::arrival::{self, Arrival};
 use tests::history::{Shape, history};
 use tests::model::{Model, Written};
@@ -192,6 +192,33 @@ fn agree_with_the_model_on_generated_histories() {
         }
     }
     assert!(failed.is_empty(), "histories differ, run again with SEED=n: {failed:?}");
+}
+
+/// What is compared above must happen: goods go between companies, are worth more or less to the group
+/// than to their company, are on the way, and are lost.
+#[test]
+fn histories_sell_between_companies() {
+    let (mut sold, mut abroad, mut differs, mut on_the_way, mut lost) = (0, 0, 0, 0, 0);
+    for seed in 1..HISTORIES {
+        let books = deliver(&drawn(seed).1);
+        let (group, settings) = (books.group(), books.settings());
+        let currency = |of| settings.companies().find(|(no, _)| *no == of).map(|(_, c)| c.currency);
+        for each in group.sold() {
+            sold += 1;
+            abroad += u32::from(currency(each.from) != currency(each.to));
+            on_the_way += u32::from(each.on_the_way.is_some());
+        }
+        for (id, pool) in (0..).map(PoolId).zip(books.pools()) {
+            differs += u32::from(group.cost(id) != pool.state.stock.value());
+        }
+        let taken = books.facts().iter().map(|(_, record)| record);
+        let taken = taken.filter(|record| record.between && record.taken_over.excess < 0);
+        lost += taken.count();
+    }
+    println!(
+        "{sold} sold, {abroad} abroad, {on_the_way} on the way, {lost} lost, {differs} pools differ"
+    );
+    assert!(sold > 50 && abroad > 10 && on_the_way > 10 && lost > 5 && differs > 20);
 }
 
 #[test]

@@ -165,13 +165,13 @@ fn by_hq(statement: &Statement, counter: u64) -> Arrival {
     Arrival::Run { site: SiteNo::HQ, rank: LogRank(7), first: Seq(counter), facts }
 }
 
-/// Every kept history under rules 1, the newest rules from its middle on, and a month closed before.
-fn across_rules(arrivals: &[Arrival]) -> Vec<Arrival> {
+/// Every kept history under rules 1, newer rules from its middle on, and a month closed before.
+fn across_rules(arrivals: &[Arrival], number: i64) -> Vec<Arrival> {
     let middle = arrivals.len() / 2;
     let month = Timestamp(1_768_197_600_000).day(OffsetMinutes(480)).month();
     let close = PeriodAction { month, step: PeriodStep::CloseStock, reason: None };
     let close = by_hq(&Statement::PeriodAction(close), 2);
-    [&[rules(1, 1)][..], &arrivals[..middle], &[close, rules(RULES, 3)], &arrivals[middle..]]
+    [&[rules(1, 1)][..], &arrivals[..middle], &[close, rules(number, 3)], &arrivals[middle..]]
         .concat()
 }
 
@@ -180,10 +180,12 @@ fn across_rules(arrivals: &[Arrival]) -> Vec<Arrival> {
 #[test]
 fn kept_histories_give_the_golden_books_across_a_change_of_rules() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/rules.txt");
-    let mut text = String::from("kept history | state | journal\n");
+    let mut text = String::from("kept history | rules from its middle on | state | journal\n");
     let mut released = 0;
-    for (name, arrivals) in arrival::kept() {
-        let sequence = across_rules(&arrivals);
+    let kept = arrival::kept();
+    let across = kept.iter().flat_map(|history| (2..=RULES).map(move |number| (history, number)));
+    for ((name, arrivals), number) in across {
+        let sequence = across_rules(arrivals, number);
         let hashes = |released: &mut usize| {
             let (mut books, mut journal) = (Books::new(), blake3::Hasher::new());
             for arrival in sequence.iter().chain([&Arrival::Settle]) {
@@ -196,7 +198,8 @@ fn kept_histories_give_the_golden_books_across_a_change_of_rules() {
         };
         let (state, journal) = hashes(&mut released);
         assert_eq!(hashes(&mut 0), (state.clone(), journal.clone()), "{name}: a rebuild differs");
-        writeln!(text, "{name} | {state} | {journal}").expect("a text can be written to");
+        writeln!(text, "{name} | {number} | {state} | {journal}")
+            .expect("a text can be written to");
     }
     assert!(released > 0, "no close waited for its rules");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {

@@ -41,7 +41,9 @@ pub(super) enum RecordCommand {
     /// Goods on their way to another site (--site).
     #[command(
         alias = "transfer_ship",
-        after_help = "Example:\n  edge-node record transfer-ship PEN-01=100 --site BJ"
+        after_help = "Example:\n  edge-node record transfer-ship PEN-01=100 --site BJ\n\nTo a site of \
+                      another company at the price that it pays:\n  edge-node record transfer-ship \
+                      PEN-01=100 --site HK --price 1.80"
     )]
     TransferShip(MovementArgs),
     /// Goods arrived from another site; without lines all that is on its way (--refers-to).

@@ -115,6 +115,7 @@ fn movement(context: &Context<'_>, kind: Kind, line: &LineInput) -> Result<Movem
     movement.partner = partner;
     movement.reason = reason;
     movement.other_site = other_site;
+    check_transfer_price(context, &movement)?;
     movement.refers_to = match (kind, capture(line.refers_to.as_deref())?) {
         (Kind::TransferReceive, None) => transfer.map(|transfer| transfer.ship),
         (_, stated) => stated,
@@ -315,6 +316,25 @@ fn check_amount(field: &'static str, price: Option<Price>, of: Scaled) -> Result
     match price.extend(of, price.currency.decimals()) {
         Ok(amount) if amount.0.unsigned_abs() < varint::LIMIT => Ok(()),
         _ => Err(Refusal::AmountTooLarge { field }),
+    }
+}
+
+/// Goods go to a site of another company at a price, in the currency of the sender's books, and to
+/// one of the same company at what they cost.
+fn check_transfer_price(context: &Context<'_>, movement: &Movement) -> Result<(), Refusal> {
+    let to = movement.other_site.filter(|_| movement.kind == Kind::TransferShip);
+    let Some(to) = to.and_then(|to| context.catalogue.site(to)) else { return Ok(()) };
+    let Some(own) = context.catalogue.site(context.site) else { return Ok(()) };
+    match (own.company == to.company, movement.price) {
+        (true, Some(_)) => Err(Refusal::PriceWithin(to.code.clone())),
+        (false, None) => Err(Refusal::NoPriceBetween(to.code.clone())),
+        (false, Some(price)) => match company_currency(context) {
+            Some(currency) if price.currency != currency => {
+                Err(Refusal::TransferCurrency(currency))
+            }
+            _ => Ok(()),
+        },
+        (true, None) => Ok(()),
     }
 }
 

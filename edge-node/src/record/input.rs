@@ -122,7 +122,8 @@ optional_texts! {
         quantity,
         /// The unit; the item's own where absent.
         unit,
-        /// Of one unit: cost of what comes in, selling price of what is sold or brought back.
+        /// Of one unit: cost of what comes in, selling price of what is sold or brought back, or
+        /// shipped to a site of another company.
         price,
         /// Of one unit, where the price is a selling price: a return of unknown origin.
         cost,

@@ -6,6 +6,7 @@ use shared::decimal::DecimalError;
 use shared::fact::kind::Kind;
 use shared::fact::statement::Unreadable;
 use shared::ids::{Capture, NotACapture};
+use shared::money::Currency;
 use shared::quantity::ScaleError;
 use shared::time::{Day, NotADate};
 
@@ -122,6 +123,15 @@ pub enum Refusal {
     /// A price, and neither line nor company says in what currency.
     #[error("state the currency: the company's own is not known here yet")]
     NoCurrency,
+    /// Goods go to another company without a price.
+    #[error("site '{0}' is of another company: state the price that it pays (price)")]
+    NoPriceBetween(String),
+    /// Goods go within the company at a price.
+    #[error("site '{0}' is of the same company, where goods go at what they cost: state no price")]
+    PriceWithin(String),
+    /// What another company pays is stated in the currency of the sender's books.
+    #[error("what another company pays is in the currency of this company's books: {0}")]
+    TransferCurrency(Currency),
     /// A reference that is none.
     #[error(transparent)]
     NotACapture(NotACapture),
@@ -225,6 +235,9 @@ impl Refusal {
             Self::PriceDecimals { .. } => "price_decimals",
             Self::AmountTooLarge { .. } => "amount_too_large",
             Self::Currency(_) | Self::NoCurrency => "bad_currency",
+            Self::NoPriceBetween(_) => "price_between_companies",
+            Self::PriceWithin(_) => "price_within_company",
+            Self::TransferCurrency(_) => "transfer_currency",
             Self::NotACapture(_) => "bad_reference",
             Self::NoOpenTransfer(_) => "no_open_transfer",
             Self::WhichTransfer { .. } => "which_transfer",

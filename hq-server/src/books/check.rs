@@ -58,13 +58,27 @@ pub enum Broken {
         /// By the pool.
         pool: i64,
     },
+    /// What is owed for goods of another company is not what they were sold for.
+    #[error(
+        "the goods of {ship} were sold for {price}: {asked} are asked and {owed} owed for them"
+    )]
+    Owed {
+        /// The ship.
+        ship: shared::ids::Capture,
+        /// What they were sold for, minor units.
+        price: i128,
+        /// What the sender asks.
+        asked: i128,
+        /// What the receiver owes.
+        owed: i128,
+    },
     /// A pool is out of order.
     #[error("the history of the pool of item {0} is out of effective order")]
     Order(shared::ids::ItemNo),
 }
 
 /// Roles whose balance is proved by open items.
-const OPEN_ITEM_ROLES: [Role; 8] = [
+const OPEN_ITEM_ROLES: [Role; 10] = [
     Role::ReceivedNotInvoiced,
     Role::BoughtInTransit,
     Role::InterSiteTransit,
@@ -73,6 +87,8 @@ const OPEN_ITEM_ROLES: [Role; 8] = [
     Role::Payable,
     Role::SupplierPrepayment,
     Role::CustomerAdvance,
+    Role::InterCompanyReceivable,
+    Role::InterCompanyPayable,
 ];
 
 impl Books {
@@ -134,6 +150,26 @@ impl Books {
             let (ledger, items) = (self.role_balance(role), self.items().total(role));
             if ledger != items {
                 return Err(Broken::Control { role, ledger, items });
+            }
+        }
+        self.check_owed()
+    }
+
+    /// What goods were sold for is asked of the other company, which owes it once they arrived. What
+    /// is owed in another currency is a matter of its rates.
+    fn check_owed(&self) -> Result<(), Broken> {
+        let items = self.items();
+        for (id, ship) in self.sales_between() {
+            let price = i128::from(if ship.reversed { 0 } else { ship.stated.unwrap_or(0) });
+            let asked = items.of(Role::InterCompanyReceivable, id);
+            let answers = self.facts().dependents(id).iter().map(|id| &self.facts()[*id]);
+            let mut receives =
+                answers.filter(|record| record.between && !record.reversed).peekable();
+            let arrived = receives.peek().is_some();
+            let known = receives.all(|record| record.foreign.is_none() && !record.out_of_range);
+            let owed = -items.of(Role::InterCompanyPayable, id);
+            if asked != price || (known && owed != if arrived { price } else { 0 }) {
+                return Err(Broken::Owed { ship: ship.capture, price, asked, owed });
             }
         }
         Ok(())

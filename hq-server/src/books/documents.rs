@@ -92,7 +92,7 @@ impl Books {
             return false;
         }
         // Dimensions and accounts change: what is posted is taken back first.
-        self.withdraw(id, effects);
+        self.withdraw(id, Cause::Invoice, effects);
         if find_accounts(&self.settings, &mut record).is_err() {
             record.accounts = self.facts[id].accounts;
         }
@@ -111,14 +111,14 @@ impl Books {
     }
 
     /// Takes back what is posted for a fact whose dimensions change.
-    fn withdraw(&mut self, id: FactId, effects: &mut Effects) {
+    pub(super) fn withdraw(&mut self, id: FactId, cause: Cause, effects: &mut Effects) {
         let month = self.month_of(&self.facts[id], Area::Trade);
         let record = &mut self.facts[id];
         record.target = Target::default();
         let mut postings = Vec::new();
         difference_lines(id, record, true, &mut postings);
         record.posted = record.target;
-        let head = Head::of(record, Cause::Invoice, month);
+        let head = Head::of(record, cause, month);
         self.post(head, postings, effects);
     }
 

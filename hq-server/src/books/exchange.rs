@@ -7,7 +7,7 @@
 use shared::money::{Currency, Price, round_div};
 use shared::quantity::Scaled;
 
-use super::valuation::UnitCost;
+use super::valuation::{OutOfRange, UnitCost, in_range};
 
 /// Amounts of one fact stay below this.
 const LIMIT: u64 = shared::varint::LIMIT;
@@ -19,6 +19,17 @@ pub struct Rate {
     pub figure: Scaled,
     /// The company's currency.
     pub currency: Currency,
+}
+
+impl Rate {
+    /// An amount in minor units of the other currency, which has so many decimals, in minor units of
+    /// the company's. An error where that is more than a pool could hold.
+    pub fn of_minor(self, amount: i64, decimals: u8) -> Result<i64, OutOfRange> {
+        let figure = self.figure.normalized();
+        let product = i128::from(amount) * i128::from(figure.mantissa());
+        let shift = i32::from(figure.exponent()) + i32::from(self.currency.decimals());
+        shifted(product, shift - i32::from(decimals)).ok_or(OutOfRange).and_then(in_range)
+    }
 }
 
 /// What a fact states in another currency than its company's.

@@ -13,6 +13,7 @@ use shared::time::{Day, Month, Timestamp};
 use smallvec::SmallVec;
 
 use super::exchange::Foreign;
+use super::periods::Area;
 use super::posting::Roles;
 use super::valuation::{FactId, UnitCost};
 
@@ -92,7 +93,8 @@ pub struct TakenOver {
     pub cost: Option<i64>,
     /// Units that came out of transit.
     pub units: i64,
-    /// What more arrived of a transfer than was on its way, at the ship's unit cost.
+    /// What more arrived of a transfer than was on its way, at the ship's unit cost; negative what
+    /// never arrived of goods from another company, at their price.
     pub excess: i64,
     /// Tells the layers that arrive from any others of the same sum; 0 where there are none.
     pub layers: u64,
@@ -125,6 +127,8 @@ pub struct FactRecord {
     pub one_pool: bool,
     /// A shipment that is invoiced later, with or without a price of its own.
     pub invoice_later: bool,
+    /// Goods go from one company of the group to another, at a price.
+    pub between: bool,
     /// Facts refer to it.
     pub(super) answered: bool,
     /// It became known after its month was closed, and takes effect in the first open one.
@@ -214,6 +218,12 @@ impl FactRecord {
         moved_at(self.key, self.forwarded)
     }
 
+    /// What is closed of its month where its own voucher can't be posted in it any more: goods that
+    /// go to another company or come from one are bought and sold.
+    pub const fn area(&self) -> Area {
+        if self.between { Area::Trade } else { Area::of(self.kind) }
+    }
+
     /// The landed cost of a receipt.
     pub const fn landed(&self) -> i64 {
         -self.document_target.0
@@ -268,6 +278,12 @@ fn in_page(capture: Capture) -> usize {
 const CHUNK: usize = 4_096;
 
 impl FactTable {
+    /// What folding pools again reads of the facts: no captures.
+    pub(super) fn copied_to_fold(&self) -> Self {
+        let (chunks, dependents) = (self.chunks.clone(), self.dependents.clone());
+        Self { chunks, len: self.len, by_capture: BTreeMap::new(), dependents }
+    }
+
     /// How many facts there are; the next fact gets this number.
     pub fn next(&self) -> FactId {
         FactId(u32::try_from(self.len).expect("fewer than 2^32 facts in one installation"))

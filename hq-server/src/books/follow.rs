@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, VecDeque};
 use shared::fact::Kind;
 
 use super::Books;
-use super::fact_table::{PoolId, TakenOver};
+use super::fact_table::{FactRecord, PoolId, TakenOver};
 use super::pool::{share, share_by_weight};
+use super::prepare::rate_between;
 use super::valuation::{FactId, Layer, in_range, take_from_front};
 use super::voucher::Cause;
 
@@ -27,6 +28,8 @@ impl Books {
                 let members = self.effect_group(id).into_iter();
                 members.filter(|id| self.facts[*id].kind == Kind::RepackOut).collect()
             }
+            // What another company paid for the goods is no cost of the receiver's.
+            Kind::TransferReceive if record.between => return,
             Kind::TransferReceive | Kind::CustomerReturn | Kind::SupplierReturn | Kind::Receipt => {
                 record.origin.into_iter().collect()
             }
@@ -127,20 +130,21 @@ impl Books {
     }
 
     /// Over what arrived, in effective order: the last takes the rest, and what was never shipped
-    /// comes at the ship's unit cost.
+    /// comes at the ship's unit cost. To another company it is the price that is shared, whatever
+    /// the goods cost; what never arrived by the last receive is the receiver's loss.
     fn share_ship(&mut self, ship: FactId, before: &mut Before) -> bool {
         let named = &self.facts[ship];
-        let (mut units, mut value) =
-            if named.is_active() { (named.quantity.0, named.cost()) } else { (0, 0) };
+        let (mut units, mut value) = worth_on_the_way(named);
         let (whole_units, whole_value) = (units, value);
-        let layers = self.layers_out.get(&ship).filter(|_| named.is_active());
+        let layers = self.layers_out.get(&ship).filter(|_| named.is_active() && !named.between);
         let mut on_the_way: Option<VecDeque<Layer>> =
             layers.map(|layers| layers.iter().copied().collect());
         let mut receives: Vec<FactId> = self.facts.dependents(ship).to_vec();
         receives.retain(|id| self.facts[*id].kind == Kind::TransferReceive);
         receives.sort_unstable_by_key(|id| self.facts[*id].key);
+        let last = receives.iter().rposition(|id| !self.facts[*id].reversed);
         let mut changed = false;
-        for id in receives {
+        for (place, id) in receives.into_iter().enumerate() {
             let record = &self.facts[id];
             let wanted = if record.reversed { 0 } else { record.quantity.0 };
             let arrived = wanted.min(units);
@@ -152,12 +156,16 @@ impl Books {
             } else {
                 layers.iter().map(|layer| layer.value).sum()
             };
-            let excess = match wanted - arrived {
+            let mut excess = match wanted - arrived {
                 0 => 0,
                 excess => share(whole_value, excess, whole_units).unwrap_or(BEYOND),
             };
             units -= arrived;
             value -= cost;
+            if record.between && Some(place) == last && units > 0 {
+                excess = -value;
+            }
+            let (cost, excess) = self.to_receiver(ship, id, &mut layers, (cost, excess));
             if layers.is_empty() && arrived > 0 && wanted > arrived {
                 // What was never shipped has a cost of its own.
                 layers.push(Layer { inflow: id, units: arrived, value: cost });
@@ -175,6 +183,27 @@ impl Books {
             changed |= self.set_taken_over(id, taken, before);
         }
         changed
+    }
+
+    /// Cost and excess in the currency of the receiver's company; in another than the sender's the
+    /// goods arrive as one layer.
+    fn to_receiver(
+        &self,
+        ship: FactId,
+        receive: FactId,
+        layers: &mut Vec<Layer>,
+        (cost, excess): (i64, i64),
+    ) -> (i64, i64) {
+        let (from, to) = (&self.facts[ship], &self.facts[receive]);
+        let Some((rate, decimals)) = rate_between(&self.settings, from, to) else {
+            return (cost, excess);
+        };
+        layers.clear();
+        let converted = |amount| match amount {
+            BEYOND => BEYOND,
+            amount => rate.of_minor(amount, decimals).unwrap_or(BEYOND),
+        };
+        (converted(cost), converted(excess))
     }
 
     /// Over what the goods became, by quantity in base units; the last takes the rest.
@@ -255,6 +284,16 @@ impl Books {
             };
             self.facts[id].target.residue = residue;
         }
+    }
+}
+
+/// Units of a ship and what is shared of them: their cost, or what another company pays.
+fn worth_on_the_way(ship: &FactRecord) -> (i64, i64) {
+    match ship.between {
+        true if ship.reversed => (0, 0),
+        true => (ship.quantity.0, ship.stated.unwrap_or(0)),
+        false if ship.is_active() => (ship.quantity.0, ship.cost()),
+        false => (0, 0),
     }
 }
 

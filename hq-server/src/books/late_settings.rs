@@ -8,12 +8,14 @@ use shared::fact::Kind;
 use shared::fact::statement::{MasterData, PolicyKind};
 
 use super::differences::Differences;
-use super::fact_table::{Accounts, FactRecord};
-use super::posting::difference_lines;
+use super::fact_table::{Accounts, FactRecord, PoolStep};
+use super::follow::Before;
+use super::posting::{self, Situation, difference_lines};
 use super::prepare::{convert, find_accounts, inherit_accounts, rate_of};
+use super::rules::BETWEEN_COMPANIES;
 use super::valuation::FactId;
 use super::voucher::Cause;
-use super::{Area, Books, Target};
+use super::{Books, Effects, Target};
 
 impl Books {
     /// Facts that are posted already may read what HQ states now.
@@ -53,6 +55,10 @@ impl Books {
         for index in 0..self.foreign.len() {
             let id = self.foreign[index];
             let record = &self.facts[id];
+            if record.between {
+                self.share_again(id);
+                continue;
+            }
             priced.extend(if record.kind == Kind::Receipt { Some(id) } else { record.origin });
             let mut found = record.clone();
             let Some(rate) = rate_of(&self.settings, &found) else { continue };
@@ -72,6 +78,76 @@ impl Books {
                 self.price_receipt_again(receipt);
             }
         }
+    }
+
+    /// Goods of another company may be worth something else in the currency of the receiver's books.
+    fn share_again(&mut self, receive: FactId) {
+        let Some(ship) = self.facts[receive].origin else { return };
+        let mut before = Before::new();
+        self.share_out(ship, &mut before);
+        for id in before.into_keys() {
+            self.mark_own_pool(id, Cause::Settings);
+        }
+    }
+
+    /// Remembers goods that go between companies, and ships under rules that did not ask.
+    pub(super) fn note_transfer(&mut self, id: FactId) {
+        let record = &self.facts[id];
+        if record.between {
+            self.between.push(id);
+        } else if record.kind == Kind::TransferShip && self.settings.rules() < BETWEEN_COMPANIES {
+            self.unasked.push(id);
+        }
+    }
+
+    /// What went to another company at a price under rules that did not ask whose the other site is
+    /// was sold to it. What went there without a price, or came back, stays on its way.
+    pub(super) fn sell_what_was_unasked(&mut self, effects: &mut Effects) {
+        if self.settings.rules() < BETWEEN_COMPANIES {
+            return;
+        }
+        for id in std::mem::take(&mut self.unasked) {
+            let record = &self.facts[id];
+            let at = record.key.effective_at();
+            let site = record.other_site.and_then(|to| self.settings.site(to, at));
+            let Some(site) = site else {
+                self.unasked.push(id);
+                continue;
+            };
+            let sold = site.company != record.company
+                && record.stated.is_some()
+                && record.foreign.is_none()
+                && self.facts.dependents(id).iter().all(|other| !self.is_receive(*other));
+            if sold && !self.sell(id, effects) {
+                self.unasked.push(id);
+            }
+        }
+    }
+
+    fn is_receive(&self, id: FactId) -> bool {
+        self.facts[id].kind == Kind::TransferReceive
+    }
+
+    /// Turns a ship into a sale to the other company, where that has its accounts.
+    fn sell(&mut self, id: FactId, effects: &mut Effects) -> bool {
+        let mut record = self.facts[id].clone();
+        let price = record.stated.unwrap_or(0);
+        let situation = Situation { between: true, ..Situation::PLAIN };
+        record.roles = posting::roles(record.kind, situation);
+        if find_accounts(&self.settings, &mut record).is_err() {
+            return false;
+        }
+        self.withdraw(id, Cause::Settings, effects);
+        (record.between, record.step) = (true, PoolStep::Out);
+        (record.main_item, record.against_item) = (id, id);
+        record.document_target = (price, -price);
+        (record.target, record.posted) = (Target::default(), Target::default());
+        self.facts[id] = record;
+        self.between.push(id);
+        self.refresh_document(id);
+        self.touched.insert(id, Cause::Settings);
+        self.mark_own_pool(id, Cause::Settings);
+        true
     }
 
     /// Lots may have pools of their own now, or none.
@@ -145,7 +221,7 @@ impl Books {
     }
 
     fn move_accounts(&mut self, id: FactId, found: &FactRecord, sums: &mut Differences) {
-        let month = self.month_of(&self.facts[id], Area::of(self.facts[id].kind));
+        let month = self.month_of(&self.facts[id], self.facts[id].area());
         let record = &mut self.facts[id];
         let target = std::mem::take(&mut record.target);
         let mut postings = Vec::new();

@@ -17,6 +17,7 @@
 //! | `redo.rs`, `kept.rs` | which pools are folded again, and from where |
 //! | `flows.rs`, `follow.rs` | which pools and facts pass costs on to which |
 //! | `exchange.rs` | what is stated in another currency |
+//! | `group.rs` | what goods cost the group of companies |
 //! | `documents.rs` | invoices, reversals, allocations |
 //! | `touched.rs` | which facts have a difference to post |
 //! | `differences.rs` | what is posted of differences, summed |
@@ -39,6 +40,7 @@ mod fact_table;
 mod flows;
 mod follow;
 mod forward;
+mod group;
 mod kept;
 mod late_settings;
 mod ledger;
@@ -73,6 +75,7 @@ pub use check::Broken;
 pub use exchange::{Foreign, Rate};
 pub use explain::{CostStep, PoolStanding};
 pub use fact_table::{FactRecord, FactTable, PoolId, PoolStep, TakenOver, Target};
+pub use group::{Group, OnTheWay, Sold};
 pub use ledger::{Ledger, OpenItems, Turnover};
 pub use months::MonthLine;
 pub use periods::{Area, Closed};
@@ -191,6 +194,10 @@ pub struct Books {
     foreign: Vec<FactId>,
     /// Write-downs to market and what took them back.
     write_downs: Vec<FactId>,
+    /// Goods that went from one company to another: ships and receives.
+    between: Vec<FactId>,
+    /// Ships that older rules took without asking whose the other site is.
+    unasked: Vec<FactId>,
     /// A rate changed, or who bears one, since those were last converted.
     rates_changed: bool,
     /// How goods are costed changed since pools were last folded.
@@ -393,6 +400,7 @@ impl Books {
             self.note_change(data);
         }
         self.master.extend(parsed.stamps.iter().map(|stamp| stamp.capture));
+        self.sell_what_was_unasked(effects);
         self.release(effects, self.waiting.keys().copied().collect());
         self.meet_invoices_again(effects);
         Ok(())
@@ -463,6 +471,7 @@ impl Books {
             if statement.kind() == Kind::WriteDown {
                 self.write_downs.push(id);
             }
+            self.note_transfer(id);
             self.meet_invoices(id, statement, effects);
         }
         let ids = (first.0..self.facts.next().0).map(FactId);
@@ -481,7 +490,7 @@ impl Books {
     /// Posts new facts: one voucher for the group, or one a month where it spans months. It goes
     /// whole into the first month where nothing that it touches is closed.
     fn post_first(&mut self, ids: impl Iterator<Item = FactId> + Clone, effects: &mut Effects) {
-        let areas = ids.clone().map(|id| Area::of(self.facts[id].kind));
+        let areas = ids.clone().map(|id| self.facts[id].area());
         let area = areas.min().unwrap_or(Area::Ledger);
         let mut vouchers: BTreeMap<(CompanyNo, Month), (Head, Vec<Posting>)> = BTreeMap::new();
         for id in ids {

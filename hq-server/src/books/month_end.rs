@@ -186,7 +186,9 @@ impl Books {
         let record = &self.facts[id];
         let Some(to) = record.pool.filter(|_| record.is_active()) else { return Vec::new() };
         let from: Vec<FactId> = match record.kind {
-            Kind::TransferReceive if !record.one_pool => record.origin.into_iter().collect(),
+            Kind::TransferReceive if record.step == PoolStep::In && !record.between => {
+                record.origin.into_iter().collect()
+            }
             Kind::RepackIn => {
                 let members = self.effect_group(id).into_iter();
                 members.filter(|id| self.facts[*id].kind == Kind::RepackOut).collect()

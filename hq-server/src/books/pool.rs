@@ -325,7 +325,12 @@ fn incoming(
         }
         (Kind::TransferReceive, Some(_)) => {
             let arrived = record.taken_over.cost.unwrap_or(0);
-            let stock = arrived.checked_add(record.taken_over.excess).ok_or(OutOfRange)?;
+            let excess = record.taken_over.excess;
+            if record.between && excess < 0 {
+                let owed = arrived.checked_sub(excess).ok_or(OutOfRange)?;
+                return StockTarget { stock: arrived, counter: -owed, residue: 0 }.within_range();
+            }
+            let stock = arrived.checked_add(excess).ok_or(OutOfRange)?;
             StockTarget { stock, counter: -arrived, residue: 0 }
         }
         (Kind::RepackIn, _) => {

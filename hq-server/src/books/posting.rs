@@ -10,6 +10,8 @@
 //! | count, adjustment | inventory / stock adjustment | |
 //! | production in, out | inventory / work in progress | |
 //! | transfer ship, receive | inter-site transit / inventory, rest transfer difference | |
+//! | transfer ship to another company | Dr inter-company cost / Cr inventory | Dr inter-company receivable / Cr inter-company revenue |
+//! | transfer receive from another company | Dr inventory / Cr inter-company payable, rest transfer difference | |
 //! | repack out, in | inventory of one item / of the other, rest price variance | |
 //! | service sale | | Dr receivable / Cr revenue |
 //! | supplier invoice | | Dr received not invoiced (bought in transit) / Cr payable, rest exchange difference |
@@ -54,7 +56,7 @@ pub struct Roles {
 
 /// What decides the roles of a fact beside its kind.
 #[derive(Clone, Copy, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "five independent questions about one document")]
+#[expect(clippy::struct_excessive_bools, reason = "six independent questions about one document")]
 pub struct Situation {
     /// The movement states a selling price.
     pub priced: bool,
@@ -66,12 +68,20 @@ pub struct Situation {
     pub inward: bool,
     /// A bill is in another currency than the company's.
     pub foreign: bool,
+    /// Goods go from one company to another.
+    pub between: bool,
 }
 
 impl Situation {
     /// A document with a price, in the books' currency, on the suppliers' side.
-    pub const PLAIN: Self =
-        Self { priced: true, invoice_later: false, one_pool: false, inward: false, foreign: false };
+    pub const PLAIN: Self = Self {
+        priced: true,
+        invoice_later: false,
+        one_pool: false,
+        inward: false,
+        foreign: false,
+        between: false,
+    };
 }
 
 /// The roles that a fact of this kind posts to.
@@ -113,6 +123,13 @@ pub fn roles(kind: Kind, situation: Situation) -> Roles {
         Kind::Scrap => stock(Role::Scrap),
         Kind::Count | Kind::Adjustment => stock(Role::StockAdjustment),
         Kind::ProductionIn | Kind::ProductionOut => stock(Role::WorkInProgress),
+        Kind::TransferShip if situation.between => {
+            let sale = document(Role::InterCompanyReceivable, Role::InterCompanyRevenue);
+            Roles { main: sale.main, against: sale.against, ..stock(Role::InterCompanyCost) }
+        }
+        Kind::TransferReceive if situation.between => {
+            Roles { difference: Some(Role::TransferDifference), ..stock(Role::InterCompanyPayable) }
+        }
         Kind::TransferShip if situation.one_pool => Roles::default(),
         Kind::TransferReceive if situation.one_pool => stock(Role::TransferDifference),
         Kind::TransferShip => stock(Role::InterSiteTransit),

@@ -12,16 +12,17 @@ use shared::fact::statement::{
 };
 use shared::ids::{AccountNo, Capture, CompanyNo, ItemNo, PartnerNo, ReasonNo, Seq, SiteNo};
 use shared::money::{Currency, Price};
-use shared::quantity::{Quantity, ShortText, Unit};
+use shared::quantity::{Quantity, Scaled, ShortText, Unit};
 use shared::time::{Day, Timestamp};
 
 use super::exchange::Foreign;
 use super::fact_table::{Accounts, FactRecord, FactTable, PoolStep, TakenOver, Target, moved_at};
 use super::periods::Periods;
 use super::posting::{self, Situation};
+use super::rules::BETWEEN_COMPANIES;
 use super::settings::{Item, Lookup, MeasureError, Settings, smallest_units};
 use super::valuation::{FactId, UnitCost};
-pub(super) use foreign::{convert, rate_of};
+pub(super) use foreign::{convert, rate_between, rate_of};
 
 /// Amounts and quantities of one fact stay below this.
 const FACT_LIMIT: i64 = shared::varint::LIMIT.cast_signed();
@@ -108,9 +109,23 @@ pub enum Waits {
     /// What it refers to is of another kind or item.
     #[error("it refers to {0}, which is no {1} of the same item")]
     WrongReference(Capture, &'static str),
-    /// Goods go between companies with a price, which these rules do not cover.
+    /// What a company does answers what the same company did.
     #[error("it refers to {0}, which is of another company")]
     OtherCompany(Capture),
+    /// Goods that another company was to get.
+    #[error("it refers to {0}, whose goods go to a site of another company: reverse that first")]
+    NotGoingHere(Capture),
+    /// Between companies goods have a price.
+    #[error(
+        "site {0} is of another company, and the ship states no price: record it again with one \
+         (--price)"
+    )]
+    NoPriceBetween(SiteNo),
+    /// Within a company goods go at what they cost.
+    #[error(
+        "site {0} is of the same company, and the ship states a price: record it again without one"
+    )]
+    PriceWithin(SiteNo),
     /// A payment goes through a bank or cash account.
     #[error("account {0} can't take a payment: name a bank or cash account")]
     NotABank(AccountNo),
@@ -312,6 +327,7 @@ impl<'a> Preparation<'a> {
             self.check_origin(movement, origin, capture, draft.company_no)?;
         }
         let time = draft.key.effective_at();
+        let between = self.is_between(movement, origin, &draft)?;
         let item = self.settings.item(movement.item, time).ok_or(Waits::NoItem(movement.item))?;
         if item.service != (movement.kind == Kind::ServiceSale) {
             return Err(Waits::IsService(movement.item));
@@ -341,6 +357,8 @@ impl<'a> Preparation<'a> {
         }
         let happened = draft.happened_at();
         let rate = foreign.map(|price| self.rate(&draft, price.currency, happened)).transpose()?;
+        let bought = origin.filter(|_| between && movement.kind == Kind::TransferReceive);
+        let bought = bought.map(|ship| self.bought_abroad(&draft, ship, happened)).transpose()?;
         self.check_named(movement.partner, movement.reason, time)?;
         let selling = movement.price.filter(|_| sells).as_ref().map(worth).transpose()?;
         let cost_price = cost_price.filter(|_| foreign.is_none());
@@ -351,6 +369,7 @@ impl<'a> Preparation<'a> {
             invoice_later: movement.invoice_later,
             one_pool,
             inward: true,
+            between,
             ..Situation::PLAIN
         };
         let sign = if movement.kind == Kind::CustomerReturn { -1 } else { 1 };
@@ -375,12 +394,75 @@ impl<'a> Preparation<'a> {
             record.foreign = Some(Box::new(Foreign { price, quantity, unit }));
             convert(&mut record, rate);
         }
-        record.step = pool_step(movement.kind, units, one_pool);
+        record.between = between;
+        record.step = pool_step(movement.kind, units, one_pool && !between);
         record.document_target = (sale, -sale);
+        if between && movement.kind == Kind::TransferShip {
+            let price = stated.unwrap_or(0);
+            record.document_target = (price, -price);
+            // What the other company owes is open ship by ship.
+            record.main_item = record.against_item;
+        }
+        record.foreign = record.foreign.or_else(|| bought.flatten().map(Box::new));
         record.one_pool = one_pool;
         record.invoice_later = movement.kind == Kind::SaleIssue && movement.invoice_later;
         self.find_accounts(&mut record)?;
         Ok(record)
+    }
+
+    /// Whether goods go from one company to another. Older rules did not ask whose a site is.
+    fn is_between(
+        &self,
+        movement: &Movement,
+        origin: Option<FactId>,
+        draft: &Draft<'_>,
+    ) -> Result<bool, Waits> {
+        match (movement.kind, movement.other_site) {
+            (Kind::TransferReceive, _) => Ok(origin.is_some_and(|ship| self.record(ship).between)),
+            (Kind::TransferShip, Some(to)) if self.settings.rules() >= BETWEEN_COMPANIES => {
+                let site = self.settings.site(to, draft.key.effective_at());
+                let company = site.ok_or(Waits::NoSite(to))?.company;
+                let own = draft.company.currency;
+                match (company == draft.company_no, movement.price) {
+                    (true, Some(_)) => Err(Waits::PriceWithin(to)),
+                    (true, None) => Ok(false),
+                    (false, None) => Err(Waits::NoPriceBetween(to)),
+                    (false, Some(price)) if price.currency != own => {
+                        Err(Waits::ForeignCurrency(price.currency))
+                    }
+                    (false, Some(_)) => Ok(true),
+                }
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// What was sold by a company that keeps its books in another currency needs the rate of the time
+    /// when it came.
+    fn bought_abroad(
+        &self,
+        draft: &Draft<'_>,
+        ship: FactId,
+        at: Timestamp,
+    ) -> Result<Option<Foreign>, Waits> {
+        let named = self.record(ship);
+        let sender = self.settings.company(named.company, named.key.effective_at());
+        let sender = sender.ok_or(Waits::NoCompany(named.company))?.currency;
+        if sender == draft.company.currency {
+            return Ok(None);
+        }
+        self.rate(draft, sender, at)?;
+        let decimals = sender.decimals().cast_signed();
+        let figure = Scaled::new(named.stated.unwrap_or(0), -decimals);
+        let figure = figure.map_err(|_| Waits::TooMuchMoney)?;
+        let quantity = Scaled::new(1, 0).expect("one is a figure");
+        Ok(Some(Foreign { price: Price { figure, currency: sender }, quantity, unit: None }))
+    }
+
+    /// The company that goods go to.
+    fn goes_to(&self, ship: &FactRecord) -> Option<CompanyNo> {
+        let site = self.settings.site(ship.other_site?, ship.key.effective_at());
+        site.map(|site| site.company)
     }
 
     /// Goods that arrive or go back are of the lot of what they answer, where they name no other.
@@ -412,7 +494,9 @@ impl<'a> Preparation<'a> {
         };
         if !kinds.contains(&named.kind) || named.item != Some(movement.item) {
             Err(Waits::WrongReference(capture, what))
-        } else if named.company != company {
+        } else if named.between && self.goes_to(named) != Some(company) {
+            Err(Waits::NotGoingHere(capture))
+        } else if named.company != company && !named.between {
             Err(Waits::OtherCompany(capture))
         } else {
             Ok(())
@@ -681,6 +765,8 @@ pub(super) fn find_accounts(settings: &Settings, record: &mut FactRecord) -> Res
 pub(super) fn inherit_accounts<'f>(record: &mut FactRecord, of: impl Fn(FactId) -> &'f Accounts) {
     let Some(origin) = record.origin.map(&of) else { return };
     match record.kind {
+        // What is owed to another company stands on an account of the receiver's own.
+        Kind::TransferReceive if record.between => {}
         Kind::TransferReceive | Kind::SupplierReturn
             if !record.one_pool || origin.counter.0 != 0 =>
         {
@@ -831,6 +917,7 @@ fn blank(draft: &Draft<'_>, group: FactId, group_len: usize) -> FactRecord {
         taken_over: TakenOver::default(),
         one_pool: false,
         invoice_later: false,
+        between: false,
         document_target: (0, 0),
         accounts: Accounts::default(),
         main_item: group,

@@ -5,11 +5,15 @@
 //! | --: | --- |
 //! | 1 | movements, invoices, payments, costing methods |
 //! | 2 | closed months, month-end average, policies of companies, rates, write-downs |
+//! | 3 | transfers between companies |
 
 use shared::fact::statement::{CostMethod, MasterData, Statement};
 
 /// The newest rules; a sequence that states none follows these.
-pub const RULES: i64 = 2;
+pub const RULES: i64 = 3;
+
+/// The rules that first tell whose the site is that goods go to.
+pub(super) const BETWEEN_COMPANIES: i64 = 3;
 
 /// The rules that first gave a statement its effect.
 pub(super) const fn first_rules(statement: &Statement) -> i64 {

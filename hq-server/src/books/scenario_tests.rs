@@ -18,6 +18,7 @@ use shared::time::{OffsetMinutes, Timestamp};
 
 use super::{Books, Effects, Entry, PoolId, Run};
 
+mod between;
 mod months;
 
 const ITEM: ItemNo = ItemNo(1);
@@ -48,24 +49,36 @@ fn pieces(text: &str) -> Measure {
     }
 }
 
+/// An account for every role.
+fn accounts(company: CompanyNo) -> Vec<MasterData> {
+    let of_role = |role: &Role| {
+        let (role, account) = (*role, AccountNo(company.0 * 100 - 100 + *role as u32));
+        let (code, account_type) = (role.word().into(), AccountType::Asset);
+        let (category, site, movement, reason) = (None, None, None, None);
+        let name = String::from("name");
+        [
+            MasterData::Account { account, company, code, name, account_type },
+            MasterData::Mapping { company, role, account, category, site, movement, reason },
+        ]
+    };
+    Role::ALL.iter().flat_map(of_role).collect()
+}
+
 fn movement(kind: Kind, quantity: &str) -> Movement {
     Movement::new(kind, ITEM, pieces(quantity))
 }
 
 impl Story {
+    /// One company with three sites.
     fn new(scope: CostScope) -> Self {
+        Self::of(scope, [1; 3], &[(1, currency())])
+    }
+
+    /// Sites 1 to 3 of these companies, which keep their books in these currencies.
+    fn of(scope: CostScope, sites: [u32; 3], companies: &[(u32, Currency)]) -> Self {
         let mut story = Self { books: Books::new(), next: [1; 4], text: String::new() };
         let name = || String::from("name");
-        let company = CompanyNo(1);
         let mut master = vec![
-            MasterData::Company {
-                company,
-                code: "C".into(),
-                name: name(),
-                currency: currency(),
-                zone: OffsetMinutes(0),
-                scope,
-            },
             MasterData::Category { category: CategoryNo(1), code: "G".into(), name: name() },
             MasterData::Item {
                 item: ITEM,
@@ -91,31 +104,18 @@ impl Story {
                 movement: None,
             },
         ];
-        for site in 1..4 {
+        for (company, currency) in companies {
+            let (company, zone) = (CompanyNo(*company), OffsetMinutes(0));
+            let (code, currency) = ("C".into(), *currency);
+            master.push(MasterData::Company { company, code, name: name(), currency, zone, scope });
+            master.extend(accounts(company));
+        }
+        for (site, company) in (1..4).zip(sites) {
             master.push(MasterData::Site {
                 site: SiteNo(site),
-                company,
+                company: CompanyNo(company),
                 code: site.to_string(),
                 name: name(),
-            });
-        }
-        for role in Role::ALL {
-            let account = AccountNo(*role as u32);
-            master.push(MasterData::Account {
-                account,
-                company,
-                code: role.word().into(),
-                name: name(),
-                account_type: AccountType::Asset,
-            });
-            master.push(MasterData::Mapping {
-                company,
-                role: *role,
-                account,
-                category: None,
-                site: None,
-                movement: None,
-                reason: None,
             });
         }
         for data in master {

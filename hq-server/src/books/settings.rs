@@ -239,6 +239,8 @@ pub const fn is_control(role: Role) -> bool {
             | Role::Payable
             | Role::SupplierPrepayment
             | Role::CustomerAdvance
+            | Role::InterCompanyReceivable
+            | Role::InterCompanyPayable
     )
 }
 

@@ -120,7 +120,7 @@ impl Books {
     }
 
     /// Puts what came late into the histories.
-    fn place_what_came_late(&mut self) {
+    pub(super) fn place_what_came_late(&mut self) {
         for (pool_id, mut late) in self.dirty.take_late() {
             late.sort_unstable_by_key(|id| self.facts[*id].key);
             let at = late.iter().map(|id| (self.place_in(pool_id, self.facts[*id].key), *id));
@@ -190,7 +190,7 @@ impl Books {
             // A repack's and a variance's difference is what the sides leave.
             let leaves_difference = match record.kind {
                 Kind::RepackOut | Kind::RepackIn | Kind::Receipt => true,
-                Kind::TransferReceive => !record.one_pool,
+                Kind::TransferReceive => record.step == PoolStep::In,
                 _ => false,
             };
             if !leaves_difference {
@@ -313,14 +313,19 @@ impl Books {
         self.find_accounts_again(&mut sums);
         self.convert_again();
         self.fold_by_new_methods();
+        self.fold_dirty(&mut sums);
+        self.post_differences(sums, effects);
+        self.assert_ties();
+    }
+
+    /// Folds every dirty pool again, and those that costs go on to from there.
+    pub(super) fn fold_dirty(&mut self, sums: &mut Differences) {
         let dirty = self.dirty.pools();
         for ring in self.flows.rings(&dirty) {
             if ring.iter().any(|pool| self.pools[pool.index()].dirty) {
-                self.fold(&ring, &mut sums);
+                self.fold(&ring, sums);
             }
         }
-        self.post_differences(sums, effects);
-        self.assert_ties();
     }
 
     fn fold(&mut self, ring: &[PoolId], sums: &mut Differences) {
@@ -648,7 +653,7 @@ fn area_of_difference(record: &FactRecord) -> Area {
     let document = |target: &Target| (target.main, target.against);
     // What waits in `main` of a receipt is its landed cost.
     let changed = document(&record.target) != document(&record.posted);
-    if changed && record.kind != Kind::Receipt { Area::of(record.kind) } else { Area::Stock }
+    if changed && record.kind != Kind::Receipt { record.area() } else { Area::Stock }
 }
 
 /// Whether what leaves by a fact of this kind arrives by another.

@@ -65,7 +65,8 @@ pub fn check_mapping(settings: &Settings, company: CompanyNo, at: Timestamp) -> 
     let reasons: Vec<_> =
         [None].into_iter().chain(settings.reasons().map(|(reason, _)| Some(reason))).collect();
     let mut missing = Vec::new();
-    for (kind, role) in needed() {
+    let several = settings.companies().count() > 1;
+    for (kind, role) in needed(several) {
         let sites: &[SiteNo] = if FINANCE.contains(&kind) { &[SiteNo::HQ] } else { &sites };
         for site in sites {
             for category in [None].into_iter().chain(categories.iter().copied().map(Some)) {
@@ -89,19 +90,20 @@ pub fn check_mapping(settings: &Settings, company: CompanyNo, at: Timestamp) -> 
     missing
 }
 
-/// Every kind with every role that it may post to.
-fn needed() -> BTreeSet<(Kind, Role)> {
+/// Every kind with every role that it may post to; between companies only where there are several.
+fn needed(several: bool) -> BTreeSet<(Kind, Role)> {
     let movements = Kind::ALL.iter().copied().filter(|kind| kind.is_movement());
     let kinds = movements.chain(FINANCE).chain(COSTS);
     let mut needed = BTreeSet::new();
     for kind in kinds {
-        for bits in 0..32u8 {
+        for bits in 0..64u8 {
             let situation = Situation {
                 priced: bits & 1 != 0,
                 invoice_later: bits & 2 != 0,
                 one_pool: bits & 4 != 0,
                 inward: bits & 8 != 0,
                 foreign: bits & 16 != 0,
+                between: several && bits & 32 != 0,
             };
             let found = roles(kind, situation);
             let found = [

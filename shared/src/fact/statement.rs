@@ -315,6 +315,14 @@ coded! {
         30 Revaluation "revaluation";
         /// Exchange gain and loss.
         31 ExchangeDifference "exchange_difference";
+        /// 内部应收: owed by another company of the group for goods shipped to it.
+        32 InterCompanyReceivable "inter_company_receivable";
+        /// 内部应付: owed to another company of the group for goods received from it.
+        33 InterCompanyPayable "inter_company_payable";
+        /// Sales to other companies of the group.
+        34 InterCompanyRevenue "inter_company_revenue";
+        /// Cost of what was sold to other companies of the group.
+        35 InterCompanyCost "inter_company_cost";
     }
 }
 

@@ -8,7 +8,7 @@ use shared::ids::{AccountNo, Capture, CompanyNo, PartnerNo, SiteNo};
 use shared::quantity::Scaled;
 use shared::time::{Day, OffsetMinutes, Timestamp};
 
-use super::{DAY, Made, PETTY_CASH, SECOND, Writer, kinds, measure, scaled};
+use super::{DAY, Made, PETTY_CASH, SECOND, THIRD, Writer, kinds, measure, scaled};
 
 impl Writer {
     pub(super) fn hq_step(&mut self) {
@@ -53,12 +53,21 @@ impl Writer {
     /// The company whose documents speak of a site's goods; seldom the wrong one.
     pub(super) fn company_for(&mut self, site: SiteNo) -> Option<CompanyNo> {
         let wrong = self.chance(1, 20);
-        (self.company_of(site) == SECOND && !wrong).then_some(SECOND)
+        let company = self.company_of(site);
+        (company != CompanyNo::FIRST && !wrong).then_some(company)
     }
 
     pub(super) fn company_of(&self, site: SiteNo) -> CompanyNo {
-        let second = self.shape.second_company && site.0 == self.shape.sites;
-        if second { SECOND } else { CompanyNo::FIRST }
+        let from_last = self.shape.sites.wrapping_sub(site.0);
+        match from_last {
+            0 if self.shape.second_company => SECOND,
+            1 if self.has_third() => THIRD,
+            _ => CompanyNo::FIRST,
+        }
+    }
+
+    pub(super) const fn has_third(&self) -> bool {
+        self.shape.second_company && self.shape.third_company && self.shape.sites > 2
     }
 
     pub(super) fn customer_invoice(&mut self, back: i64) {

@@ -1,11 +1,11 @@
 //! What HQ states of its companies, sites, items and accounts, at first and later.
 
 use shared::fact::Kind;
-use shared::fact::statement::{CostMethod, MasterData, Role, Statement};
+use shared::fact::statement::{CostMethod, CostScope, MasterData, Role, Statement};
 use shared::ids::{AccountNo, CategoryNo, CompanyNo, ItemNo, PartnerNo, ReasonNo, SiteNo};
 use shared::time::{OffsetMinutes, Timestamp};
 
-use super::{Group, ITEMS, PETTY_CASH, SECOND, Writer, account, kinds, unit};
+use super::{Group, ITEMS, PETTY_CASH, SECOND, THIRD, Writer, account, kinds, unit};
 
 impl Writer {
     /// What HQ states first; some of it only later.
@@ -21,6 +21,13 @@ impl Writer {
         if self.shape.second_company {
             let (code, name) = named("second");
             let (company, zone) = (SECOND, OffsetMinutes(-60));
+            let currency = self.currency_of(SECOND);
+            all.push(MasterData::Company { company, code, name, currency, zone, scope });
+        }
+        if self.has_third() {
+            let (code, name) = named("third");
+            let (company, zone) = (THIRD, OffsetMinutes(480));
+            let scope = if scope == CostScope::Site { CostScope::Company } else { CostScope::Site };
             all.push(MasterData::Company { company, code, name, currency, zone, scope });
         }
         for site in 1..=self.shape.sites {
@@ -87,6 +94,9 @@ impl Writer {
             }
             if self.shape.second_company {
                 self.map(SECOND, role, 0, all);
+            }
+            if self.has_third() {
+                self.map(THIRD, role, 0, all);
             }
         }
         all.push(account(CompanyNo::FIRST, PETTY_CASH, "petty cash"));

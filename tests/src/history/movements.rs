@@ -18,6 +18,12 @@ impl Writer {
         // What cost belongs to a receipt shows where its goods go back.
         let back_again = self.shape.costs && self.chance(1, 9);
         let what = if back_again { 92 } else { what };
+        let trades = self.shape.trade && self.chance(3, 5);
+        let what = match trades {
+            true if self.chance(2, 5) => 72,
+            true => 80,
+            false => what,
+        };
         let group = match what {
             0..22 => self.goods(Kind::Receipt, lines),
             22..44 => self.goods(Kind::SaleIssue, lines),
@@ -49,6 +55,7 @@ impl Writer {
             group.push(Statement::Reversal { refers_to, reason: None });
         }
         let back = self.back();
+        self.in_own_currency(site, &mut group);
         self.write_goods(log, &group, back);
     }
 
@@ -247,11 +254,17 @@ impl Writer {
             quantity = measure(self.random.between(1, held.min(40)), 0, unit);
         }
         let mut movement = Movement::new(Kind::TransferShip, item, quantity);
-        let to = 1 + self.random.number(self.shape.sites);
+        let mut to = 1 + self.random.number(self.shape.sites);
+        if self.shape.trade && SiteNo(to) == site {
+            to = 1 + to % self.shape.sites;
+        }
         if SiteNo(to) == site {
             return self.goods(Kind::Receipt, 1);
         }
         movement.other_site = Some(SiteNo(to));
+        // Between companies at a price; some forget it, some state one within a company.
+        let between = self.company_of(SiteNo(to)) != self.company_of(site);
+        movement.price = if between { self.maybe_price(14, 15) } else { self.maybe_price(1, 60) };
         movement.lot = self.lot();
         vec![Statement::Movement(movement)]
     }

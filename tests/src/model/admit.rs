@@ -49,6 +49,8 @@ pub enum Why {
     UnknownPartner,
     /// The reason is not known.
     UnknownReason,
+    /// A price within a company, or none between companies.
+    PriceOfTransfer,
     /// Money of another currency than the company's, or more decimals than it has.
     BadMoney,
     /// No rate of the other currency holds.
@@ -118,9 +120,21 @@ pub struct Entry {
     pub rate: Figure,
     /// For a bill the rate at which its receipt bears it.
     pub rate_to_goods: Figure,
+    /// Of a ship at a price: the other company that the goods go to.
+    pub sold_to: Option<CompanyNo>,
+    /// Of goods that come from another company: what one of its minor units costs in those of the
+    /// receiver's.
+    pub bought: Option<Figure>,
+    /// What another company paid counts; not so where all companies are looked at as one.
+    pub at_price: bool,
 }
 
 impl Entry {
+    /// Goods go to another company, or come from one.
+    pub const fn goes_between(&self) -> bool {
+        self.sold_to.is_some() || self.bought.is_some()
+    }
+
     /// When it takes effect.
     pub fn time(&self) -> i64 {
         self.key.0.0
@@ -451,6 +465,9 @@ fn look_up(
         lot: None,
         rate: whole(1),
         rate_to_goods: whole(1),
+        sold_to: None,
+        bought: None,
+        at_price: true,
     };
     match &each.statement {
         Statement::Movement(movement) => {
@@ -545,6 +562,7 @@ fn check_movement(movement: &Movement, entry: &mut Entry, settings: &Settings) -
     if movement.reason.is_some_and(|reason| !settings.knows_reason(reason, time)) {
         return Err(Why::UnknownReason);
     }
+    entry.sold_to = sold_to(movement, entry, settings)?;
     for price in [movement.price, movement.cost].into_iter().flatten() {
         if price.currency != entry.company.currency {
             // Only what goods cost may be in another currency.
@@ -558,6 +576,31 @@ fn check_movement(movement: &Movement, entry: &mut Entry, settings: &Settings) -
         check_worth(&price, &movement.quantity, entry)?;
     }
     Ok(())
+}
+
+/// Goods go to another company at a price in the sender's currency, and within one at none.
+fn sold_to(
+    movement: &Movement,
+    entry: &Entry,
+    settings: &Settings,
+) -> Result<Option<CompanyNo>, Why> {
+    let Some(to) = movement.other_site.filter(|_| movement.kind == Kind::TransferShip) else {
+        return Ok(None);
+    };
+    let company = settings.company_of(to, entry.time()).ok_or(Why::UnknownSite)?;
+    let crosses = company != entry.company_no;
+    match movement.price {
+        Some(price) if crosses => own_currency(price.currency, entry)?,
+        None if !crosses => {}
+        _ => return Err(Why::PriceOfTransfer),
+    }
+    Ok(crosses.then_some(company))
+}
+
+/// What one minor unit of a sender's currency costs a receiver, in minor units.
+fn minor_rate(ship: &Entry, receive: &Entry, settings: &Settings) -> Result<Figure, Why> {
+    let rate = rate(ship.company.currency, receive.time(), receive, settings)?;
+    Ok(rate * receive.minor_units() / ship.minor_units())
 }
 
 /// When the day of a document begins.
@@ -737,7 +780,16 @@ fn complete(
 ) -> Result<Entry, Why> {
     let mut entry = entry.clone();
     let named = entry.refers_to().and_then(|named| entries.get(&named));
-    let named = named.filter(|named| named.company_no == entry.company_no);
+    let own_company = |named: &&Entry| {
+        let bought = named.sold_to.filter(|_| entry.statement.kind() == Kind::TransferReceive);
+        bought.unwrap_or(named.company_no) == entry.company_no
+    };
+    let named = named.filter(own_company);
+    if let Some(ship) = named.filter(|named| named.sold_to == Some(entry.company_no))
+        && entry.statement.kind() == Kind::TransferReceive
+    {
+        entry.bought = Some(minor_rate(ship, &entry, settings)?);
+    }
     let line = match &entry.statement {
         Statement::SupplierInvoice(line)
         | Statement::CustomerInvoice(line)
@@ -871,10 +923,10 @@ fn check_movement_reference(movement: &Movement, entry: &Entry, there: &Entry) -
         Kind::Receipt => &[Kind::SupplierReturn],
         _ => return Ok(()),
     };
+    let arrives = movement.kind == Kind::TransferReceive;
+    let company = there.sold_to.filter(|_| arrives).unwrap_or(there.company_no);
     let fits = there.movement().is_some_and(|other| {
-        kinds.contains(&other.kind)
-            && other.item == movement.item
-            && there.company_no == entry.company_no
+        kinds.contains(&other.kind) && other.item == movement.item && company == entry.company_no
     });
     if fits { Ok(()) } else { Err(Why::WrongReference) }
 }

@@ -54,7 +54,8 @@ pub struct Folded {
     changes: BTreeMap<Capture, Vec<(Key, Figure)>>,
     /// What was left at zero quantity.
     pub residue: BTreeMap<Capture, Figure>,
-    /// What arrived with each receive, at what it left with.
+    /// What arrived with each receive, at what it left with; of goods of another company what is
+    /// owed for them.
     pub arrived: BTreeMap<Capture, Figure>,
     /// What each receipt is worth.
     pub receipts: BTreeMap<Capture, Received>,
@@ -253,8 +254,8 @@ impl Pass<'_> {
             Kind::Adjustment => self.take(entry, &-quantity),
             Kind::CustomerReturn => self.customer_return(entry, movement),
             Kind::SupplierReturn => self.supplier_return(entry, movement),
-            Kind::TransferShip if one_pool(entry) => self.on_hand(entry, &-quantity),
-            Kind::TransferReceive if one_pool(entry) => self.receive_in_pool(entry, movement),
+            Kind::TransferShip if stays_in_pool(entry) => self.on_hand(entry, &-quantity),
+            Kind::TransferReceive if stays_in_pool(entry) => self.receive_in_pool(entry, movement),
             Kind::TransferShip => {
                 self.take(entry, quantity);
                 let cost = -self.folded.change[&entry.capture].clone();
@@ -266,6 +267,9 @@ impl Pass<'_> {
                 self.folded.left_at.insert(entry.group, cost);
             }
             Kind::RepackIn => self.become_other(entry),
+            Kind::TransferReceive if entry.bought.is_some() && entry.at_price => {
+                self.buy(entry, movement);
+            }
             Kind::TransferReceive => self.receive(entry, movement),
             Kind::Count => self.count(entry, movement),
             _ => {}
@@ -277,11 +281,12 @@ impl Pass<'_> {
         let number = pool_no(entry).expect("only movements of stock have a pool");
         let pool = self.folded.pools.entry(number).or_insert_with(|| {
             let fallback = goods.settings.fallback_cost.as_ref();
+            let fallback = fallback.filter(|price| price.currency == entry.company.currency);
             let cost = fallback.map_or(Figure::zero(), |price| unit_cost(price, &goods.settings));
             Pool::new(goods.method, cost)
         });
         // What leaves for another site of the pool costs nothing by any method.
-        if entry.statement.kind() != Kind::TransferShip || !one_pool(entry) {
+        if entry.statement.kind() != Kind::TransferShip || !stays_in_pool(entry) {
             pool.go_on_by(goods.method, entry.capture);
         }
         pool
@@ -496,7 +501,18 @@ impl Pass<'_> {
             let (parts, excess) = self.arrive(ship, entry.capture);
             let shipped = &self.facts.by_capture[&ship].goods().quantity;
             let cost = share(&self.cost_of_ship(ship), &excess, shipped);
-            (parts, excess, cost)
+            let ship = self.facts.by_capture[&ship];
+            match &entry.bought {
+                // In another currency what arrives is one part.
+                Some(rate) if ship.company.currency != entry.company.currency => {
+                    let sum = Part::sum(&parts);
+                    let part = Part::new(sum.quantity, rounded(&(sum.value * rate)));
+                    let some = part.quantity.is_positive();
+                    let parts = if some { vec![part] } else { Vec::new() };
+                    (parts, excess, rounded(&(cost * rate)))
+                }
+                _ => (parts, excess, cost),
+            }
         } else {
             let cost = rounded(&(self.pool(entry).current_cost() * &quantity));
             (Vec::new(), quantity, cost)
@@ -507,6 +523,48 @@ impl Pass<'_> {
         }
         self.put_parts(entry, &parts);
         self.folded.arrived.insert(entry.capture, worth);
+    }
+
+    /// Goods of another company come at what it sold them for: each receive gets its part of the
+    /// price, the last one owes what is left of it, whether the goods came or not.
+    fn buy(&mut self, entry: &Entry, movement: &Movement) {
+        let Some(ship) = self.origin(movement) else { return self.receive(entry, movement) };
+        let rate = entry.bought.clone().expect("asked for before");
+        let ship = self.facts.by_capture[&ship];
+        let sold = ship.movement().and_then(|movement| movement.price);
+        let sold = sold.expect("sold at a price");
+        let shipped = &ship.goods().quantity;
+        let mut units = shipped.clone();
+        let price = ship.worth(&sold, &ship.movement().expect("a ship").quantity);
+        let mut left = price.clone();
+        let receives = self.facts.happened.iter().filter(|each| {
+            each.statement.kind() == Kind::TransferReceive && each.refers_to() == Some(ship.capture)
+        });
+        let receives: Vec<&Entry> = receives.copied().collect();
+        for (place, each) in receives.iter().enumerate() {
+            let wanted = &each.goods().quantity;
+            let came = units.clone().min(wanted.clone());
+            let worth = if units.is_zero() { whole(0) } else { share(&left, &came, &units) };
+            units -= &came;
+            left -= &worth;
+            if each.capture != entry.capture {
+                continue;
+            }
+            let more = wanted - &came;
+            let mut parts = Vec::new();
+            let in_own = |amount: &Figure| rounded(&(amount * &rate));
+            if came.is_positive() {
+                parts.push(Part::new(came, in_own(&worth)));
+            }
+            if more.is_positive() {
+                parts.push(Part::new(more.clone(), in_own(&share(&price, &more, shipped))));
+            }
+            let is_last = place + 1 == receives.len();
+            let lost = if is_last { in_own(&left) } else { whole(0) };
+            self.put_parts(entry, &parts);
+            self.folded.arrived.insert(entry.capture, in_own(&worth) + lost);
+            return;
+        }
     }
 
     /// Within one pool goods only change their site; what was never shipped comes in at the
@@ -620,6 +678,11 @@ pub fn pool_no(entry: &Entry) -> Option<PoolNo> {
     Some((entry.company_no, goods.item, site, lot))
 }
 
-pub(super) fn one_pool(entry: &Entry) -> bool {
+fn one_pool(entry: &Entry) -> bool {
     entry.company.scope == CostScope::Company
+}
+
+/// Goods that go from one site to another of a company that has one pool for all.
+pub(super) fn stays_in_pool(entry: &Entry) -> bool {
+    one_pool(entry) && !entry.goes_between()
 }

@@ -70,6 +70,8 @@ pub struct Model {
     settings: Settings,
     admitted: Admitted,
     folded: Folded,
+    /// All companies as one, where goods went between them.
+    as_one: Option<Folded>,
     lines: Vec<Posting>,
 }
 
@@ -79,6 +81,7 @@ impl Model {
         let mut settings = Settings::default();
         let admitted = admit::admit(written, &mut settings);
         let folded = fold::fold(&admitted);
+        let as_one = fold_as_one(&admitted);
         let happened = happened(&admitted);
         let by_capture = happened.iter().map(|entry| (entry.capture, *entry)).collect();
         let all = admitted.entries.iter().map(|entry| (entry.capture, entry)).collect();
@@ -88,7 +91,7 @@ impl Model {
         let lost = folded.endless && folded.is_beyond_range();
         let shown = happened.iter().filter(|_| !lost);
         let lines = shown.flat_map(|entry| posted.lines(entry)).collect();
-        let model = Self { settings, admitted, folded, lines };
+        let model = Self { settings, admitted, folded, as_one, lines };
         if !lost {
             model.check();
         }
@@ -126,6 +129,13 @@ impl Model {
         let stands = |pool: &pool::Pool| (integer(&pool.quantity), integer(&pool.value));
         let pools = self.folded.pools.iter().map(|(number, pool)| (number.clone(), stands(pool)));
         pools.filter(|(_, stands)| *stands != (0, 0)).collect()
+    }
+
+    /// What the goods of every pool cost all companies together, where that is not nothing.
+    pub fn group_costs(&self) -> BTreeMap<PoolNo, i128> {
+        let folded = self.as_one.as_ref().unwrap_or(&self.folded);
+        let pools = folded.pools.iter().map(|(no, pool)| (no.clone(), integer(&pool.value)));
+        pools.filter(|(_, value)| *value != 0).collect()
     }
 
     /// Quantity and value of every layer, the oldest first, of the pools that have any.
@@ -183,7 +193,8 @@ impl Model {
 
     /// A pool or a movement is worth more than the books hold.
     pub fn is_beyond_range(&self) -> bool {
-        self.folded.is_beyond_range()
+        let as_one = self.as_one.as_ref().is_some_and(Folded::is_beyond_range);
+        as_one || self.folded.is_beyond_range()
     }
 
     /// All lines.
@@ -224,6 +235,17 @@ impl Model {
     pub const fn settings(&self) -> &Settings {
         &self.settings
     }
+}
+
+/// As one company would have it: goods go between companies at what they cost.
+fn fold_as_one(admitted: &Admitted) -> Option<Folded> {
+    if !admitted.entries.iter().any(Entry::goes_between) {
+        return None;
+    }
+    let entries = admitted.entries.iter().cloned();
+    let entries = entries.map(|entry| Entry { at_price: false, ..entry }).collect();
+    let (reversed, left_out) = (admitted.reversed.clone(), admitted.left_out.clone());
+    Some(fold::fold(&Admitted { entries, reversed, left_out }))
 }
 
 /// The facts that are taken and not reversed, in effective order.

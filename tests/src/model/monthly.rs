@@ -11,7 +11,7 @@ use shared::time::{Month, Timestamp};
 
 use super::admit::{Admitted, Entry};
 use super::figure::{Figure, rounded, whole};
-use super::fold::{Facts, Pass, PoolNo, one_pool, pool_no};
+use super::fold::{Facts, Pass, PoolNo, pool_no, stays_in_pool};
 use super::pool::Pool;
 
 /// A month of a pool, or what is left of it after its cost was restated.
@@ -111,7 +111,7 @@ impl Pass<'_> {
             if pool_no(each).as_ref() != Some(&number) {
                 continue;
             }
-            let moves_only = each.statement.kind() == Kind::TransferShip && one_pool(each);
+            let moves_only = each.statement.kind() == Kind::TransferShip && stays_in_pool(each);
             let other = each.goods().method != CostMethod::MonthEndAverage && !moves_only;
             if month_of(each) != month || restates(each) || other {
                 break;
@@ -160,7 +160,7 @@ impl Pass<'_> {
         let origin = self.origin(movement);
         match movement.kind {
             Kind::Receipt | Kind::RepackIn => true,
-            Kind::TransferReceive => origin.is_some() && !one_pool(entry),
+            Kind::TransferReceive => origin.is_some() && !stays_in_pool(entry),
             Kind::CustomerReturn => match origin {
                 Some(origin) => month_of(self.facts.by_capture[&origin]) != month,
                 None => movement.cost.is_some(),
@@ -187,7 +187,8 @@ pub(super) fn passes_around(facts: Facts<'_>) -> bool {
 /// What left that a fact brings in.
 fn left_for<'a>(arrived: &Entry, by_capture: &BTreeMap<Capture, &'a Entry>) -> Vec<&'a Entry> {
     match arrived.statement.kind() {
-        Kind::TransferReceive if !one_pool(arrived) => {
+        Kind::TransferReceive if arrived.bought.is_some() && arrived.at_price => Vec::new(),
+        Kind::TransferReceive if !stays_in_pool(arrived) => {
             let ship = arrived.refers_to().and_then(|ship| by_capture.get(&ship).copied());
             ship.into_iter().collect()
         }

@@ -53,6 +53,15 @@ pub struct Posting {
 fn roles(entry: &Entry, entries: &BTreeMap<Capture, Entry>) -> Vec<Role> {
     let one_pool = entry.company.scope == CostScope::Company;
     match &entry.statement {
+        Statement::Movement(_) if entry.sold_to.is_some() => vec![
+            Role::InterCompanyReceivable,
+            Role::InterCompanyRevenue,
+            Role::InterCompanyCost,
+            Role::Inventory,
+        ],
+        Statement::Movement(_) if entry.bought.is_some() => {
+            vec![Role::Inventory, Role::InterCompanyPayable, Role::TransferDifference]
+        }
         Statement::Movement(movement) => movement_roles(movement, one_pool),
         Statement::SupplierInvoice(line) | Statement::CreditNote(line) => {
             let mut needed = vec![Role::Payable, Role::ReceivedNotInvoiced, Role::BoughtInTransit];
@@ -263,6 +272,16 @@ impl Posted<'_> {
             Kind::Count | Kind::Adjustment => lines.gained(Role::StockAdjustment, &change),
             Kind::ProductionIn => lines.both(Role::Inventory, Role::WorkInProgress, &change),
             Kind::ProductionOut => lines.both(Role::WorkInProgress, Role::Inventory, &cost),
+            Kind::TransferShip if entry.sold_to.is_some() => {
+                lines.both(Role::InterCompanyCost, Role::Inventory, &cost);
+            }
+            Kind::TransferReceive if entry.bought.is_some() => {
+                let owed = &self.folded.arrived[&entry.capture];
+                let ship = Item::new(movement.refers_to.unwrap_or(entry.capture), None);
+                lines.debit(Role::Inventory, &change);
+                lines.credit_item(Role::InterCompanyPayable, owed, ship);
+                lines.debit(Role::TransferDifference, &(owed - &change));
+            }
             Kind::TransferShip => {
                 lines.debit_item(Role::InterSiteTransit, &cost, Item::new(entry.capture, None));
                 lines.credit(Role::Inventory, &cost);
@@ -446,6 +465,11 @@ fn sale(entry: &Entry, movement: &Movement, lines: &mut Lines<'_>) {
         Kind::ServiceSale => {
             lines.debit_item(Role::Receivable, &amount, Item::new(entry.group, partner));
             lines.credit(Role::Revenue, &amount);
+        }
+        Kind::TransferShip => {
+            let item = Item::new(entry.capture, None);
+            lines.debit_item(Role::InterCompanyReceivable, &amount, item);
+            lines.credit(Role::InterCompanyRevenue, &amount);
         }
         Kind::CustomerReturn => {
             lines.debit(Role::SalesReturns, &amount);

@@ -51,6 +51,8 @@ fn links(entries: &[Entry]) -> BTreeSet<(PoolNo, PoolNo)> {
     for to in entries {
         let from = match to.statement.kind() {
             Kind::RepackIn => taken_apart.get(&to.group).cloned().unwrap_or_default(),
+            // What another company paid is a price, whatever the goods cost it.
+            Kind::TransferReceive if to.bought.is_some() && to.at_price => continue,
             Kind::TransferReceive | Kind::CustomerReturn | Kind::SupplierReturn | Kind::Receipt => {
                 to.refers_to().into_iter().collect()
             }

@@ -80,7 +80,7 @@ pub struct Settings {
 }
 
 /// Roles whose balance a subledger proves: such an account has no other role.
-const PROVED: [Role; 9] = [
+const PROVED: [Role; 11] = [
     Role::Inventory,
     Role::ReceivedNotInvoiced,
     Role::BoughtInTransit,
@@ -90,6 +90,8 @@ const PROVED: [Role; 9] = [
     Role::Payable,
     Role::SupplierPrepayment,
     Role::CustomerAdvance,
+    Role::InterCompanyReceivable,
+    Role::InterCompanyPayable,
 ];
 
 impl Settings {

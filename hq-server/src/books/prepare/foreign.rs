@@ -51,9 +51,29 @@ pub(in super::super) fn rate_of(settings: &Settings, record: &FactRecord) -> Opt
     settings.rate(record.company, currency, at)
 }
 
+/// What a receiver's books take one unit of the sender's currency for, and its decimals; none where
+/// both keep theirs in one.
+pub(in super::super) fn rate_between(
+    settings: &Settings,
+    ship: &FactRecord,
+    receive: &FactRecord,
+) -> Option<(Rate, u8)> {
+    if ship.company == receive.company {
+        return None;
+    }
+    let sender = settings.company(ship.company, ship.key.effective_at())?.currency;
+    let receiver = settings.company(receive.company, receive.key.effective_at())?.currency;
+    if sender == receiver {
+        return None;
+    }
+    let rate = settings.rate(receive.company, sender, receive.moved_at().effective_at())?;
+    Some((rate, sender.decimals()))
+}
+
 /// Sets what a rate makes of what a record states in another currency.
 pub(in super::super) fn convert(record: &mut FactRecord, rate: Rate) {
-    let Some(foreign) = &record.foreign else { return };
+    // What another company sold is shared over what arrived of it.
+    let Some(foreign) = record.foreign.as_ref().filter(|_| !record.between) else { return };
     let amount = foreign.worth(rate);
     record.unit_cost = foreign.unit.map(|_| foreign.unit_cost(rate));
     record.stated = Some(amount);
