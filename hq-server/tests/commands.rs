@@ -133,6 +133,31 @@ fn the_same_commands_with_and_without_a_server() {
 }
 
 #[test]
+fn a_second_company_has_its_own_chart_and_sites() {
+    let place = Place::new();
+    let added =
+        place.json(&["company", "add", "hk", "--currency", "HKD", "--utc-offset", "+08:00"]);
+    assert_eq!(added["numbers"], serde_json::json!([2]));
+    place.json(&["site", "add", "north"]);
+    place.json(&["site", "add", "kowloon", "--company", "hk"]);
+    place.json(&["rate", "set", "CNY", "1.08", "--from", "2026-11-01", "--company", "hk"]);
+    assert_eq!(place.json(&["rate", "list"])[0]["company"], "hk");
+    assert_eq!(place.json(&["mapping", "check"])["complete"], true);
+    let accounts = place.json(&["account", "list"]);
+    let stock = accounts.as_array().expect("a list").iter();
+    let stock: Vec<_> = stock.filter(|account| account["role"] == "inventory").collect();
+    assert_eq!(stock.len(), 2, "each company has its own");
+    let group = place.json(&["report", "group"]);
+    let companies: Vec<_> = group["companies"].as_array().expect("a list").iter().collect();
+    assert_eq!(companies.len(), 2);
+    assert_eq!(companies[1]["currency"], "HKD");
+    let again = place.error(&["company", "add", "hk", "--currency", "HKD"]);
+    assert!(again.contains("there is a company 'hk' already"), "{again}");
+    let nowhere = place.error(&["site", "add", "south", "--company", "tw"]);
+    assert!(nowhere.contains("there is no company 'tw'"), "{nowhere}");
+}
+
+#[test]
 fn a_server_that_was_killed_leaves_everything() {
     let place = Place::new();
     let mut server = place.serve();
@@ -224,7 +249,7 @@ fn what_is_refused_says_what_to_do() {
         (&["item", "add", "x", "X", "--category", "none"], "there is no category 'none'"),
         (&["site", "revoke", "nowhere"], "see 'hq-server site list'"),
         (&["partner", "add", "p", "P"], "say --customer or --supplier"),
-        (&["mapping", "add", "revenue", "2110"], "account 16 already is payable"),
+        (&["mapping", "add", "revenue", "2110"], "account 17 already is payable"),
         (&["mapping", "add", "profit", "2110"], "'hq-server account list' shows the roles"),
         (
             &["policy", "set", "nothing", "1"],

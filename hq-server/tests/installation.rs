@@ -5,20 +5,26 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{Hands, Site, init, populate, receipt, sale};
+use common::{Hands, Site, currency, init, measure, populate, price, receipt, sale};
 use hq_server::books::Books;
+use hq_server::chart::GENERIC;
 use hq_server::headquarters::{Headquarters, restore};
 use hq_server::own_log::{
     AllocationDraft, Desk, Draft, DraftError, FinanceError, InvoiceDraft, InvoiceLineDraft,
     LandedCostDraft, LandedOnDraft, PaymentDraft, PoolDraft, RevaluationDraft, StandardCostDraft,
     WriteDownDraft,
 };
+use hq_server::report::figure::Figure;
+use hq_server::report::table::text_of;
+use hq_server::report::words::Language;
 use hq_server::web::books_desk::Lender as _;
+use hq_server::web::desk::Desk as _;
 use shared::catalogue::OpenTransfer;
 use shared::fact::Kind;
 use shared::fact::statement::{CostMethod, CostScope, Movement, Role, SharedBy};
 use shared::ids::{Capture, DeviceNo, ItemNo, SiteNo};
 use shared::sync::StateCursor;
+use shared::time::OffsetMinutes;
 
 fn check_costs(desk: &Desk<'_>, received: Capture, sold: Capture) {
     let on = |of: Capture| LandedOnDraft { of: of.to_string(), weight: None };
@@ -180,6 +186,77 @@ fn assert_whole(hq: &Headquarters) {
     assert_eq!(report.problems, Vec::<String>::new());
     let ledgers = hq.published().ledgers();
     ledgers.books.check().expect("the books hold");
+}
+
+/// Site 2 is of a second company with a chart of its own.
+async fn second_company(hq: &Headquarters) {
+    let made = hq.own_log().record(|published, _| {
+        let mut draft = Draft::new(&published.catalogue());
+        draft.company("hk", "Hong Kong", currency(), OffsetMinutes(480), CostScope::Site)?;
+        draft.chart(&GENERIC)?;
+        draft.site(SiteNo(2), "site-2", "Site 2")?;
+        Ok::<_, DraftError>((draft.into_groups(), ()))
+    });
+    made.await.expect("recorded");
+}
+
+#[tokio::test]
+async fn what_one_company_sells_to_another_costs_the_group_what_it_cost() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let hq = init(folder.path(), CostScope::Site, Hands::new().clock()).await;
+    populate(&hq, 1).await;
+    second_company(&hq).await;
+    assert_eq!(hq.mapping_gaps(), Vec::<String>::new());
+    let (mut north, mut south) = (Site::new(1, 2), Site::new(2, 3));
+    north.register(&hq).await;
+    south.register(&hq).await;
+    north.record(receipt(1, "20", "6"));
+    let ship = |quantity: &str| {
+        let mut ship = Movement::new(Kind::TransferShip, ItemNo(1), measure(quantity));
+        (ship.other_site, ship.price) = (Some(SiteNo(2)), Some(price("9")));
+        ship
+    };
+    let arrives = north.record(ship("10"));
+    north.record(ship("2"));
+    north.send(&hq, 100).await;
+    north.posted(&hq).await;
+    let mut receive = Movement::new(Kind::TransferReceive, ItemNo(1), measure("10"));
+    receive.refers_to = Some(arrives);
+    south.record(receive);
+    south.record(sale(1, "4", "12"));
+    south.send(&hq, 100).await;
+    south.posted(&hq).await;
+    let desk = hq.desk();
+    let group = desk.group(1).expect("reads");
+    let figures = |figures: &[Figure]| figures.iter().map(Figure::to_string).collect::<Vec<_>>();
+    let stock = group.companies.iter();
+    let stock: Vec<_> =
+        { stock }.map(|row| figures(&[row.value, row.group_cost, row.unrealised])).collect();
+    assert_eq!(stock, [["48.00", "48.00", "0.00"], ["54.00", "36.00", "18.00"]]);
+    let row = &group.rows[0];
+    assert_eq!((row.company.code.as_str(), row.quantity.to_string().as_str()), ("hk", "6"));
+    let sold = &group.sales[0];
+    let sold = figures(&[
+        sold.revenue,
+        sold.cost,
+        sold.receivable,
+        sold.payable,
+        sold.on_the_way,
+        sold.on_the_way_cost,
+    ]);
+    assert_eq!(sold, ["108.00", "72.00", "108.00", "90.00", "18.00", "12.00"]);
+    // Each company's stock ties to its own accounts, and nobody owes anybody outside.
+    let dashboard = desk.dashboard().expect("reads");
+    assert_eq!(
+        (dashboard.stock.total.to_string().as_str(), dashboard.stock.word()),
+        ("48.00", "even")
+    );
+    assert!(dashboard.receivable.is_zero(), "the customer is the other company's");
+    assert_whole(&hq);
+    let text = serde_json::to_value(&group).expect("JSON");
+    let chinese = text_of("group", &text, Language::Chinese.words()).expect("a table");
+    assert!(chinese.contains("未实现内部利润") && chinese.contains("18.00"), "{chinese}");
+    hq.close().await;
 }
 
 #[tokio::test]

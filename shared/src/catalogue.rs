@@ -607,9 +607,9 @@ impl Catalogue {
         self.accounts.get(account)
     }
 
-    /// The account with this code.
-    pub fn account_by_code(&self, code: &str) -> Option<&Account> {
-        self.accounts.find(code)
+    /// The account with this code in a company's chart.
+    pub fn account_by_code(&self, company: CompanyNo, code: &str) -> Option<&Account> {
+        self.accounts().find(|account| account.company == company && account.code == code)
     }
 
     /// All accounts, by number.

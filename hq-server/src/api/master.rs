@@ -271,6 +271,8 @@ pub struct PartnerLine {
 pub struct AccountLine {
     /// Its number.
     pub number: u32,
+    /// Its company's code.
+    pub company: String,
     /// Its code.
     pub code: String,
     /// Its name.
@@ -524,8 +526,10 @@ fn movement(word: &str) -> Result<Kind, ApiError> {
 async fn account_list(State(hq): State<Headquarters>) -> Json<Vec<AccountLine>> {
     let ledgers = hq.published().ledgers();
     let catalogue = hq.published().catalogue();
+    let company = |no| catalogue.company(no).map(|company| company.code.clone());
     let line = |account: &shared::catalogue::Account| AccountLine {
         number: account.account.0,
+        company: company(account.company).unwrap_or_default(),
         code: account.code.clone(),
         name: account.name.clone(),
         account_type: account.account_type.word().to_owned(),

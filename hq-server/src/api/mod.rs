@@ -2,6 +2,7 @@
 //! every refusal comes from `own_log`, the authority or the intake; here it gets its status code.
 
 mod access;
+mod companies;
 mod costs;
 mod finance;
 mod installation;
@@ -65,6 +66,7 @@ pub fn router(hq: &Headquarters, access: Access) -> Router {
     let desk: Arc<dyn web::desk::Desk> = Arc::new(hq.desk());
     let (api, document) = OpenApiRouter::with_openapi(Document::openapi())
         .merge(master::router())
+        .merge(companies::router())
         .merge(finance::router())
         .merge(costs::router())
         .merge(periods::router())

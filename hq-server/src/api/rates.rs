@@ -13,6 +13,7 @@ use utoipa_axum::routes;
 use super::finance::day;
 use super::master::{Recorded, state};
 use super::problem::ApiError;
+use crate::books::Company;
 use crate::headquarters::Headquarters;
 
 /// What one unit of a currency costs in the currency of the books.
@@ -30,11 +31,16 @@ pub struct RateBody {
     /// The last day; the first where absent. A day that no rate covers has none.
     #[serde(default)]
     pub until: Option<String>,
+    /// Whose books take it: a company's code; the first company where absent.
+    #[serde(default)]
+    pub company: Option<String>,
 }
 
 /// A rate as it was stated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RateLine {
+    /// Whose books take it: the company's code.
+    pub company: String,
     /// The other currency.
     pub currency: String,
     /// Units of the books' currency for one of it.
@@ -55,16 +61,20 @@ pub(super) fn router() -> OpenApiRouter<Headquarters> {
     responses((status = 200, body = Vec<RateLine>)))]
 async fn rate_list(State(hq): State<Headquarters>) -> Json<Vec<RateLine>> {
     let ledgers = hq.published().ledgers();
-    let zone = hq.published().catalogue().company(CompanyNo::FIRST).map(|company| company.zone);
-    let zone = zone.unwrap_or_default();
-    let rates = ledgers.books.settings().rates(CompanyNo::FIRST);
-    let line = |(currency, from, until, rate): (Currency, Timestamp, Timestamp, _)| RateLine {
-        currency: currency.to_string(),
-        rate: shared::quantity::Scaled::to_string(&rate),
-        from: (from.0 != i64::MIN).then(|| from.day(zone).to_string()),
-        until: Timestamp(until.0.saturating_sub(1)).day(zone).to_string(),
+    let settings = ledgers.books.settings();
+    let of_company = |(no, company): (CompanyNo, &Company)| {
+        let (code, zone) = (company.code.clone(), company.zone);
+        let line =
+            move |(currency, from, until, rate): (Currency, Timestamp, Timestamp, _)| RateLine {
+                company: code.clone(),
+                currency: currency.to_string(),
+                rate: shared::quantity::Scaled::to_string(&rate),
+                from: (from.0 != i64::MIN).then(|| from.day(zone).to_string()),
+                until: Timestamp(until.0.saturating_sub(1)).day(zone).to_string(),
+            };
+        settings.rates(no).map(line)
     };
-    Json(rates.map(line).collect())
+    Json(settings.companies().flat_map(of_company).collect())
 }
 
 /// Sets rates. What was stated in their currency on their days is converted again.
@@ -76,7 +86,8 @@ async fn rate_set(
 ) -> Result<Json<Recorded>, ApiError> {
     let rates = bodies.iter().map(Stated::of).collect::<Result<Vec<_>, _>>()?;
     state(&hq, |draft| {
-        for Stated { currency, rate, from, until } in rates {
+        for Stated { company, currency, rate, from, until } in rates {
+            draft.of_company(company)?;
             draft.rate(currency, rate, from, until)?;
         }
         Ok(Vec::new())
@@ -86,6 +97,7 @@ async fn rate_set(
 
 /// A rate that reads.
 struct Stated<'a> {
+    company: Option<&'a str>,
     currency: Currency,
     rate: &'a str,
     from: Day,
@@ -99,6 +111,7 @@ impl<'a> Stated<'a> {
             ApiError::refused(format!("'{}' {text}", body.currency))
         })?;
         let from = body.from.parse::<Day>().map_err(|why| ApiError::refused(why.to_string()))?;
-        Ok(Self { currency, rate: &body.rate, from, until: day(body.until.as_ref())? })
+        let (company, until) = (body.company.as_deref(), day(body.until.as_ref())?);
+        Ok(Self { company, currency, rate: &body.rate, from, until })
     }
 }

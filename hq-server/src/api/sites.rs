@@ -21,6 +21,9 @@ pub struct SiteBody {
     /// Its name; the code where absent.
     #[serde(default)]
     pub name: Option<String>,
+    /// Its company's code; the first company where absent.
+    #[serde(default)]
+    pub company: Option<String>,
 }
 
 /// A one-time code that turns a box into an installation of a site.
@@ -94,6 +97,7 @@ async fn site_add(
         let mut draft = Draft::new(&published.catalogue());
         let stated = draft.known().sites().map(|site| site.site.0 + 1).max();
         let site = next.max(SiteNo(stated.unwrap_or(1)));
+        draft.of_company(body.company.as_deref())?;
         draft.site(site, &body.code, &name)?;
         Ok::<_, DraftError>((draft.into_groups(), site))
     });
@@ -141,8 +145,9 @@ async fn give_code(
     name: String,
 ) -> Result<Json<SiteCode>, ApiError> {
     let now = hq.clock().now();
-    let enrol =
-        blocking(move || hq.authority().site_add(site, &name, CompanyNo::FIRST, now)).await??;
+    let stated = hq.published().catalogue().site(site).map(|site| site.company);
+    let company = stated.unwrap_or(CompanyNo::FIRST);
+    let enrol = blocking(move || hq.authority().site_add(site, &name, company, now)).await??;
     Ok(Json(SiteCode { site: site.0, code, enrol: enrol.to_string() }))
 }
 

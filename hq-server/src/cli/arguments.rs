@@ -56,6 +56,9 @@ pub(super) enum Command {
     Init(Init),
     /// Serve sites, pages and the API until Ctrl-C.
     Run(Run),
+    /// Companies of the group.
+    #[command(subcommand)]
+    Company(CompanyCommand),
     /// Warehouses.
     #[command(subcommand)]
     Site(SiteCommand),
@@ -184,6 +187,52 @@ pub(super) struct Run {
 }
 
 #[derive(Debug, Subcommand)]
+pub(super) enum CompanyCommand {
+    /// Add a company beside the first, with a chart of accounts of its own. All companies share
+    /// items, partners and reasons; what goes from one to another is sold at the price of the ship.
+    Add(Company),
+    /// Every company.
+    List,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Company {
+    /// Its code.
+    pub(super) code: String,
+    /// Its name; the code where absent.
+    #[arg(long)]
+    name: Option<String>,
+    /// The currency of its books, for example HKD.
+    #[arg(long, value_name = "CODE")]
+    currency: Currency,
+    /// Its zone, ahead of UTC: decides days and ledger months.
+    #[arg(
+        long,
+        value_parser = offset,
+        default_value = "+00:00",
+        allow_hyphen_values = true,
+        value_name = "+HH:MM"
+    )]
+    utc_offset: OffsetMinutes,
+    /// Whether goods of one item share a cost over all its sites.
+    #[arg(long, value_enum, default_value = "site", value_name = "SCOPE")]
+    cost_scope: Scope,
+    /// The chart of accounts.
+    #[arg(long, value_parser = chart_named, default_value = "generic", value_name = "NAME")]
+    chart: &'static Chart,
+}
+
+impl Company {
+    pub(super) fn body(&self) -> Value {
+        json!({
+            "code": self.code, "name": self.name, "currency": self.currency.to_string(),
+            "utc_offset": self.utc_offset.0, "chart": self.chart.name,
+            "one_cost": matches!(self.cost_scope, Scope::Company)
+        })
+    }
+}
+
+#[derive(Debug, Subcommand)]
 pub(super) enum SiteCommand {
     /// Add a warehouse and print a one-time code for 'edge-node enrol'.
     Add {
@@ -192,6 +241,9 @@ pub(super) enum SiteCommand {
         /// A longer name; the code where absent.
         #[arg(long)]
         title: Option<String>,
+        /// Its company; the first where absent.
+        #[arg(long, value_name = "CODE")]
+        company: Option<String>,
     },
     /// Every warehouse and its installations.
     List,
@@ -431,6 +483,9 @@ pub(super) enum RateCommand {
         /// The last day; the first where absent.
         #[arg(long, value_parser = day, value_name = "DAY")]
         until: Option<String>,
+        /// The company whose books take it; the first where absent.
+        #[arg(long, value_name = "CODE")]
+        company: Option<String>,
     },
     /// Set rates from a CSV file with the columns currency,rate,from,until.
     Import {
@@ -823,6 +878,13 @@ pub(super) enum ReportCommand {
         #[arg(value_parser = month)]
         month: String,
     },
+    /// All companies as one: what their goods cost the group beside what they are worth in each
+    /// company's books, and what one company sold to another: to eliminate, owed, on the way.
+    Group {
+        /// Which page of a long list.
+        #[arg(long)]
+        page: Option<u64>,
+    },
     /// The lines of an account.
     Account {
         /// The account's code.
@@ -939,6 +1001,7 @@ impl ReportCommand {
                 ];
                 (format!("costs/{item}"), query)
             }
+            Self::Group { page } => ("group".to_owned(), vec![("page", number(page))]),
             Self::OpenItems => ("open-items".to_owned(), vec![]),
             Self::SetAside => ("set-aside".to_owned(), vec![]),
             Self::Vouchers { month, page } => {

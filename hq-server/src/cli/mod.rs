@@ -19,9 +19,9 @@ use crate::clock::Clock;
 use crate::headquarters::{self, Config, Headquarters, InitOptions};
 use crate::runtime::{RunOptions, Server, asked_to_end};
 use arguments::{
-    AccountCommand, Arguments, CategoryCommand, Command, CostingCommand, Init, InvoiceCommand,
-    ItemCommand, MappingCommand, PartnerCommand, PaymentCommand, PolicyCommand, RateCommand,
-    ReasonCommand, SiteCommand,
+    AccountCommand, Arguments, CategoryCommand, Command, CompanyCommand, CostingCommand, Init,
+    InvoiceCommand, ItemCommand, MappingCommand, PartnerCommand, PaymentCommand, PolicyCommand,
+    RateCommand, ReasonCommand, SiteCommand,
 };
 use call::Client;
 use error::CliError;
@@ -183,8 +183,9 @@ fn ask(client: &Client<'_>, command: Command, json: bool) -> Result<ExitCode, Cl
 
 fn site(client: &Client<'_>, command: SiteCommand) -> Result<Value, CliError> {
     match command {
-        SiteCommand::Add { name, title } => {
-            client.post("/api/sites", &json!({ "code": name, "name": title }))
+        SiteCommand::Add { name, title, company } => {
+            let body = json!({ "code": name, "name": title, "company": company });
+            client.post("/api/sites", &body)
         }
         SiteCommand::List => client.get("/api/sites"),
         SiteCommand::Code { name } => {
@@ -209,6 +210,10 @@ fn payment(client: &Client<'_>, command: PaymentCommand) -> Result<Value, CliErr
 
 fn master(client: &Client<'_>, command: Command) -> Result<Value, CliError> {
     match command {
+        Command::Company(CompanyCommand::Add(company)) => {
+            client.post("/api/companies", &company.body())
+        }
+        Command::Company(CompanyCommand::List) => client.get("/api/companies"),
         Command::Item(ItemCommand::Add(item)) => client.post("/api/items", &json!([item.body()])),
         Command::Item(ItemCommand::Change(item)) => client.put("/api/items", &json!([item.body()])),
         Command::Item(ItemCommand::List) => client.get("/api/items"),
@@ -252,9 +257,11 @@ fn master(client: &Client<'_>, command: Command) -> Result<Value, CliError> {
             client.post("/api/policies", &body)
         }
         Command::Policy(PolicyCommand::List) => client.get("/api/policies"),
-        Command::Rate(RateCommand::Set { currency, rate, from, until }) => {
-            let body =
-                json!([{ "currency": currency, "rate": rate, "from": from, "until": until }]);
+        Command::Rate(RateCommand::Set { currency, rate, from, until, company }) => {
+            let body = json!([{
+                "currency": currency, "rate": rate, "from": from, "until": until,
+                "company": company
+            }]);
             client.post("/api/rates", &body)
         }
         Command::Rate(RateCommand::Import { file }) => import::rates(client, &file),

@@ -4,9 +4,9 @@
 use serde_json::Value;
 
 use super::arguments::{
-    AccountCommand, CategoryCommand, Command, CostingCommand, InvoiceCommand, ItemCommand,
-    MappingCommand, PartnerCommand, PaymentCommand, PolicyCommand, RateCommand, ReasonCommand,
-    SiteCommand,
+    AccountCommand, CategoryCommand, Command, CompanyCommand, CostingCommand, InvoiceCommand,
+    ItemCommand, MappingCommand, PartnerCommand, PaymentCommand, PolicyCommand, RateCommand,
+    ReasonCommand, SiteCommand,
 };
 
 /// What a command does, in words; `None` for those that show something.
@@ -40,6 +40,9 @@ impl Deed {
                 Self::Recorded(format!("weight and volume of item '{item}' set"))
             }
             Command::Item(ItemCommand::Import { .. }) => Self::Imported("items"),
+            Command::Company(CompanyCommand::Add(company)) => {
+                Self::Recorded(format!("company '{}' added", company.code))
+            }
             Command::Partner(PartnerCommand::Import { .. }) => Self::Imported("partners"),
             Command::Partner(PartnerCommand::Add { code, .. }) => {
                 Self::Recorded(format!("partner '{code}' added"))

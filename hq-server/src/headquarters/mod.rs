@@ -32,11 +32,11 @@ pub use config::{Config, ConfigError, token, write_private};
 pub use verify::VerifyReport;
 
 use crate::authority::{Authority, AuthorityError};
-use crate::books::RULES;
+use crate::books::{Company, RULES};
 use crate::chart::Chart;
 use crate::clock::Clock;
 use crate::gateway::intake::{Intake, IntakeError, IntakeOptions};
-use crate::own_log::{Draft, DraftError, OpenError, OwnLog, RecordError, check_mapping};
+use crate::own_log::{Draft, DraftError, Missing, OpenError, OwnLog, RecordError, check_mapping};
 use crate::report::dashboard::LogLink;
 use crate::sequencer::{Published, Sequencer, StartError};
 use crate::store::{FileError, RedbStore, Store};
@@ -315,8 +315,15 @@ impl Headquarters {
     pub fn mapping_gaps(&self) -> Vec<String> {
         let ledgers = self.published().ledgers();
         let settings = ledgers.books.settings();
-        let missing = check_mapping(settings, CompanyNo::FIRST, self.inner.clock.now());
-        missing.iter().map(|gap| gap.sentence(settings)).collect()
+        let now = self.inner.clock.now();
+        let several = settings.companies().count() > 1;
+        let of_company = |(no, company): (CompanyNo, &Company)| {
+            let missing = check_mapping(settings, no, now);
+            let whose = if several { format!("{}: ", company.code) } else { String::new() };
+            let say = move |gap: &Missing| format!("{whose}{}", gap.sentence(settings));
+            missing.iter().map(say).collect::<Vec<_>>()
+        };
+        settings.companies().flat_map(of_company).collect()
     }
 
     /// Tells of postings and connections.

@@ -160,12 +160,27 @@ pub struct Draft {
     known: Catalogue,
     statements: Vec<Statement>,
     valid_from: Option<Timestamp>,
+    /// Whose books are spoken of.
+    company: CompanyNo,
 }
 
 impl Draft {
     /// On top of what is known.
     pub fn new(known: &Catalogue) -> Self {
-        Self { known: known.clone(), statements: Vec::new(), valid_from: None }
+        let (known, statements) = (known.clone(), Vec::new());
+        Self { known, statements, valid_from: None, company: CompanyNo::FIRST }
+    }
+
+    /// What follows is of this company; of the first where none is named.
+    pub fn of_company(&mut self, code: Option<&str>) -> Result<(), DraftError> {
+        self.company = match code {
+            None => CompanyNo::FIRST,
+            Some(code) => {
+                let found = self.known.company_by_code(code);
+                found.ok_or_else(|| unknown("company", code))?.company
+            }
+        };
+        Ok(())
     }
 
     /// What follows holds from a time on, not from the beginning.
@@ -175,7 +190,7 @@ impl Draft {
 
     /// When a day begins in the company's zone.
     pub fn start_of(&self, day: Option<Day>) -> Option<Timestamp> {
-        let zone = self.known.company(CompanyNo::FIRST)?.zone;
+        let zone = self.known.company(self.company)?.zone;
         day.map(|day| day.start(zone))
     }
 
@@ -194,7 +209,7 @@ impl Draft {
         self.statements.push(Statement::MasterData { valid_from: self.valid_from, data });
     }
 
-    /// A company with its number.
+    /// A company with its number; what follows is of it.
     pub fn company(
         &mut self,
         code: &str,
@@ -208,13 +223,14 @@ impl Draft {
         let company = CompanyNo(last.unwrap_or(0) + 1);
         let (code, name) = (text(code)?, text(name)?);
         self.state(MasterData::Company { company, code, name, currency, zone, scope });
+        self.company = company;
         Ok(company)
     }
 
     /// A site with a number that the site register gave.
     pub fn site(&mut self, site: SiteNo, code: &str, name: &str) -> Result<(), DraftError> {
         new_code("a site", code, self.known.site_by_code(code).is_some())?;
-        let company = self.first_company()?;
+        let company = self.own_company()?;
         let (code, name) = (text(code)?, text(name)?);
         self.state(MasterData::Site { site, company, code, name });
         Ok(())
@@ -357,8 +373,8 @@ impl Draft {
         name: &str,
         account_type: AccountType,
     ) -> Result<AccountNo, DraftError> {
-        new_code("an account", code, self.known.account_by_code(code).is_some())?;
-        let company = self.first_company()?;
+        let company = self.own_company()?;
+        new_code("an account", code, self.known.account_by_code(company, code).is_some())?;
         let last = self.known.accounts().map(|account| account.account.0).max();
         let account = AccountNo(last.unwrap_or(0) + 1);
         let (code, name) = (text(code)?, text(name)?);
@@ -368,10 +384,10 @@ impl Draft {
 
     /// A mapping rule.
     pub fn mapping(&mut self, draft: &MappingDraft) -> Result<(), DraftError> {
-        let company = self.first_company()?;
+        let company = self.own_company()?;
         let known = &self.known;
         let role = Role::from_word(&draft.role).ok_or_else(|| unknown("role", &draft.role))?;
-        let account = known.account_by_code(&draft.account);
+        let account = known.account_by_code(company, &draft.account);
         let category = |code: &String| {
             let found = known.category_by_code(code).map(|category| category.category);
             found.ok_or_else(|| unknown("category", code))
@@ -426,7 +442,7 @@ impl Draft {
     }
 
     fn company_policy(&mut self, policy: PolicyKind, setting: i64) -> Result<(), DraftError> {
-        let company = Some(self.first_company()?);
+        let company = Some(self.own_company()?);
         self.state(MasterData::Policy { company, site: None, policy, setting });
         Ok(())
     }
@@ -440,7 +456,7 @@ impl Draft {
         from: Day,
         until: Option<Day>,
     ) -> Result<(), DraftError> {
-        let company = self.first_company()?;
+        let company = self.own_company()?;
         if currency == self.currency()? {
             return Err(DraftError::OwnCurrency(currency));
         }
@@ -481,13 +497,16 @@ impl Draft {
         Ok(())
     }
 
-    /// Policies, accounts, default mapping, categories and reasons of a chart.
+    /// Policies, accounts, default mapping, and the categories and reasons of a chart that are new:
+    /// those all companies share.
     pub fn chart(&mut self, chart: &Chart) -> Result<(), DraftError> {
         for (policy, setting) in chart.policies {
             self.company_policy(*policy, *setting)?;
         }
         for (code, name) in chart.categories {
-            self.category(code, name)?;
+            if self.known.category_by_code(code).is_none() {
+                self.category(code, name)?;
+            }
         }
         for account in chart.accounts {
             self.account(account.code, account.name, account.account_type)?;
@@ -501,7 +520,9 @@ impl Draft {
             }
         }
         for reason in chart.reasons {
-            self.reason(reason.code, reason.name, reason.movement)?;
+            if self.known.reason_by_code(reason.code).is_none() {
+                self.reason(reason.code, reason.name, reason.movement)?;
+            }
             if let Some(account) = reason.account {
                 let rule = MappingDraft {
                     role: Role::StockAdjustment.word().to_owned(),
@@ -515,13 +536,13 @@ impl Draft {
         Ok(())
     }
 
-    fn first_company(&self) -> Result<CompanyNo, DraftError> {
-        let company = self.known.company(CompanyNo::FIRST).ok_or(DraftError::NoCompany)?;
+    fn own_company(&self) -> Result<CompanyNo, DraftError> {
+        let company = self.known.company(self.company).ok_or(DraftError::NoCompany)?;
         Ok(company.company)
     }
 
     fn currency(&self) -> Result<Currency, DraftError> {
-        let company = self.known.company(CompanyNo::FIRST).ok_or(DraftError::NoCompany)?;
+        let company = self.known.company(self.company).ok_or(DraftError::NoCompany)?;
         Ok(company.currency)
     }
 }

@@ -297,7 +297,10 @@ impl<'a> Desk<'a> {
         let partner = self.partner(&draft.partner, side)?;
         let amount = self.amount("the payment", &draft.amount)?;
         let account = draft.account.as_ref().map(|code| {
-            let account = self.catalogue.account_by_code(code).map(|account| account.account);
+            let account = self
+                .catalogue
+                .account_by_code(CompanyNo::FIRST, code)
+                .map(|account| account.account);
             account.ok_or_else(|| FinanceError::UnknownAccount(code.clone()))
         });
         let mut statements = vec![Statement::Payment(Payment {

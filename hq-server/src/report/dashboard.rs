@@ -218,7 +218,7 @@ impl Dashboard {
         if let Some((_, last)) = days.last_mut() {
             *last = stock.total.units();
         }
-        let on = |role| lens.books.open_items().total(role);
+        let on = |role| lens.open_total(role);
         Self {
             company: lens.company_name(),
             currency: lens.currency(),
@@ -263,9 +263,9 @@ impl StockTie {
             let sum = if share.site.is_some() { &mut on_hand } else { &mut on_the_way };
             *sum += i128::from(share.value);
         }
-        let in_transit = on_the_way + lens.books.open_items().total(Role::InterSiteTransit);
+        let in_transit = on_the_way + lens.open_total(Role::InterSiteTransit);
         let total = on_hand + in_transit;
-        let ledger: i128 = STOCK_ROLES.iter().map(|role| lens.books.role_balance(*role)).sum();
+        let ledger: i128 = STOCK_ROLES.iter().map(|role| lens.balance(*role)).sum();
         Self {
             on_hand: lens.money(on_hand),
             in_transit: lens.money(in_transit),

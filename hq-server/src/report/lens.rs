@@ -1,6 +1,7 @@
 //! One company's books through the eyes of a report: names, figures and times as they are shown.
 //! Knows how things are called and nothing of how they are valued.
 
+use shared::fact::statement::Role;
 use shared::ids::{AccountNo, CompanyNo, ItemNo, PartnerNo, SiteNo};
 use shared::money::Currency;
 use shared::quantity::Quantity;
@@ -36,6 +37,30 @@ impl<'a> Lens<'a> {
             currency: stated.map(|company| company.currency),
             zone: stated.map(|company| company.zone).unwrap_or_default(),
         }
+    }
+
+    /// Debits less credits of the company's accounts that are mapped to a role.
+    pub fn balance(&self, role: Role) -> i128 {
+        let settings = self.books.settings();
+        let accounts = settings.accounts().filter(|(no, account)| {
+            account.company == self.company && settings.role_of(*no) == Some(role)
+        });
+        accounts.map(|(no, _)| self.books.ledger().balance(no)).sum()
+    }
+
+    /// The company's open items of a role.
+    pub fn open(&self, role: Role) -> impl Iterator<Item = (FactId, i128)> {
+        let (facts, company) = (self.books.facts(), self.company);
+        let all = self.books.open_items().of_role(role);
+        all.filter(move |(id, _)| facts[*id].company == company)
+    }
+
+    /// Their sum.
+    pub fn open_total(&self, role: Role) -> i128 {
+        if self.books.settings().companies().count() > 1 {
+            return self.open(role).map(|(_, amount)| amount).sum();
+        }
+        self.books.open_items().total(role)
     }
 
     /// The currency's code.

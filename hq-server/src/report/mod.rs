@@ -9,6 +9,7 @@ pub mod cost;
 pub mod dashboard;
 pub mod fact;
 pub mod figure;
+pub mod group;
 pub mod ledger;
 pub mod lens;
 pub mod month;

@@ -250,7 +250,7 @@ impl Gathered {
         let mut all = Ages::default();
         let mut partners: BTreeMap<_, Ages> = BTreeMap::new();
         let mut chosen = Vec::new();
-        for (id, open) in lens.books.open_items().of_role(role) {
+        for (id, open) in lens.open(role) {
             let record = &facts[id];
             let (age, open) = (day.0 - record.document_day.0, open * own_side(role));
             all.add(age, open);
@@ -285,8 +285,7 @@ impl OpenSide {
             })
             .collect();
         partners.sort_by_key(|ages| std::cmp::Reverse(ages.total.units()));
-        let (total, ledger) =
-            (gathered.all.total(), lens.books.role_balance(role) * own_side(role));
+        let (total, ledger) = (gathered.all.total(), lens.balance(role) * own_side(role));
         Self {
             role: role.word().to_owned(),
             partners,
@@ -303,7 +302,7 @@ impl OpenSide {
 impl OpenReceipts {
     fn of(lens: &Lens<'_>, gathered: &Gathered, page: u64, day: Day) -> Self {
         let rows = gathered.page(page).iter();
-        let ledger = lens.books.role_balance(gathered.role) * own_side(gathered.role);
+        let ledger = lens.balance(gathered.role) * own_side(gathered.role);
         let total = gathered.all.total();
         Self {
             count: gathered.chosen.len() as u64,

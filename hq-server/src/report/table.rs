@@ -10,6 +10,7 @@ use super::cost::{CostLine, CostPart, CostReport};
 use super::dashboard::Dashboard;
 use super::fact::FactReport;
 use super::figure::{Figure, Moment, Named};
+use super::group::GroupReport;
 use super::ledger::{AccountLedger, Sides, TrialBalance, TrialBalanceSides};
 use super::month::MonthReport;
 use super::open_items::OpenItems;
@@ -34,6 +35,7 @@ pub fn text_of(name: &str, report: &Value, words: &Words) -> Option<String> {
         "months" => read::<MonthReport>(report).map(|report| month(&report, words)),
         "accounts" => read::<AccountLedger>(report).map(|report| account(&report, words)),
         "open-items" => read::<OpenItems>(report).map(|report| open_items(&report, words)),
+        "group" => read::<GroupReport>(report).map(|report| group(&report, words)),
         "set-aside" => read::<SetAside>(report).map(|report| set_aside(&report, words)),
         _ => None,
     }
@@ -462,6 +464,74 @@ fn month(r: &MonthReport, words: &Words) -> String {
     let state = words.of_family("closed", closed);
     let head = format!("{} {} · {state} · {}", words.of("month-report"), r.month, r.currency);
     [head, rows.text()].join("\n")
+}
+
+fn group(r: &GroupReport, words: &Words) -> String {
+    let heads = ["company", "currency", "value", "group-cost", "unrealised"];
+    let mut companies = Rows::new(&heads.map(|key| words.of(key)));
+    for row in &r.companies {
+        let figures = [row.value, row.group_cost, row.unrealised].map(figure);
+        companies.add([name(&row.company), left(&row.currency)].into_iter().chain(figures));
+    }
+    let mut lines = vec![companies.text()];
+    if !r.sales.is_empty() {
+        let heads = [
+            "seller",
+            "buyer",
+            "currency",
+            "inter-company-revenue",
+            "inter-company-cost",
+            "inter-company-receivable",
+            "inter-company-payable",
+            "on-the-way-between",
+            "group-cost",
+        ];
+        let mut sales = Rows::new(&heads.map(|key| words.of(key)));
+        for row in &r.sales {
+            let payable = format!("{} {}", row.payable.grouped(), row.payable_currency);
+            sales.add([
+                name(&row.from),
+                name(&row.to),
+                left(&row.currency),
+                figure(row.revenue),
+                figure(row.cost),
+                figure(row.receivable),
+                number(payable),
+                figure(row.on_the_way),
+                figure(row.on_the_way_cost),
+            ]);
+        }
+        lines.extend([format!("\n{}", words.of("sold-between-companies")), sales.text()]);
+    }
+    if !r.rows.is_empty() {
+        let heads = [
+            "company",
+            "site",
+            "item",
+            "lot",
+            "quantity",
+            "unit",
+            "value",
+            "group-cost",
+            "unrealised",
+        ];
+        let mut rows = Rows::new(&heads.map(|key| words.of(key)));
+        for row in &r.rows {
+            rows.add([
+                name(&row.company),
+                name_or_blank(row.site.as_ref()),
+                name(&row.item),
+                left(row.lot.as_deref().unwrap_or_default()),
+                figure(row.quantity),
+                left(&row.unit),
+                figure(row.value),
+                figure(row.group_cost),
+                figure(row.unrealised),
+            ]);
+        }
+        lines.extend([format!("\n{}", words.of("goods-of-other-companies")), rows.text()]);
+    }
+    lines.join("\n") + &of_pages(r.page, r.pages)
 }
 
 fn account(r: &AccountLedger, words: &Words) -> String {

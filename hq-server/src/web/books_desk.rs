@@ -19,6 +19,7 @@ use crate::report::cost::{CostDraft, CostFilter, CostReport};
 use crate::report::dashboard::{Dashboard, LogLink};
 use crate::report::fact::FactReport;
 use crate::report::figure::Named;
+use crate::report::group::GroupReport;
 use crate::report::ledger::{AccountLedger, Months, TrialBalance};
 use crate::report::lens::Lens;
 use crate::report::month::MonthReport;
@@ -208,6 +209,10 @@ impl Desk for BooksDesk {
 
     fn month(&self, month: Month) -> Result<MonthReport, DeskError> {
         Ok(self.read(|lens, _| MonthReport::of(lens, month)))
+    }
+
+    fn group(&self, page: u64) -> Result<GroupReport, DeskError> {
+        Ok(self.read(|lens, _| GroupReport::of(lens.books, page)))
     }
 
     fn account(

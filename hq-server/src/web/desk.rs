@@ -12,6 +12,7 @@ use crate::report::cost::{CostFilter, CostReport};
 use crate::report::dashboard::Dashboard;
 use crate::report::fact::FactReport;
 use crate::report::figure::Named;
+use crate::report::group::GroupReport;
 use crate::report::ledger::{AccountLedger, Months, TrialBalance};
 use crate::report::month::MonthReport;
 use crate::report::open_items::{OpenFilter, OpenItems};
@@ -85,6 +86,8 @@ pub trait Desk: Send + Sync + 'static {
     fn trial_balance(&self, months: Months) -> Result<TrialBalance, DeskError>;
     /// A month as posted, and as it would be.
     fn month(&self, month: Month) -> Result<MonthReport, DeskError>;
+    /// All companies as one.
+    fn group(&self, page: u64) -> Result<GroupReport, DeskError>;
     /// One account's lines; page 0 is the last one.
     fn account(
         &self,

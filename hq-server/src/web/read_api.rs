@@ -15,6 +15,7 @@ use super::{Desks, ask, live};
 use crate::report::cost::CostReport;
 use crate::report::dashboard::Dashboard;
 use crate::report::fact::FactReport;
+use crate::report::group::GroupReport;
 use crate::report::ledger::{AccountLedger, TrialBalance};
 use crate::report::month::MonthReport;
 use crate::report::open_items::OpenItems;
@@ -34,6 +35,7 @@ pub(super) fn router() -> OpenApiRouter<Desks> {
         .routes(routes!(cost))
         .routes(routes!(trial_balance))
         .routes(routes!(month))
+        .routes(routes!(group))
         .routes(routes!(account))
         .routes(routes!(open_items))
         .routes(routes!(set_aside))
@@ -167,6 +169,14 @@ async fn month(State(desk): State<Desks>, Path(month): Path<String>) -> Answer<M
         desk.month(month.parse::<Month>().map_err(|_| missing())?)
     });
     found.await.map(Json)
+}
+
+/// All companies as one: what goods cost the group, and what one company sold to another.
+#[utoipa::path(get, path = "/api/reports/group", tag = "read",
+    params(("page" = Option<u64>, Query, description = "from 1")),
+    responses((status = 200, body = GroupReport)))]
+async fn group(State(desk): State<Desks>, Query(filter): Query<Filter>) -> Answer<GroupReport> {
+    ask(&desk, move |desk| desk.group(filter.page())).await.map(Json)
 }
 
 /// One account's lines with the running balance.
