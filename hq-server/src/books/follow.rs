@@ -9,6 +9,7 @@ use super::Books;
 use super::fact_table::{FactRecord, PoolId, TakenOver};
 use super::pool::{share, share_by_weight};
 use super::prepare::rate_between;
+use super::redo::Change;
 use super::valuation::{FactId, Layer, in_range, take_from_front};
 use super::voucher::Cause;
 
@@ -65,7 +66,7 @@ impl Books {
                 // The answered fact's cost may have changed after this one's time: fold it again
                 // so that it hands over what it cost then.
                 if let Some(pool_id) = pool.filter(|pool| self.pools[pool.index()].last > key) {
-                    self.mark_dirty(pool_id, Cause::Followed, Some(named_at));
+                    self.mark_dirty(pool_id, Cause::Followed, Change::at(named_at));
                 }
             }
             _ => {}

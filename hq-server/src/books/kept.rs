@@ -1,14 +1,14 @@
-//! States of a pool kept along its history, so that it is folded again from the last one before
-//! what changed. Knows no facts.
+//! States of a pool kept along its history: it is folded again from the last one before what changed,
+//! up to the first one after it that is as it was. Knows no facts.
 //!
 //! Invariant: in a kept state nothing waits for a cost, so what comes after it changes nothing
-//! before it; something happened before it, for a pool's first fact decides what it begins with;
-//! and it is kept only while nothing before it changed.
+//! before it; something happened before it, for a pool's first fact decides what it begins with.
+//! The states of a pool that is not to be folded again are those that a fold comes by.
 
 use shared::fact::effective::EffectiveKey;
 
 use super::pool::PoolState;
-use super::redo::From;
+use super::redo::Change;
 
 /// A state is kept at most once in so many facts, and less often where it is large. No figure
 /// depends on it.
@@ -17,7 +17,7 @@ pub(super) struct KeptEvery(pub usize);
 
 impl Default for KeptEvery {
     fn default() -> Self {
-        Self(128)
+        Self(64)
     }
 }
 
@@ -38,23 +38,82 @@ struct Kept {
 pub(super) struct KeptStates(Vec<Kept>);
 
 impl KeptStates {
-    /// Whether a state before the fact at a place is one to keep.
-    pub(super) fn is_due(&self, every: KeptEvery, at: usize, state: &PoolState) -> bool {
-        let KeptEvery(every) = every;
-        let since = at - self.0.last().map_or(0, |last| last.at);
-        let enough = since >= every && since >= every * (1 + state.weight() / WEIGHTY);
-        enough && state.waits_for_nothing()
+    /// Keeps the state before the fact at a place, among those from `next` on, where one is due and
+    /// something happened before it. Whether it does.
+    pub(super) fn offer(
+        &mut self,
+        KeptEvery(every): KeptEvery,
+        (at, key): (usize, EffectiveKey),
+        next: usize,
+        state: &PoolState,
+        happened: impl FnOnce() -> bool,
+    ) -> bool {
+        let before = next.checked_sub(1).map_or(0, |last| self.0[last].at);
+        let since = at - before;
+        let due = since >= every && since >= every * (1 + state.weight() / WEIGHTY);
+        let keep = due && state.waits_for_nothing() && happened();
+        if keep {
+            self.0.insert(next, Kept { at, key, state: state.clone() });
+        }
+        keep
     }
 
-    /// Keeps the state before the fact at a place.
-    pub(super) fn keep(&mut self, at: usize, key: EffectiveKey, state: &PoolState) {
-        self.0.push(Kept { at, key, state: state.clone() });
+    /// The last state before a change, with the place of the fact it stands before.
+    pub(super) fn last_before(&self, change: Change) -> Option<(usize, &PoolState)> {
+        let known = self.0.partition_point(|kept| change.spares_before(kept.key));
+        let last = self.0[..known].last();
+        last.map(|kept| (kept.at, &kept.state))
     }
 
-    /// Forgets what is no longer so, and gives the last state that is, with the place of the fact
-    /// it stands before.
-    pub(super) fn last_before(&mut self, from: From) -> Option<(usize, &PoolState)> {
-        self.0.retain(|kept| Some(kept.key) <= from);
-        self.0.last().map(|kept| (kept.at, &kept.state))
+    /// The number of the first state after a place.
+    pub(super) fn after(&self, at: usize) -> usize {
+        self.0.partition_point(|kept| kept.at <= at)
     }
+
+    /// The place that a state stands at.
+    pub(super) fn place(&self, number: usize) -> Option<usize> {
+        self.0.get(number).map(|kept| kept.at)
+    }
+
+    /// Takes what a fold came by instead of a state; whether that is what it was.
+    pub(super) fn replace(&mut self, number: usize, state: &PoolState, is_good: bool) -> Replaced {
+        if !is_good || !state.waits_for_nothing() {
+            self.0.remove(number);
+            return Replaced::Gone;
+        }
+        let held = &mut self.0[number].state;
+        if held == state {
+            return Replaced::Same;
+        }
+        held.clone_from(state);
+        Replaced::Other
+    }
+
+    /// Facts with these keys, ascending, came into the history.
+    pub(super) fn make_room(&mut self, late: &[EffectiveKey]) {
+        for kept in &mut self.0 {
+            kept.at += late.partition_point(|key| *key < kept.key);
+        }
+    }
+
+    /// Forgets all of them.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// What became of a kept state that a fold came by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Replaced {
+    /// It is as it was.
+    Same,
+    /// It is another.
+    Other,
+    /// It can't be kept any more.
+    Gone,
 }

@@ -12,6 +12,7 @@ use super::fact_table::{Accounts, FactRecord, PoolStep};
 use super::follow::Before;
 use super::posting::{self, Situation, difference_lines};
 use super::prepare::{convert, find_accounts, inherit_accounts, rate_of};
+use super::redo::Change;
 use super::rules::BETWEEN_COMPANIES;
 use super::valuation::FactId;
 use super::voucher::Cause;
@@ -162,8 +163,10 @@ impl Books {
             let at = self.place_in(to, record.key);
             self.pools[to.index()].history.insert(at, id);
             self.facts[id].pool = Some(to);
-            self.mark_dirty(from, Cause::Settings, None);
-            self.mark_dirty(to, Cause::Settings, None);
+            for pool in [from, to] {
+                self.pools[pool.index()].kept.clear();
+                self.mark_dirty(pool, Cause::Settings, Change::Anywhere);
+            }
             self.note_flows(id);
             for index in 0..self.facts.dependents(id).len() {
                 self.note_flows(self.facts.dependents(id)[index]);

@@ -1,4 +1,4 @@
-//! Which pools are to be folded again, from where on, and what came too late to be in their
+//! Which pools are to be folded again, what changed in them, and what came too late to be in their
 //! histories. Knows keys, and nothing of what facts cost.
 
 use std::collections::BTreeMap;
@@ -8,14 +8,43 @@ use shared::fact::effective::EffectiveKey;
 use super::fact_table::PoolId;
 use super::valuation::FactId;
 
-/// From where on a pool is folded again; the first fact of all comes before any key.
-pub(super) type From = Option<EffectiveKey>;
+/// What changed in a pool, by effective order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// A fact, or several: the first and the last of them.
+    Between(EffectiveKey, EffectiveKey),
+    /// It may be anything.
+    Anywhere,
+}
+
+impl Change {
+    /// One fact changed.
+    pub(super) const fn at(key: EffectiveKey) -> Self {
+        Self::Between(key, key)
+    }
+
+    /// Whether nothing before this key changed.
+    pub(super) fn spares_before(self, key: EffectiveKey) -> bool {
+        matches!(self, Self::Between(first, _) if key <= first)
+    }
+
+    /// Whether nothing from this key on changed.
+    pub(super) fn spares_from(self, key: EffectiveKey) -> bool {
+        matches!(self, Self::Between(_, last) if last < key)
+    }
+
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Between(a, b), Self::Between(c, d)) => Self::Between(a.min(c), b.max(d)),
+            _ => Self::Anywhere,
+        }
+    }
+}
 
 /// What is to be done about a pool.
 #[derive(Clone, Debug)]
 struct Redo {
-    /// Nothing before it changed.
-    from: From,
+    change: Change,
     /// Not yet in its history.
     late: Vec<FactId>,
 }
@@ -35,10 +64,10 @@ impl Dirty {
         self.0.keys().copied().collect()
     }
 
-    /// Something changed in a pool, at this key at the earliest.
-    pub(super) fn mark(&mut self, pool: PoolId, from: From) {
-        let redo = self.0.entry(pool).or_insert(Redo { from, late: Vec::new() });
-        redo.from = redo.from.min(from);
+    /// Something changed in a pool.
+    pub(super) fn mark(&mut self, pool: PoolId, change: Change) {
+        let redo = self.0.entry(pool).or_insert(Redo { change, late: Vec::new() });
+        redo.change = redo.change.and(change);
     }
 
     /// A fact of a marked pool is yet to be put into its history.
@@ -53,9 +82,9 @@ impl Dirty {
         late.filter(|(_, late)| !late.is_empty()).collect()
     }
 
-    /// From where on a pool is folded again.
-    pub(super) fn from(&self, pool: PoolId) -> From {
-        self.0.get(&pool).and_then(|redo| redo.from)
+    /// What changed in a pool; anything, where nobody said.
+    pub(super) fn change_of(&self, pool: PoolId) -> Change {
+        self.0.get(&pool).map_or(Change::Anywhere, |redo| redo.change)
     }
 
     /// A pool is folded.

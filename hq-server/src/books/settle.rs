@@ -16,10 +16,11 @@ use shared::fact::statement::CostMethod;
 use super::differences::Differences;
 use super::fact_table::{FactRecord, PoolId, PoolStep, Target};
 use super::follow::{Before, is_repack};
+use super::kept::Replaced;
 use super::ledger::OpenItems;
 use super::pool::{self, Given, Origin, Pool, PoolState, StockTarget, Traces};
 use super::posting::difference_lines;
-use super::redo::{From, insert_all};
+use super::redo::{Change, insert_all};
 use super::touched::cause_of;
 use super::valuation::{Covered, FactId, Layer, OutOfRange, Stock, UnitCost};
 use super::voucher::Cause;
@@ -47,6 +48,17 @@ struct Started {
     receipts: Vec<(FactId, Target)>,
     /// What leaves by these arrives by others.
     sharing: Vec<FactId>,
+}
+
+/// What a pool that is folded alone passes on.
+#[derive(Default)]
+struct PassedOn {
+    /// What facts took over before.
+    before: Before,
+    /// Receipts that are worth something else.
+    receipts: Vec<FactId>,
+    /// Room for what a fact covers.
+    covered: Vec<Covered>,
 }
 
 impl Books {
@@ -77,7 +89,9 @@ impl Books {
         let at = held.history.len();
         held.history.push(id);
         held.last = key;
-        self.keep_state(pool_id, at, key);
+        let (next, history) = (held.kept.len(), &held.history[..at]);
+        let happened = || history.iter().any(|id| !self.facts[*id].reversed);
+        held.kept.offer(self.kept_every, (at, key), next, &held.state, happened);
         if self.first_active(pool_id) == Some(id) {
             self.pools[pool_id.index()].state = self.empty(pool_id);
         }
@@ -123,9 +137,12 @@ impl Books {
     pub(super) fn place_what_came_late(&mut self) {
         for (pool_id, mut late) in self.dirty.take_late() {
             late.sort_unstable_by_key(|id| self.facts[*id].key);
-            let at = late.iter().map(|id| (self.place_in(pool_id, self.facts[*id].key), *id));
-            let at: Vec<(usize, FactId)> = at.collect();
-            insert_all(&mut self.pools[pool_id.index()].history, &at);
+            let keys: Vec<EffectiveKey> = late.iter().map(|id| self.facts[*id].key).collect();
+            let places = keys.iter().map(|key| self.place_in(pool_id, *key));
+            let places: Vec<(usize, FactId)> = places.zip(late).collect();
+            let held = &mut self.pools[pool_id.index()];
+            held.kept.make_room(&keys);
+            insert_all(&mut held.history, &places);
         }
     }
 
@@ -278,13 +295,13 @@ impl Books {
         }
     }
 
-    /// Something changed in a pool, and nothing before this key.
-    pub(super) fn mark_dirty(&mut self, pool_id: PoolId, cause: Cause, from: From) {
+    /// Something changed in a pool.
+    pub(super) fn mark_dirty(&mut self, pool_id: PoolId, cause: Cause, change: Change) {
         let held = &mut self.pools[pool_id.index()];
         if !held.dirty {
             (held.dirty, held.cause) = (true, cause);
         }
-        self.dirty.mark(pool_id, from);
+        self.dirty.mark(pool_id, change);
     }
 
     /// Marks whole pools that something concerns.
@@ -292,7 +309,7 @@ impl Books {
         for index in 0..self.pools.len() {
             if concerns(&self.pools[index]) {
                 let pool = PoolId(u32::try_from(index).expect("fewer than 2^32 pools"));
-                self.mark_dirty(pool, cause, None);
+                self.mark_dirty(pool, cause, Change::Anywhere);
             }
         }
     }
@@ -302,7 +319,7 @@ impl Books {
         let record = &self.facts[id];
         if let Some(pool_id) = record.pool {
             let key = record.key;
-            self.mark_dirty(pool_id, cause, Some(key));
+            self.mark_dirty(pool_id, cause, Change::at(key));
         }
     }
 
@@ -355,43 +372,98 @@ impl Books {
         held.in_one_pass && !self.any_by_month(&held.history)
     }
 
-    /// Folds a pool alone, in one pass from the last state that was kept before anything in it
-    /// changed.
+    /// Folds a pool alone, in one pass: from the last state that was kept before anything in it
+    /// changed, up to one after it that is as it was.
     fn fold_on(&mut self, pool_id: PoolId, sums: &mut Differences) {
-        let from = self.dirty.from(pool_id);
-        let kept = self.pools[pool_id.index()].kept.last_before(from);
+        let change = self.dirty.change_of(pool_id);
+        let kept = self.pools[pool_id.index()].kept.last_before(change);
         let kept = kept.map(|(at, state)| (at, state.clone()));
+        let mut happened = kept.is_some();
         let (first, state) = kept.unwrap_or_else(|| (0, self.empty(pool_id)));
-        self.pools[pool_id.index()].state = state;
-        let (mut before, mut covered) = (Before::new(), Vec::new());
-        let mut repriced = Vec::new();
+        let held = &mut self.pools[pool_id.index()];
+        let last_state = std::mem::replace(&mut held.state, state);
+        let mut next = held.kept.after(first);
+        let mut passed_on = PassedOn::default();
         for at in first..self.pools[pool_id.index()].history.len() {
             let id = self.pools[pool_id.index()].history[at];
-            self.keep_state(pool_id, at, self.facts[id].key);
-            let target = self.facts[id].target;
-            self.move_on(id, &mut covered);
-            for Covered { fact, .. } in covered.drain(..) {
-                self.hand_over(fact, id, &mut before);
-                self.share_out(fact, &mut before);
-                self.touch(fact);
-                repriced.extend(Some(fact).filter(|fact| self.facts[*fact].kind == Kind::Receipt));
+            if at > first && self.comes_by(pool_id, (at, id), happened, &mut next) {
+                let key = self.facts[id].key;
+                if change.spares_from(key) && !self.reaches(&passed_on, pool_id, key) {
+                    self.pools[pool_id.index()].state = last_state;
+                    break;
+                }
             }
-            self.hand_over(id, id, &mut before);
-            self.share_out(id, &mut before);
-            if !self.post_goods(id, sums) {
-                self.touch(id);
-            }
-            let record = &self.facts[id];
-            let costs_other =
-                (record.target.stock, record.target.counter) != (target.stock, target.counter);
-            if record.kind == Kind::Receipt && costs_other {
-                repriced.push(id);
-            }
+            happened |= !self.facts[id].reversed;
+            self.fold_fact(id, sums, &mut passed_on);
         }
-        self.mark_changed(&before, &[pool_id]);
-        for receipt in repriced {
+        self.mark_changed(&passed_on.before, &[pool_id]);
+        for receipt in passed_on.receipts {
             self.mark_supplier_returns(receipt, &[pool_id]);
         }
+    }
+
+    /// A fold comes by a place: keeps its state there where one is due or was kept; whether it is
+    /// the one that was kept.
+    fn comes_by(
+        &mut self,
+        pool_id: PoolId,
+        (at, id): (usize, FactId),
+        happened: bool,
+        next: &mut usize,
+    ) -> bool {
+        let key = self.facts[id].key;
+        let held = &mut self.pools[pool_id.index()];
+        if held.kept.place(*next) != Some(at) {
+            let place = (at, key);
+            let kept = held.kept.offer(self.kept_every, place, *next, &held.state, || happened);
+            *next += usize::from(kept);
+            return false;
+        }
+        let replaced = held.kept.replace(*next, &held.state, happened);
+        *next += usize::from(replaced != Replaced::Gone);
+        replaced == Replaced::Same
+    }
+
+    /// Moves a pool by its next fact, hands on what it cost and adds up the difference.
+    fn fold_fact(&mut self, id: FactId, sums: &mut Differences, passed_on: &mut PassedOn) {
+        let target = self.facts[id].target;
+        let mut covered = std::mem::take(&mut passed_on.covered);
+        self.move_on(id, &mut covered);
+        for Covered { fact, .. } in covered.drain(..) {
+            self.hand_over(fact, id, &mut passed_on.before);
+            self.share_out(fact, &mut passed_on.before);
+            self.touch(fact);
+            if self.facts[fact].kind == Kind::Receipt {
+                passed_on.receipts.push(fact);
+            }
+        }
+        passed_on.covered = covered;
+        self.hand_over(id, id, &mut passed_on.before);
+        self.share_out(id, &mut passed_on.before);
+        if !self.post_goods(id, sums) {
+            self.touch(id);
+        }
+        let record = &self.facts[id];
+        let costs_other =
+            (record.target.stock, record.target.counter) != (target.stock, target.counter);
+        if record.kind == Kind::Receipt && costs_other {
+            passed_on.receipts.push(id);
+        }
+    }
+
+    /// Whether something that a pool passed on comes back to it from this key on.
+    fn reaches(&self, passed_on: &PassedOn, pool_id: PoolId, key: EffectiveKey) -> bool {
+        let stands_later = |id: FactId| {
+            let record = &self.facts[id];
+            record.pool == Some(pool_id) && record.key >= key
+        };
+        let mut taken = passed_on.before.iter();
+        let mut receipts = passed_on.receipts.iter();
+        taken.any(|(id, held)| self.facts[*id].taken_over != *held && stands_later(*id))
+            || receipts.any(|id| {
+                let mut returns = self.facts.dependents(*id).iter();
+                returns.any(|id| self.facts[*id].kind == Kind::SupplierReturn && stands_later(*id))
+            })
     }
 
     /// Adds up what a fact of a pool that is being folded is to have beyond what it has, where goods
@@ -414,17 +486,6 @@ impl Books {
         added
     }
 
-    /// Keeps the state of a pool that stands before the fact at a place, now and then.
-    fn keep_state(&mut self, pool_id: PoolId, at: usize, key: EffectiveKey) {
-        let held = &mut self.pools[pool_id.index()];
-        let happened = |id: &FactId| !self.facts[*id].reversed;
-        if held.kept.is_due(self.kept_every, at, &held.state)
-            && held.history[..at].iter().any(happened)
-        {
-            held.kept.keep(at, key, &held.state);
-        }
-    }
-
     /// Moves a fact's pool by it, unless it did not happen.
     fn move_on(&mut self, id: FactId, covered: &mut Vec<Covered>) {
         let record = &self.facts[id];
@@ -443,7 +504,7 @@ impl Books {
     /// what they got; whether it never is.
     fn fold_ring(&mut self, ring: &[PoolId]) -> bool {
         for pool in ring {
-            self.pools[pool.index()].kept.last_before(None);
+            self.pools[pool.index()].kept.clear();
         }
         let order = self.in_effective_order(ring);
         let mut before = Before::new();
