@@ -69,6 +69,7 @@ quantity = Quantity
 unit = Unit
 unit-cost = Unit cost
 allowance = Written down
+variance = Variance
 carrying-value = Carrying value
 price = Price
 amount = Amount

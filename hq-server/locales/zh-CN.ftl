@@ -68,6 +68,7 @@ quantity = 数量
 unit = 单位
 unit-cost = 单位成本
 allowance = 存货跌价准备
+variance = 成本差异
 carrying-value = 账面价值
 price = 单价
 amount = 金额

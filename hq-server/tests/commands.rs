@@ -249,7 +249,7 @@ fn what_is_refused_says_what_to_do() {
         (&["item", "add", "x", "X", "--category", "none"], "there is no category 'none'"),
         (&["site", "revoke", "nowhere"], "see 'hq-server site list'"),
         (&["partner", "add", "p", "P"], "say --customer or --supplier"),
-        (&["mapping", "add", "revenue", "2110"], "account 17 already is payable"),
+        (&["mapping", "add", "revenue", "2110"], "account 18 already is payable"),
         (&["mapping", "add", "profit", "2110"], "'hq-server account list' shows the roles"),
         (
             &["policy", "set", "nothing", "1"],

@@ -6,7 +6,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::{Hands, Site, currency, init, measure, populate, price, receipt, sale};
-use hq_server::books::Books;
+use hq_server::books::{Books, Settings};
 use hq_server::chart::GENERIC;
 use hq_server::headquarters::{Headquarters, restore};
 use hq_server::own_log::{
@@ -19,9 +19,9 @@ use hq_server::report::table::text_of;
 use hq_server::report::words::Language;
 use hq_server::web::books_desk::Lender as _;
 use hq_server::web::desk::Desk as _;
-use shared::catalogue::OpenTransfer;
+use shared::catalogue::{Catalogue, OpenTransfer};
 use shared::fact::Kind;
-use shared::fact::statement::{CostMethod, CostScope, Movement, Role, SharedBy};
+use shared::fact::statement::{CostMethod, CostScope, Movement, PolicyKind, Role, SharedBy};
 use shared::ids::{Capture, DeviceNo, ItemNo, SiteNo};
 use shared::sync::StateCursor;
 use shared::time::OffsetMinutes;
@@ -102,6 +102,22 @@ fn check_costs(desk: &Desk<'_>, received: Capture, sold: Capture) {
     // What is there begins at the standard of its item.
     let groups = desk.costing(CostMethod::Standard, None, false).expect("a method");
     assert_eq!(groups.len(), 2);
+}
+
+#[test]
+fn stock_carries_variances_only_where_an_account_takes_them() {
+    let choose = |with_chart: bool| {
+        let mut draft = Draft::new(&Catalogue::new());
+        let currency = "CNY".parse().expect("a code");
+        draft.company("1", "First", currency, OffsetMinutes(480), CostScope::Site).expect("new");
+        if with_chart {
+            draft.chart(&GENERIC).expect("the chart is whole");
+        }
+        draft.policy(PolicyKind::StandardVariance, "allocate", None).expect("a choice");
+        draft.check(&Settings::default())
+    };
+    assert_eq!(choose(true), Ok(()));
+    assert_eq!(choose(false), Err(DraftError::NoVarianceAccount));
 }
 
 /// Balance of every role's accounts, debits positive.

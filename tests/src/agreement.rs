@@ -36,6 +36,8 @@ pub struct Standing {
     pub pools: BTreeMap<PoolNo, (i128, i128)>,
     /// What the goods of each pool cost all companies together.
     pub group_costs: BTreeMap<PoolNo, i128>,
+    /// What they carry beyond their standard.
+    pub carried: BTreeMap<PoolNo, i128>,
     /// Smallest units.
     pub on_hand: BTreeMap<(SiteNo, ItemNo), i128>,
     /// Debits positive.
@@ -55,6 +57,7 @@ impl Standing {
             balances: balances.map(|(key, sums)| (key, (sums.debit, sums.credit))).collect(),
             pools: model.pools(),
             group_costs: model.group_costs(),
+            carried: model.carried(),
             on_hand: model.on_hand(),
             open_items: OPEN
                 .iter()
@@ -75,7 +78,7 @@ impl Standing {
             .map(|(account, month, site, sums)| ((account, month, site), (sums.debit, sums.credit)))
             .filter(|(_, sums)| *sums != (0, 0))
             .collect();
-        let mut pools = BTreeMap::new();
+        let (mut pools, mut carried) = (BTreeMap::new(), BTreeMap::new());
         let (mut on_hand, mut layers) = (BTreeMap::new(), BTreeMap::new());
         let (group, mut group_costs) = (books.group(), BTreeMap::new());
         for (id, pool) in (0..).map(PoolId).zip(books.pools()) {
@@ -89,6 +92,9 @@ impl Standing {
             let group_cost = i128::from(group.cost(id));
             if group_cost != 0 {
                 group_costs.insert(number.clone(), group_cost);
+            }
+            if stock.beyond() != 0 {
+                carried.insert(number.clone(), stock.beyond().into());
             }
             let held = stock.layers().map(|layer| (layer.units.into(), layer.value.into()));
             let held: Vec<_> = held.collect();
@@ -110,6 +116,7 @@ impl Standing {
             balances,
             pools,
             group_costs,
+            carried,
             on_hand,
             open_items: open_items.map(|(role, id, sum)| ((role, named(id)), sum)).collect(),
             layers,
@@ -136,6 +143,7 @@ impl Standing {
         differ(&mut text, "balance (account, month, site)", &self.balances, &other.balances);
         differ(&mut text, "pool (company, item, site, lot)", &self.pools, &other.pools);
         differ(&mut text, "group cost of", &self.group_costs, &other.group_costs);
+        differ(&mut text, "carried by (company, item, site, lot)", &self.carried, &other.carried);
         differ(&mut text, "on hand (site, item)", &self.on_hand, &other.on_hand);
         differ(&mut text, "layers of (company, item, site, lot)", &self.layers, &other.layers);
         differ(&mut text, "open item", &self.open_items, &other.open_items);

@@ -92,13 +92,15 @@ pub struct Shape {
     pub forward: bool,
     /// Some of it is stated in another currency.
     pub foreign: bool,
+    /// Goods carry what they cost beyond their standard.
+    pub allocates: bool,
 }
 
 impl Shape {
     /// A shape drawn by chance; everything ugly is on.
     pub fn draw(random: &mut Random) -> Self {
         let trade = random.chance(1, 5);
-        Self {
+        let mut shape = Self {
             sites: if trade { 2 + random.number(3) } else { 1 + random.number(4) },
             items: if trade { 2 } else { 2 + random.number(4) },
             steps: 5 + random.index(60),
@@ -132,7 +134,12 @@ impl Shape {
             closes: random.chance(1, 4),
             forward: false,
             foreign: random.chance(1, 3),
+            allocates: random.chance(1, 3),
+        };
+        if shape.allocates && random.chance(1, 2) {
+            shape.method = CostMethod::Standard;
         }
+        shape
     }
 }
 
@@ -400,6 +407,9 @@ impl Writer {
         }
         if self.shape.changing_methods && self.chance(1, 12) {
             return self.change_a_method();
+        }
+        if self.shape.allocates && self.shape.changing_settings && self.chance(1, 12) {
+            return self.change_who_bears_variances();
         }
         if self.shape.foreign && self.chance(1, 10) {
             return self.change_a_rate();

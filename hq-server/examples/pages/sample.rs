@@ -68,7 +68,7 @@ const PARTNERS: [(&str, &str, bool); 7] = [
     ("C-204", "天山百货", true),
 ];
 
-const ROLES: [(Role, &str, &str, AccountType); 31] = [
+const ROLES: [(Role, &str, &str, AccountType); 32] = [
     (Role::Inventory, "1405", "库存商品", AccountType::Asset),
     (Role::ReceivedNotInvoiced, "220202", "应付账款-暂估应付账款", AccountType::Liability),
     (Role::BoughtInTransit, "1402", "在途物资", AccountType::Asset),
@@ -87,7 +87,8 @@ const ROLES: [(Role, &str, &str, AccountType); 31] = [
     (Role::Scrap, "660202", "管理费用-报废", AccountType::Expense),
     (Role::OwnUse, "660203", "管理费用-领用", AccountType::Expense),
     (Role::WorkInProgress, "5001", "生产成本", AccountType::Asset),
-    (Role::PriceVariance, "1404", "材料成本差异", AccountType::Expense),
+    (Role::PriceVariance, "640104", "主营业务成本-价格差异", AccountType::Expense),
+    (Role::StockVariance, "1404", "材料成本差异", AccountType::Asset),
     (Role::ReturnDifference, "660204", "管理费用-退货差额", AccountType::Expense),
     (Role::TransferDifference, "660205", "管理费用-调拨差额", AccountType::Expense),
     (Role::Rounding, "660301", "财务费用-尾差", AccountType::Expense),

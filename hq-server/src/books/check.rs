@@ -6,6 +6,7 @@ use shared::fact::statement::Role;
 use shared::time::Month;
 
 use super::settings::is_control;
+use super::valuation::Stock;
 use super::{Area, Books};
 
 /// An invariant that does not hold: the books must not go on.
@@ -22,6 +23,14 @@ pub enum Broken {
     /// Inventory accounts are not the pools.
     #[error("the inventory accounts hold {ledger}, the pools {pools}")]
     Inventory {
+        /// By the ledger.
+        ledger: i128,
+        /// By the pools.
+        pools: i128,
+    },
+    /// The accounts of variances are not what the pools carry.
+    #[error("the accounts of stock_variance hold {ledger}, the pools carry {pools}")]
+    Carried {
         /// By the ledger.
         ledger: i128,
         /// By the pools.
@@ -106,8 +115,8 @@ impl Books {
         if self.is_dirty() {
             return;
         }
-        let inventory = self.items().total(Role::Inventory);
-        let pools = self.stock_value();
+        let stock = [Role::Inventory, Role::StockVariance].map(|role| self.items().total(role));
+        let (inventory, pools) = (stock.iter().sum::<i128>(), self.stock_value());
         assert!(inventory == pools, "inventory accounts {inventory} equal the pools {pools}");
     }
 
@@ -118,7 +127,11 @@ impl Books {
             return Err(Broken::Balance { debit: totals.debit, credit: totals.credit });
         }
         let total = self.stock_value();
-        let sum = self.pools().iter().map(|pool| i128::from(pool.state.stock.value())).sum();
+        let of_pools = |figure: fn(&Stock) -> i64| -> i128 {
+            self.pools().iter().map(|pool| i128::from(figure(&pool.state.stock))).sum()
+        };
+        let (stock, carried) = (of_pools(Stock::value), of_pools(Stock::beyond));
+        let sum = stock + carried;
         if sum != total {
             return Err(Broken::PoolTotal { sum, total });
         }
@@ -141,9 +154,16 @@ impl Books {
         if let Some((_, record)) = unposted {
             return Err(Broken::Unposted(record.capture));
         }
+        if let Some(statement) = self.in_transit.unposted() {
+            return Err(Broken::Unposted(self.facts()[statement].capture));
+        }
         let ledger = self.role_balance(Role::Inventory);
-        if ledger != total {
-            return Err(Broken::Inventory { ledger, pools: total });
+        if ledger != stock {
+            return Err(Broken::Inventory { ledger, pools: stock });
+        }
+        let ledger = self.role_balance(Role::StockVariance);
+        if ledger != carried {
+            return Err(Broken::Carried { ledger, pools: carried });
         }
         for role in OPEN_ITEM_ROLES {
             debug_assert!(is_control(role));
@@ -198,6 +218,9 @@ impl Books {
             let figures = [i128::from(average.quantity()), i128::from(average.value())];
             row(3, &[i128::from(pool.company.0), site, i128::from(pool.item.0)]);
             row(3, &figures);
+            if average.beyond() != 0 {
+                row(8, &[average.beyond().into()]);
+            }
         }
         for (_, record) in self.facts().iter() {
             let target = &record.target;
@@ -205,6 +228,12 @@ impl Books {
                 [target.stock, target.counter, target.residue, target.main, target.against];
             row(4, &[i128::from(record.capture.device.0), i128::from(record.capture.counter)]);
             row(4, &figures.map(i128::from));
+            if target.beyond != 0 {
+                row(8, &[target.beyond.into()]);
+            }
+        }
+        for (statement, ship, amount) in self.in_transit.posted() {
+            row(9, &[i128::from(statement.0), i128::from(ship.0), amount.into()]);
         }
         for (company, month, count) in self.voucher_counts() {
             row(5, &[i128::from(company.0), i128::from(month.0), i128::from(count)]);

@@ -305,6 +305,7 @@ impl Books {
             (Kind::Receipt, _) => self.price_receipt(id),
             (Kind::SaleIssue, _) => self.bill_sale(id),
             (Kind::TransferReceive, Some(ship)) => {
+                self.restate_after(id);
                 self.share_out(ship, &mut before);
             }
             _ => {

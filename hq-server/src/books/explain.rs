@@ -9,7 +9,7 @@ use shared::time::Timestamp;
 use super::Books;
 use super::fact_table::{FactRecord, PoolId, PoolStep};
 use super::pool::{PoolState, Traces};
-use super::valuation::{Covered, FactId, Layer};
+use super::valuation::{Covered, FactId, Layer, UnitCost};
 
 /// What a fact did in its pool when it was its turn.
 #[derive(Clone, Debug)]
@@ -24,6 +24,12 @@ pub struct CostStep {
     pub quantity_after: i64,
     /// And their value.
     pub value_after: i64,
+    /// What it brought or took beyond the standard.
+    pub beyond: i64,
+    /// And what stands of that after it.
+    pub beyond_after: i64,
+    /// What is shared of that with a unit of value at standard, where the month's rate is taken.
+    pub rate: Option<UnitCost>,
     /// Earlier movements that it gave another cost.
     pub covered: Vec<Covered>,
     /// The layers that left, where the method has layers.
@@ -44,19 +50,24 @@ impl Books {
             if !record.is_active() {
                 continue;
             }
-            self.make_ready(history, &mut state, *id);
             let (units, value) = (state.stock.quantity(), state.stock.value());
+            let beyond = state.stock.beyond();
+            self.make_ready(history, &mut state, *id);
             let mut traces = Traces::default();
             if self.move_pool(history, &mut state, *id, &mut traces).is_err() {
                 continue;
             }
             let (quantity_after, value_after) = (state.stock.quantity(), state.stock.value());
+            let beyond_after = state.stock.beyond();
             steps.push(CostStep {
                 fact: *id,
                 units: quantity_after - units,
                 value: value_after - value,
                 quantity_after,
                 value_after,
+                beyond: beyond_after - beyond,
+                beyond_after,
+                rate: state.stock.rate_beyond(),
                 covered: traces.covered,
                 taken: traces.taken,
             });
@@ -71,7 +82,10 @@ impl Books {
         let history = &self.pools[pool.index()].history;
         let active = history.iter().map(|id| &self.facts[*id]).filter(|record| record.is_active());
         let borne = active.clone().filter(|record| record.key.effective_at() <= at);
-        standing.value = borne.map(|record| record.target.stock).sum();
+        for record in borne {
+            standing.value += record.target.stock;
+            standing.beyond += record.target.beyond;
+        }
         // Units move when they moved, whichever month bears what they cost.
         let moved = active.filter(|record| record.moved_at().effective_at() <= at);
         let mut moved: Vec<&FactRecord> = moved.collect();
@@ -92,6 +106,8 @@ pub struct PoolStanding {
     pub on_the_way: i64,
     /// Minor units.
     pub value: i64,
+    /// What is carried beyond the standard.
+    pub beyond: i64,
 }
 
 impl PoolStanding {

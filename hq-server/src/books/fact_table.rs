@@ -61,6 +61,8 @@ pub struct Target {
     /// On the price variance account: what remained at zero quantity. For an invoice in another
     /// currency, on the exchange difference account: what the rate moved since the receipt.
     pub residue: i64,
+    /// On the account of what stock costs beyond its standard, where it carries that.
+    pub beyond: i64,
     /// On the main account of the document: receivable, payable, bank.
     pub main: i64,
     /// On the account against the main one.
@@ -78,6 +80,8 @@ pub struct Accounts {
     pub difference: AccountNo,
     /// Takes the residue at zero quantity, or the exchange difference of an invoice.
     pub variance: AccountNo,
+    /// What stock costs beyond its standard.
+    pub beyond: AccountNo,
     /// The document's main account.
     pub main: AccountNo,
     /// Against it.
@@ -244,10 +248,15 @@ impl FactRecord {
     /// return leaves behind at zero quantity is no cost of the goods.
     pub const fn cost(&self) -> i64 {
         match (self.step, self.kind) {
-            (PoolStep::Out, Kind::SupplierReturn) => -(self.target.stock + self.target.residue),
-            (PoolStep::Out, _) => -self.target.stock,
-            _ => self.target.stock,
+            (PoolStep::Out, Kind::SupplierReturn) => -(self.worth() + self.target.residue),
+            (PoolStep::Out, _) => -self.worth(),
+            _ => self.worth(),
         }
+    }
+
+    /// By how much it changed what its pool is worth, at standard and beyond.
+    pub const fn worth(&self) -> i64 {
+        self.target.stock + self.target.beyond
     }
 }
 

@@ -126,6 +126,7 @@ impl Books {
         match self.facts[id].kind {
             Kind::TransferShip => self.share_ship(id, before),
             Kind::RepackOut => self.share_repack(id, before),
+            Kind::StandardCost => self.share_restated(id, before),
             _ => false,
         }
     }
@@ -133,7 +134,7 @@ impl Books {
     /// Over what arrived, in effective order: the last takes the rest, and what was never shipped
     /// comes at the ship's unit cost. To another company it is the price that is shared, whatever
     /// the goods cost; what never arrived by the last receive is the receiver's loss.
-    fn share_ship(&mut self, ship: FactId, before: &mut Before) -> bool {
+    pub(super) fn share_ship(&mut self, ship: FactId, before: &mut Before) -> bool {
         let named = &self.facts[ship];
         let (mut units, mut value) = worth_on_the_way(named);
         let (whole_units, whole_value) = (units, value);
@@ -145,8 +146,12 @@ impl Books {
         receives.sort_unstable_by_key(|id| self.facts[*id].key);
         let last = receives.iter().rposition(|id| !self.facts[*id].reversed);
         let mut changed = false;
+        let mut restated = self.restated_on_the_way(ship).into_iter().peekable();
         for (place, id) in receives.into_iter().enumerate() {
             let record = &self.facts[id];
+            while let Some((_, more)) = restated.next_if(|(at, _)| *at < record.key) {
+                value += more;
+            }
             let wanted = if record.reversed { 0 } else { record.quantity.0 };
             let arrived = wanted.min(units);
             let mut layers = on_the_way
@@ -273,7 +278,7 @@ impl Books {
         let became: i128 = members
             .iter()
             .filter(|id| !went_in(id))
-            .map(|id| i128::from(self.facts[*id].target.stock))
+            .map(|id| i128::from(self.facts[*id].worth()))
             .sum();
         let rest = in_range(total).and_then(|_| in_range(total - became));
         for id in members {
@@ -281,7 +286,7 @@ impl Books {
                 Ok(rest) if Some(id) == first_in => rest,
                 Ok(_) => 0,
                 // Too much for one line: every member stands for itself.
-                Err(_) => -self.facts[id].target.stock,
+                Err(_) => -self.facts[id].worth(),
             };
             self.facts[id].target.residue = residue;
         }

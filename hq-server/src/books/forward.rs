@@ -33,9 +33,11 @@ impl Books {
             stock: Some(Role::Inventory),
             counter: Some(counter),
             difference: Some(Role::PriceVariance),
+            beyond: Some(Role::StockVariance),
             ..record.roles
         };
         record.accounts.stock = accounts.stock;
+        record.accounts.beyond = accounts.beyond;
         record.accounts.counter = if clears { accounts.main } else { accounts.counter };
         record.accounts.difference = accounts.difference;
         record.origin = Some(receipt);
@@ -106,6 +108,10 @@ impl Books {
         };
         state.set_units(record.site, held);
         traces.covered.push(Covered { fact: count, change: -change });
+        let beyond = state.stock.carry(count, None, false)?;
+        if beyond != 0 {
+            traces.covered_beyond.push(Covered { fact: count, change: -beyond });
+        }
         Ok(())
     }
 

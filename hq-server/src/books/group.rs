@@ -88,6 +88,7 @@ impl Books {
             fills: self.fills.clone(),
             periods: self.periods.clone(),
             flows: self.flows.clone(),
+            in_transit: self.in_transit.clone(),
             looped: self.looped.clone(),
             dirty: self.dirty.clone(),
             kept_every: KeptEvery(usize::MAX),
@@ -118,7 +119,8 @@ impl Books {
 impl Group<'_> {
     /// What the goods of a pool cost the group, minor units of its company's currency.
     pub fn cost(&self, pool: PoolId) -> i64 {
-        self.folded.as_deref().unwrap_or(self.books).pools[pool.index()].state.stock.value()
+        let folded = self.folded.as_deref().unwrap_or(self.books);
+        folded.pools[pool.index()].state.stock.worth()
     }
 
     /// The pools that goods of another company can have come to, however far.

@@ -30,7 +30,11 @@ impl Books {
             }
             MasterData::Mapping { .. } | MasterData::Account { .. } => self.mapping_changed = true,
             // Other rules may cost everything otherwise.
-            MasterData::Costing { .. } | MasterData::Rules { .. } => self.methods_changed = true,
+            MasterData::Costing { .. }
+            | MasterData::Rules { .. }
+            | MasterData::Policy { policy: PolicyKind::StandardVariance, .. } => {
+                self.methods_changed = true;
+            }
             MasterData::Rate { .. } | MasterData::Policy { policy: PolicyKind::ReceiptFx, .. } => {
                 self.rates_changed = true;
             }
@@ -236,5 +240,6 @@ impl Books {
         record.target = target;
         sums.add(group, at, &mut postings, (&self.settings, &mut self.open_items));
         self.touched.insert(id, Cause::Settings);
+        self.touch_statements_of(id);
     }
 }

@@ -150,11 +150,11 @@ impl OfRole {
 }
 
 impl OpenItems {
-    /// Adds a signed amount (debits positive) to an open item. Of inventory, which cost pools
-    /// prove, only the sum is kept.
+    /// Adds a signed amount (debits positive) to an open item. Of inventory and what it carries
+    /// beyond its standard, which cost pools prove, only the sum is kept.
     pub fn add(&mut self, role: Role, item: FactId, amount: i128) {
         let held = self.roles.entry(role).or_default();
-        if role == Role::Inventory {
+        if matches!(role, Role::Inventory | Role::StockVariance) {
             held.total += amount;
         } else {
             held.add(item, amount);

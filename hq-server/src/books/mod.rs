@@ -16,6 +16,7 @@
 //! | `settle.rs` | folding pools again after late facts, posting differences |
 //! | `redo.rs`, `kept.rs` | which pools are folded again, and from where |
 //! | `flows.rs`, `follow.rs` | which pools and facts pass costs on to which |
+//! | `in_transit.rs` | goods on their way when their standard changes |
 //! | `exchange.rs` | what is stated in another currency |
 //! | `group.rs` | what goods cost the group of companies |
 //! | `documents.rs` | invoices, reversals, allocations |
@@ -41,6 +42,7 @@ mod flows;
 mod follow;
 mod forward;
 mod group;
+mod in_transit;
 mod kept;
 mod late_settings;
 mod ledger;
@@ -90,6 +92,7 @@ pub use write_down::Allowances;
 use documents::Awaited;
 use fact_table::Accounts;
 use flows::Flows;
+use in_transit::InTransit;
 use kept::{KeptEvery, KeptStates};
 use periods::Periods;
 use posting::{Posting, difference_lines};
@@ -175,7 +178,7 @@ pub struct Books {
     pool_index: BTreeMap<(CompanyNo, SiteNo), Vec<Option<PoolId>>>,
     /// Pools of single lots, by company and site, item, lot.
     lot_pools: BTreeMap<((CompanyNo, SiteNo), ItemNo, ShortText), PoolId>,
-    /// The sum of all pools' values.
+    /// The sum of what all pools are worth, at standard and beyond.
     pool_value: i128,
     /// The layers that ships took and receives bring, where the method has layers.
     layers_out: BTreeMap<FactId, Vec<Layer>>,
@@ -200,6 +203,8 @@ pub struct Books {
     unasked: Vec<FactId>,
     /// A rate changed, or who bears one, since those were last converted.
     rates_changed: bool,
+    /// Goods that were on their way when their standard changed.
+    in_transit: InTransit,
     /// How goods are costed changed since pools were last folded.
     methods_changed: bool,
     /// Which pools pass costs on to which.
@@ -389,6 +394,7 @@ impl Books {
         }
         // All of a group or nothing; most groups are of one.
         let before = (parsed.statements.len() > 1).then(|| self.settings.clone());
+        let carrying = self.settings.carrying();
         for statement in &parsed.statements {
             let Statement::MasterData { valid_from, data } = statement else { continue };
             if let Err(refused) = self.settings.take(*valid_from, data) {
@@ -398,6 +404,9 @@ impl Books {
                 return Err(refused.into());
             }
             self.note_change(data);
+        }
+        if self.settings.carrying() != carrying && !self.facts.is_empty() {
+            (self.mapping_changed, self.methods_changed) = (true, true);
         }
         self.master.extend(parsed.stamps.iter().map(|stamp| stamp.capture));
         self.sell_what_was_unasked(effects);
@@ -502,6 +511,7 @@ impl Books {
                 .or_insert_with(|| (Head::of(record, Cause::Fact, month), Vec::new()));
             difference_lines(id, record, true, postings);
             record.posted = record.target;
+            self.post_transit(id, true, postings);
         }
         for (head, postings) in vouchers.into_values() {
             self.post(head, postings, effects);
@@ -766,7 +776,8 @@ impl Books {
         self.periods.all()
     }
 
-    /// The value of all stock on hand, minor units. Goods between two sites' pools are not in it.
+    /// The value of all stock on hand, minor units, with what it carries beyond its standard. Goods
+    /// between two sites' pools are not in it.
     pub const fn stock_value(&self) -> i128 {
         self.pool_value
     }

@@ -1,5 +1,6 @@
-//! Month-end averages: planning what goods leave at in a month before its facts move their pools.
-//! Reads facts and pools, and changes neither but to begin a span.
+//! Month-end averages: planning what goods leave at in a month before its facts move their pools, or
+//! what they bear of a variance that stock carries beyond a standard. Reads facts and pools, and
+//! changes neither but to begin a span.
 //!
 //! Pools stand in dependency order: what arrives in a month from another pool cost there what that
 //! pool's month cost. Where transfers or repacks of one month go around a loop, or back into their
@@ -40,10 +41,16 @@ impl Books {
     }
 
     fn is_by_month(&self, record: &FactRecord) -> bool {
-        record.category.is_some_and(|category| {
-            let at = record.key.effective_at();
-            self.settings.method(record.company, category, at) == CostMethod::MonthEndAverage
-        })
+        match self.method_of(record) {
+            Some(CostMethod::MonthEndAverage) => true,
+            Some(CostMethod::Standard) => self.settings.carries(record.company),
+            _ => false,
+        }
+    }
+
+    pub(super) fn method_of(&self, record: &FactRecord) -> Option<CostMethod> {
+        let at = record.key.effective_at();
+        record.category.map(|category| self.settings.method(record.company, category, at))
     }
 
     /// Whether any of these facts is costed by months.
@@ -51,9 +58,10 @@ impl Books {
         self.settings.costs_by_month() && order.iter().any(|id| self.is_by_month(&self.facts[*id]))
     }
 
-    /// A fact that is the first of its month in a pool at month-end average begins the month there.
+    /// A fact that is the first of its month in a pool that is costed by months begins the month
+    /// there.
     pub(super) fn begin_span(&self, history: &[FactId], state: &mut PoolState, id: FactId) {
-        let Stock::Monthly(pool) = &mut state.stock else { return };
+        let Some(pool) = state.stock.by_month_mut() else { return };
         let record = &self.facts[id];
         if pool::restates(record) {
             pool.end_span();
@@ -68,7 +76,7 @@ impl Books {
         } else {
             Span { month: record.month, cost: pool.provisional(), rest: None }
         };
-        if let Stock::Monthly(pool) = &mut state.stock {
+        if let Some(pool) = state.stock.by_month_mut() {
             pool.begin(span);
         }
     }
@@ -77,10 +85,14 @@ impl Books {
     /// goes on by another method.
     fn plan(&self, history: &[FactId], state: &PoolState, first: &FactRecord) -> Span {
         let mut tally = state.clone();
-        let Stock::Monthly(pool) = &mut tally.stock else {
-            unreachable!("only a pool at month-end average has spans")
+        let carries = tally.stock.carries();
+        let pool = tally.stock.by_month_mut().expect("only what is costed by months has spans");
+        let (mut plan, earlier) = if carries {
+            // Before any month has a rate nothing is borne.
+            (Plan::of_variance(pool), pool.last_average().unwrap_or(UnitCost::ZERO))
+        } else {
+            (Plan::from_opening(pool), pool.earlier_cost())
         };
-        let (mut plan, earlier) = (Plan::from_opening(pool), pool.earlier_cost());
         pool.begin(Span::tally(first.month, earlier));
         let mut seen = BTreeMap::new();
         let at = history.partition_point(|other| self.facts[*other].key < first.key);
@@ -89,7 +101,8 @@ impl Books {
             if record.reversed {
                 continue;
             }
-            if record.month != first.month || pool::restates(record) || self.leaves_method(record) {
+            let goes_on = record.month == first.month && !pool::restates(record);
+            if !goes_on || self.leaves_method(first, record) {
                 break;
             }
             self.tally(history, *id, &mut tally, &mut plan, &mut seen);
@@ -97,9 +110,9 @@ impl Books {
         plan.span(first.month, earlier)
     }
 
-    fn leaves_method(&self, record: &FactRecord) -> bool {
+    fn leaves_method(&self, first: &FactRecord, record: &FactRecord) -> bool {
         let costs = self.settings.methods_vary() && record.step != PoolStep::MoveOut;
-        costs && !self.is_by_month(record)
+        costs && self.method_of(record) != self.method_of(first)
     }
 
     /// One fact of a span, at no cost but its own.
@@ -112,7 +125,7 @@ impl Books {
         seen: &mut BTreeMap<FactId, StockTarget>,
     ) {
         let record = &self.facts[id];
-        let (units, value) = (tally.stock.quantity(), tally.stock.value());
+        let (units, value) = stands_by_month(&tally.stock);
         let held = tally.on_hand(record.site);
         let inflows = self.revalued(id);
         let mut given = self.given(id, &inflows);
@@ -123,17 +136,17 @@ impl Books {
         {
             match record.kind {
                 Kind::SupplierReturn => {
-                    (origin.cost, origin.price) = (target.stock, -target.counter);
+                    (origin.cost, origin.price) = (target.worth_of_pool(), -target.counter);
                 }
-                Kind::Receipt => origin.cost = -(target.stock + target.residue),
+                Kind::Receipt => origin.cost = -(target.worth_of_pool() + target.residue),
                 _ => {}
             }
         }
         let stepped = pool::step(tally, id, record, &given, &mut Traces::default());
         let Ok(target) = stepped else { return };
         seen.insert(id, target);
-        let after = tally.stock.quantity();
-        let (units, value) = (after - units, tally.stock.value() - value);
+        let (after, worth) = stands_by_month(&tally.stock);
+        let (units, value) = (after - units, worth - value);
         if pool::has_own_cost(record, &given) {
             plan.at_own_cost(id, units, value);
         } else {
@@ -144,7 +157,7 @@ impl Books {
         if self.pin_to_count(history, tally, id, held, &mut traces).is_ok()
             && let Some(Covered { fact: count, .. }) = traces.covered.last()
         {
-            plan.at_cost_of_span(*count, tally.stock.quantity() - after);
+            plan.at_cost_of_span(*count, stands_by_month(&tally.stock).0 - after);
         }
     }
 
@@ -202,6 +215,11 @@ impl Books {
         };
         from.into_iter().filter_map(left).collect()
     }
+}
+
+/// Units and value of what is costed by months.
+fn stands_by_month(stock: &Stock) -> (i64, i64) {
+    stock.by_month().map_or((0, 0), |pool| (pool.quantity(), pool.value()))
 }
 
 impl Span {

@@ -36,6 +36,7 @@ impl Books {
         let (nothing, mut postings) = (Target::default(), Vec::new());
         for (id, record) in happened {
             lines_between(id, record, (&nothing, &record.posted), false, &mut postings);
+            self.posted_transit(id, &mut postings);
             for Posting { line, .. } in postings.drain(..) {
                 accounts.entry(line.account).or_default().happened.add(&line);
             }

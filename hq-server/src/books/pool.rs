@@ -44,8 +44,8 @@ impl PoolState {
     }
 
     /// Whether no movement waits for its cost, nor for the cost of its month.
-    pub(super) const fn waits_for_nothing(&self) -> bool {
-        self.stock.quantity() >= 0 && !matches!(self.stock, Stock::Monthly(_))
+    pub(super) fn waits_for_nothing(&self) -> bool {
+        self.stock.quantity() >= 0 && self.stock.by_month().is_none()
     }
 
     /// How many sites and layers it is made of.
@@ -107,16 +107,28 @@ pub(super) struct StockTarget {
     pub counter: i64,
     /// What remained at zero quantity.
     pub residue: i64,
+    /// On the account of what stock costs beyond its standard.
+    pub beyond: i64,
 }
 
 impl StockTarget {
     const fn against(stock: i64) -> Self {
-        Self { stock, counter: -stock, residue: 0 }
+        Self::both_against(stock, 0)
+    }
+
+    /// What a pool is worth changes, at standard and beyond.
+    const fn both_against(stock: i64, beyond: i64) -> Self {
+        Self { stock, counter: -(stock + beyond), residue: 0, beyond }
+    }
+
+    /// By how much it changes what the pool is worth, at standard and beyond.
+    pub(super) const fn worth_of_pool(&self) -> i64 {
+        self.stock + self.beyond
     }
 
     /// An error where a figure is beyond what a pool could hold: then no sum of them overflows.
     fn within_range(self) -> Result<Self, OutOfRange> {
-        for figure in [self.stock, self.counter, self.residue] {
+        for figure in [self.stock, self.counter, self.residue, self.beyond] {
             in_range(figure.into())?;
         }
         Ok(self)
@@ -124,13 +136,15 @@ impl StockTarget {
 
     /// The same where the pool takes what comes in at another value: the difference is a variance
     /// for what has an account for it, else it stays where the goods come from.
-    const fn worth(self, stock: i64, kind: Kind) -> Self {
-        if self.stock == stock {
+    const fn worth(self, stock: i64, beyond: i64, kind: Kind) -> Self {
+        if self.stock == stock && beyond == 0 {
             return self;
         }
         match kind {
-            Kind::Receipt | Kind::TransferReceive | Kind::RepackIn => Self { stock, ..self },
-            _ => Self::against(stock),
+            Kind::Receipt | Kind::TransferReceive | Kind::RepackIn => {
+                Self { stock, beyond, ..self }
+            }
+            _ => Self::both_against(stock, beyond),
         }
     }
 }
@@ -188,6 +202,8 @@ pub(super) struct Given<'a> {
     pub inflows: &'a [FactId],
     /// It passes costs around a loop of the month.
     pub looped: bool,
+    /// What it costs beyond a standard is carried with the goods, not expensed.
+    pub allocates: bool,
     /// What a count of a closed month found at its own time, by all that is known now.
     pub counted_from: Option<i128>,
 }
@@ -199,12 +215,33 @@ pub(super) struct Traces {
     pub covered: Vec<Covered>,
     /// The layers that left, where the method has layers.
     pub taken: Vec<Layer>,
+    /// As `covered`, of what they cost beyond a standard.
+    pub covered_beyond: Vec<Covered>,
     /// More was taken than there was.
     pub short: bool,
 }
 
 /// Moves a pool by one fact. An error leaves the pool as it was.
 pub(super) fn step(
+    state: &mut PoolState,
+    id: FactId,
+    record: &FactRecord,
+    given: &Given<'_>,
+    traces: &mut Traces,
+) -> Result<StockTarget, OutOfRange> {
+    if !state.stock.carries() {
+        return step_once(state, id, record, given, traces);
+    }
+    // What is carried follows the goods: an error there takes them back.
+    let before = state.clone();
+    let stepped = step_once(state, id, record, given, traces);
+    if stepped.is_err() {
+        *state = before;
+    }
+    stepped
+}
+
+fn step_once(
     state: &mut PoolState,
     id: FactId,
     record: &FactRecord,
@@ -225,7 +262,11 @@ pub(super) fn step(
                 pool.bring_in_layers(id, given.arriving, target.stock, covered)?
             };
             state.set_units(record.site, held);
-            Ok(target.worth(worth, record.kind))
+            let beyond = || in_range(i128::from(target.stock) - i128::from(worth));
+            let own = has_own_cost(record, given);
+            let own = own.then(|| if given.allocates { beyond() } else { Ok(0) }).transpose()?;
+            let beyond = state.stock.carry(id, own, false)?;
+            target.worth(worth, beyond, record.kind).within_range()
         }
         PoolStep::Out => {
             let units = units.abs();
@@ -241,13 +282,17 @@ pub(super) fn step(
             let after = in_range(held + change)?;
             let counted = in_range(i128::from(state.stock.quantity()) + change)?;
             traces.short = counted < 0 && change < 0;
-            let stock = match record.unit_cost {
+            let (stock, own) = match record.unit_cost {
                 // With one pool for all sites the count restates the whole pool's cost.
-                Some(cost) if counted >= 0 => state.stock.count_at(id, counted, cost)?,
-                _ => state.stock.count(id, counted, covered)?,
+                Some(cost) if counted >= 0 => {
+                    let beyond = state.stock.beyond();
+                    (state.stock.count_at(id, counted, cost)?, Some(-beyond))
+                }
+                _ => (state.stock.count(id, counted, covered)?, None),
             };
             state.set_units(record.site, after);
-            Ok(StockTarget::against(stock))
+            let beyond = state.stock.carry(id, own, false)?;
+            StockTarget::both_against(stock, beyond).within_range()
         }
         PoolStep::MoveOut => {
             let held = state.with_units(record.site, -units)?;
@@ -266,7 +311,8 @@ pub(super) fn step(
             };
             state.set_units(record.site, held);
             state.on_the_way -= record.taken_over.units;
-            Ok(StockTarget::against(stock))
+            let beyond = state.stock.carry(id, None, false)?;
+            StockTarget::both_against(stock, beyond).within_range()
         }
         PoolStep::Revalue => {
             traces.short = state.stock.quantity() <= 0;
@@ -274,18 +320,26 @@ pub(super) fn step(
                 return Ok(StockTarget::default());
             }
             let amount = record.stated.unwrap_or(0);
-            state.stock.revalue(amount, given.inflows).map(StockTarget::against)
+            let stock = state.stock.revalue(amount, given.inflows)?;
+            let beyond = state.stock.carry(id, Some(0), false)?;
+            StockTarget::both_against(stock, beyond).within_range()
         }
         PoolStep::AddLate => {
             let amount = record.taken_over.cost.unwrap_or(0);
+            let is_standard = matches!(state.stock, Stock::Standard(_));
             // A standard does not move; what is no longer there is a variance too.
-            let holds = state.stock.quantity() > 0 && !matches!(state.stock, Stock::Standard(_));
+            let holds = state.stock.quantity() > 0 && !is_standard;
             let stock = if holds { state.stock.revalue(amount, given.inflows)? } else { 0 };
-            StockTarget { stock, counter: -amount, residue: 0 }.within_range()
+            let carried = given.allocates && is_standard && state.stock.value() > 0;
+            let own = if carried { amount } else { 0 };
+            let beyond = state.stock.carry(id, Some(own), false)?;
+            StockTarget { stock, counter: -amount, residue: 0, beyond }.within_range()
         }
         PoolStep::Restate => {
             let cost = record.unit_cost.ok_or(OutOfRange)?;
-            state.stock.restate(cost).map(StockTarget::against)
+            let stock = state.stock.restate(cost)?;
+            let beyond = state.stock.carry(id, Some(0), false)?;
+            StockTarget::both_against(stock, beyond).within_range()
         }
     }
 }
@@ -310,7 +364,7 @@ fn incoming(
             };
             let own = invoiced_value(record, base, given.fills)?;
             let stock = in_range(i128::from(own) + i128::from(record.landed()))?;
-            StockTarget { stock, counter: -own, residue: 0 }
+            StockTarget { stock, counter: -own, residue: 0, beyond: 0 }
         }
         // What was sold in the month comes back at the month's cost.
         (Kind::CustomerReturn, Some(origin)) if matches!(pool, Stock::Monthly(_)) => {
@@ -321,20 +375,23 @@ fn incoming(
         (Kind::CustomerReturn, Some(origin)) => StockTarget::against(of_origin(origin)?),
         // Its ship never happened: everything that arrived is more than was shipped.
         (Kind::TransferReceive, None) => {
-            StockTarget { stock: pool.current_cost().times(units)?, counter: 0, residue: 0 }
+            let stock = pool.current_cost().times(units)?;
+            StockTarget { stock, ..StockTarget::default() }
         }
         (Kind::TransferReceive, Some(_)) => {
             let arrived = record.taken_over.cost.unwrap_or(0);
             let excess = record.taken_over.excess;
             if record.between && excess < 0 {
                 let owed = arrived.checked_sub(excess).ok_or(OutOfRange)?;
-                return StockTarget { stock: arrived, counter: -owed, residue: 0 }.within_range();
+                let target = StockTarget { stock: arrived, counter: -owed, residue: 0, beyond: 0 };
+                return target.within_range();
             }
             let stock = arrived.checked_add(excess).ok_or(OutOfRange)?;
-            StockTarget { stock, counter: -arrived, residue: 0 }
+            StockTarget { stock, counter: -arrived, residue: 0, beyond: 0 }
         }
         (Kind::RepackIn, _) => {
-            StockTarget { stock: record.taken_over.cost.unwrap_or(0), counter: 0, residue: 0 }
+            let stock = record.taken_over.cost.unwrap_or(0);
+            StockTarget { stock, ..StockTarget::default() }
         }
         _ => StockTarget::against(otherwise()?),
     };
@@ -369,26 +426,38 @@ fn outgoing(
             (Stock::Average(pool), _) if units <= pool.quantity() => {
                 let cost = share(origin.cost, units, origin.units)?;
                 let residue = pool.take_out_at(units, cost)?;
-                return Ok(StockTarget { stock: -cost - residue, counter: price, residue });
+                let stock = -cost - residue;
+                return Ok(StockTarget { stock, counter: price, residue, beyond: 0 });
             }
             (Stock::Monthly(pool), _) => {
                 let cost = share(origin.cost, units, origin.units)?;
                 let residue = pool.take_out_at(id, units, cost)?;
-                return Ok(StockTarget { stock: -cost - residue, counter: price, residue });
+                let stock = -cost - residue;
+                return Ok(StockTarget { stock, counter: price, residue, beyond: 0 });
+            }
+            (pool, _) if pool.carries() => {
+                let stock = -pool.take_out(id, units, taken)?;
+                let cost = share(origin.cost, units, origin.units)?;
+                let own = in_range(-i128::from(cost) - i128::from(stock))?;
+                let own = if given.allocates { own } else { 0 };
+                let beyond = pool.carry(id, Some(own), false)?;
+                let residue = own - beyond;
+                return Ok(StockTarget { stock, counter: price, residue, beyond });
             }
             (Stock::Layers(pool), Some(receipt)) => pool.take_out_of(id, units, receipt, taken)?,
             (pool, _) => pool.take_out(id, units, taken)?,
         };
-        return Ok(StockTarget { stock: -cost, counter: price, residue: 0 });
+        return Ok(StockTarget { stock: -cost, counter: price, residue: 0, beyond: 0 });
     }
-    let cost = match pool {
-        Stock::Monthly(pool) if given.looped => pool.take_out_earlier(id, units)?,
-        pool => pool.take_out(id, units, taken)?,
+    let stock = match &mut *pool {
+        Stock::Monthly(pool) if given.looped => -pool.take_out_earlier(id, units)?,
+        pool => -pool.take_out(id, units, taken)?,
     };
+    let beyond = pool.carry(id, None, given.looped)?;
     if record.kind == Kind::RepackOut {
-        return Ok(StockTarget { stock: -cost, counter: 0, residue: 0 });
+        return Ok(StockTarget { stock, beyond, ..StockTarget::default() });
     }
-    Ok(StockTarget::against(-cost))
+    StockTarget::both_against(stock, beyond).within_range()
 }
 
 /// Whether a fact moves its pool at a cost of its own, not at that of the pool's month.
@@ -430,11 +499,11 @@ pub(super) fn provisional(
         PoolStep::Out => {
             let kind = (record.kind, given.origin);
             current.times(record.quantity.0.abs()).and_then(|cost| match kind {
-                (Kind::RepackOut, _) => Ok(StockTarget { stock: -cost, counter: 0, residue: 0 }),
+                (Kind::RepackOut, _) => Ok(StockTarget { stock: -cost, ..StockTarget::default() }),
                 (Kind::SupplierReturn, Some(origin)) => {
                     let cost = share(origin.cost, record.quantity.0, origin.units)?;
                     let counter = share(origin.price, record.quantity.0, origin.units)?;
-                    Ok(StockTarget { stock: -cost, counter, residue: 0 })
+                    Ok(StockTarget { stock: -cost, counter, residue: 0, beyond: 0 })
                 }
                 _ => Ok(StockTarget::against(-cost)),
             })

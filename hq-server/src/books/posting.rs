@@ -46,6 +46,8 @@ pub struct Roles {
     pub difference: Option<Role>,
     /// The residue at zero quantity; of an invoice in another currency the exchange difference.
     pub variance: Option<Role>,
+    /// What stock costs beyond its standard, where it carries that.
+    pub beyond: Option<Role>,
     /// The document's main account.
     pub main: Option<Role>,
     /// Against it.
@@ -89,6 +91,7 @@ pub fn roles(kind: Kind, situation: Situation) -> Roles {
     let stock = |counter| Roles {
         stock: Some(Role::Inventory),
         counter: Some(counter),
+        beyond: Some(Role::StockVariance),
         ..Roles::default()
     };
     let document =
@@ -139,6 +142,7 @@ pub fn roles(kind: Kind, situation: Situation) -> Roles {
         Kind::RepackOut | Kind::RepackIn => Roles {
             stock: Some(Role::Inventory),
             variance: Some(Role::PriceVariance),
+            beyond: Some(Role::StockVariance),
             ..Roles::default()
         },
         Kind::ServiceSale => document(Role::Receivable, Role::Revenue),
@@ -182,7 +186,7 @@ impl Part {
 }
 
 /// How many amounts and differences of them a target has.
-const PARTS: usize = 7;
+const PARTS: usize = 8;
 
 /// Parts of one target, or of two.
 type Parts = SmallVec<[Part; PARTS]>;
@@ -235,7 +239,8 @@ fn parts(id: FactId, record: &FactRecord, target: &Target) -> [Part; PARTS] {
     let is_bill = matches!(record.kind, Kind::SupplierInvoice | Kind::CreditNote);
     // A bill has no stock: its residue is what the exchange rate moved.
     let exchange = if is_bill { target.residue } else { 0 };
-    let difference = -(target.stock + target.counter + target.residue - exchange + landed);
+    let worth = target.stock + target.beyond;
+    let difference = -(worth + target.counter + target.residue - exchange + landed);
     let rest = -(target.main + target.against + exchange);
     let residue_side = if is_bill { by_sign(exchange) } else { Side::Debit };
     let counter_side = opposite(stock_side);
@@ -246,6 +251,7 @@ fn parts(id: FactId, record: &FactRecord, target: &Target) -> [Part; PARTS] {
     let place = if record.one_pool { SiteNo::HQ } else { site };
     let rows = [
         (accounts.stock, stock_side, target.stock, place, true, false, id),
+        (accounts.beyond, Side::Debit, target.beyond, place, true, false, id),
         (accounts.counter, counter_side, target.counter, site, true, counter_partner, counter_item),
         (accounts.variance, residue_side, target.residue, site, true, false, id),
         (accounts.difference, Side::Debit, difference, site, true, false, id),

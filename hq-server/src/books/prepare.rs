@@ -725,6 +725,7 @@ impl<'a> Preparation<'a> {
 /// Finds the accounts of a fact's roles at its effective time.
 pub(super) fn find_accounts(settings: &Settings, record: &mut FactRecord) -> Result<(), Waits> {
     let roles = record.roles;
+    let carries = settings.carries(record.company);
     let time = record.key.effective_at();
     let find_for = |role: Option<Role>, site, category| {
         let Some(role) = role else { return Ok(AccountNo(0)) };
@@ -754,6 +755,7 @@ pub(super) fn find_accounts(settings: &Settings, record: &mut FactRecord) -> Res
         counter: find(roles.counter, site)?,
         difference: find(roles.difference, site)?,
         variance: find(roles.variance, site)?,
+        beyond: find(roles.beyond.filter(|_| carries), stock_site)?,
         main,
         against: find(roles.against, site)?,
         rest: find(roles.rest, site)?,

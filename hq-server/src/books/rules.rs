@@ -5,15 +5,18 @@
 //! | --: | --- |
 //! | 1 | movements, invoices, payments, costing methods |
 //! | 2 | closed months, month-end average, policies of companies, rates, write-downs |
-//! | 3 | transfers between companies |
+//! | 3 | transfers between companies, variances from a standard that stock carries |
 
-use shared::fact::statement::{CostMethod, MasterData, Statement};
+use shared::fact::statement::{CostMethod, MasterData, Role, Statement};
 
 /// The newest rules; a sequence that states none follows these.
 pub const RULES: i64 = 3;
 
 /// The rules that first tell whose the site is that goods go to.
 pub(super) const BETWEEN_COMPANIES: i64 = 3;
+
+/// The rules from which on stock carries its variances where a company so chose.
+pub(super) const CARRIED_VARIANCES: i64 = 3;
 
 /// The rules that first gave a statement its effect.
 pub(super) const fn first_rules(statement: &Statement) -> i64 {
@@ -27,6 +30,10 @@ pub(super) const fn first_rules(statement: &Statement) -> i64 {
                 | MasterData::Rate { .. },
             ..
         } => 2,
+        Statement::MasterData {
+            data: MasterData::Mapping { role: Role::StockVariance, .. },
+            ..
+        } => CARRIED_VARIANCES,
         _ => 1,
     }
 }

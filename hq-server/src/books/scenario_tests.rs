@@ -20,6 +20,7 @@ use super::{Books, Effects, Entry, PoolId, Run};
 
 mod between;
 mod months;
+mod variances;
 
 const ITEM: ItemNo = ItemNo(1);
 const DAY: i64 = 86_400_000;
@@ -168,6 +169,7 @@ impl Story {
             assert_eq!(after, (pool.state.stock.quantity(), pool.state.stock.value()));
             let standing = self.books.standing(id, Timestamp(i64::MAX));
             assert_eq!((standing.quantity(), standing.value), after);
+            assert_eq!(standing.beyond, pool.state.stock.beyond());
         }
     }
 

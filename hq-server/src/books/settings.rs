@@ -1,7 +1,7 @@
 //! Master data as the books read it: every setting with its valid-from, looked up at a fact's
 //! effective time. Knows no facts but master data, and no arrival.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use shared::fact::Kind;
 use shared::fact::statement::{
@@ -153,7 +153,7 @@ pub struct Account {
 }
 
 /// Where a mapping rule holds; `None` is everywhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Condition {
     category: Option<CategoryNo>,
     site: Option<SiteNo>,
@@ -241,6 +241,7 @@ pub const fn is_control(role: Role) -> bool {
             | Role::CustomerAdvance
             | Role::InterCompanyReceivable
             | Role::InterCompanyPayable
+            | Role::StockVariance
     )
 }
 
@@ -268,11 +269,30 @@ pub struct Settings {
     /// The role an account was first mapped to.
     roles: BTreeMap<AccountNo, Role>,
     rules: Option<i64>,
+    /// See [`Settings::carries`].
+    carrying: BTreeSet<CompanyNo>,
 }
 
 impl Settings {
     /// Takes one statement of HQ. Kinds that only the edge needs change nothing here.
     pub fn take(
+        &mut self,
+        valid_from: Option<Timestamp>,
+        data: &MasterData,
+    ) -> Result<(), Refused> {
+        self.take_one(valid_from, data)?;
+        match data {
+            MasterData::Policy { .. }
+            | MasterData::Costing { .. }
+            | MasterData::Mapping { .. }
+            | MasterData::Account { .. }
+            | MasterData::Rules { .. } => self.find_carrying(),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn take_one(
         &mut self,
         valid_from: Option<Timestamp>,
         data: &MasterData,
@@ -405,6 +425,48 @@ impl Settings {
         StandardVariance::from_number(choice).unwrap_or(StandardVariance::Expense)
     }
 
+    /// Whether stock of a company may carry variances: it has goods at standard cost, chose to
+    /// allocate at some time, and has an account for them whatever the goods and the time. Once so,
+    /// it stays so.
+    pub fn carries(&self, company: CompanyNo) -> bool {
+        self.carrying.contains(&company)
+    }
+
+    fn find_carrying(&mut self) {
+        if self.rules() < super::rules::CARRIED_VARIANCES {
+            return;
+        }
+        let allocate = StandardVariance::Allocate as i64;
+        let chosen = self.policies.iter().filter(|((_, policy), versions)| {
+            *policy == PolicyKind::StandardVariance
+                && versions.0.iter().any(|(_, setting)| *setting == allocate)
+        });
+        let carry = chosen.map(|((company, _), _)| *company).filter(|company| {
+            !self.carries(*company)
+                && self.costs_at_standard(*company)
+                && self.has_account_for_all(*company, Role::StockVariance)
+        });
+        let carry: Vec<CompanyNo> = carry.collect();
+        self.carrying.extend(carry);
+    }
+
+    fn costs_at_standard(&self, company: CompanyNo) -> bool {
+        let of_company = self.methods.iter().filter(|((of, _), _)| *of == company);
+        { of_company }.any(|(_, versions)| {
+            versions.0.iter().any(|(_, method)| *method == CostMethod::Standard)
+        })
+    }
+
+    /// Whether a role has an account from the beginning on, under no condition.
+    pub fn has_account_for_all(&self, company: CompanyNo, role: Role) -> bool {
+        let rules = self.mapping.get(&(company, role)).into_iter().flatten();
+        let begins = Timestamp(i64::MIN);
+        { rules }.any(|rule| {
+            (rule.valid_from, rule.condition) == (begins, Condition::default())
+                && self.accounts.at(rule.account.0, begins).is_some()
+        })
+    }
+
     /// Where value goes that became known after the month of its goods was closed.
     pub fn late_cost(&self, company: CompanyNo, at: Timestamp) -> LateCost {
         let choice = self.choice(company, PolicyKind::LateCost, at);
@@ -454,9 +516,20 @@ impl Settings {
         self.rules.unwrap_or(super::RULES)
     }
 
-    /// Whether some goods are costed at month-end average.
-    pub const fn costs_by_month(&self) -> bool {
-        self.costs_by_month
+    /// Whether some goods are costed by months: at month-end average, or with variances that are
+    /// shared month by month.
+    pub fn costs_by_month(&self) -> bool {
+        self.costs_by_month || self.carries_any()
+    }
+
+    /// Whether any company's stock may carry variances.
+    pub fn carries_any(&self) -> bool {
+        !self.carrying.is_empty()
+    }
+
+    /// How many companies' stock may.
+    pub(super) fn carrying(&self) -> usize {
+        self.carrying.len()
     }
 
     /// A payment goes through an account: from now on it is no control account.

@@ -11,7 +11,7 @@
 
 use shared::fact::Kind;
 use shared::fact::effective::EffectiveKey;
-use shared::fact::statement::CostMethod;
+use shared::fact::statement::{CostMethod, StandardVariance};
 
 use super::differences::Differences;
 use super::fact_table::{FactRecord, PoolId, PoolStep, Target};
@@ -66,6 +66,7 @@ impl Books {
     pub(super) fn place(&mut self, id: FactId) {
         let mut before = Before::new();
         self.note_flows(id);
+        self.restate_after(id);
         self.take_over(id, &mut before);
         before.remove(&id);
         let record = &self.facts[id];
@@ -146,8 +147,10 @@ impl Books {
         }
     }
 
+    /// What a pool is worth, at standard and beyond.
     fn value_of(&self, pool_id: PoolId) -> i128 {
-        self.pools[pool_id.index()].state.stock.value().into()
+        let stock = &self.pools[pool_id.index()].state.stock;
+        i128::from(stock.value()) + i128::from(stock.beyond())
     }
 
     /// The first fact of a pool that happened.
@@ -188,7 +191,10 @@ impl Books {
         let mut pools = std::mem::take(&mut self.pools);
         let held = &mut pools[pool_id.index()];
         let state = &mut held.state;
-        self.make_ready(&held.history, state, id);
+        let joins = self.make_ready(&held.history, state, id);
+        let restates = self.facts[id].step == PoolStep::Restate;
+        let carries = restates && state.stock.carries() && self.allocates(&self.facts[id]);
+        let old_standard = carries.then(|| state.stock.current_cost());
         let stepped = self.move_pool(&held.history, state, id, &mut traces);
         self.pools = pools;
         *covered = traces.covered;
@@ -198,8 +204,20 @@ impl Books {
         // A fact beyond what the pool can hold has no effect in it.
         record.out_of_range = stepped.is_err();
         set_target(record, stepped.unwrap_or_default());
+        // What was carried beyond a standard that holds no more is part of the value now.
+        record.target.stock += joins;
+        record.target.beyond -= joins;
         if stepped.is_err() {
             covered.clear();
+            traces.covered_beyond.clear();
+        }
+        for Covered { fact, change } in traces.covered_beyond {
+            let target = &mut self.facts[fact].target;
+            target.beyond -= change;
+            target.counter += change;
+        }
+        if restates {
+            self.restate_in_transit(id, old_standard.filter(|_| stepped.is_ok()));
         }
         for Covered { fact, change } in covered.iter() {
             let record = &mut self.facts[*fact];
@@ -222,10 +240,25 @@ impl Books {
         }
     }
 
-    /// A pool goes on by the method, and at the month's cost, of its next fact.
-    pub(super) fn make_ready(&self, history: &[FactId], state: &mut PoolState, id: FactId) {
-        self.follow_method(state, id);
+    /// A pool goes on by the method, and at the month's cost, of its next fact. Returns what was
+    /// carried beyond a standard and is part of the value from here on.
+    pub(super) fn make_ready(&self, history: &[FactId], state: &mut PoolState, id: FactId) -> i64 {
+        let joins = self.follow_method(state, id);
+        if let Stock::Standard(pool) = &mut state.stock
+            && self.allocates(&self.facts[id])
+        {
+            pool.begin_to_carry();
+        }
         self.begin_span(history, state, id);
+        joins
+    }
+
+    /// Whether what a fact's goods cost beyond their standard is carried with them.
+    fn allocates(&self, record: &FactRecord) -> bool {
+        self.settings.carries(record.company) && {
+            let at = record.key.effective_at();
+            self.settings.standard_variance(record.company, at) == StandardVariance::Allocate
+        }
     }
 
     /// Moves a pool's state by its next fact. An error leaves it as it was.
@@ -258,19 +291,19 @@ impl Books {
             arriving: arriving.map_or(&[][..], Vec::as_slice),
             inflows,
             looped: self.looped.contains(&id),
+            allocates: self.settings.carries_any() && self.allocates(&self.facts[id]),
             counted_from: None,
         }
     }
 
-    /// A pool goes on by the method that holds at its next fact.
-    fn follow_method(&self, state: &mut PoolState, id: FactId) {
+    /// A pool goes on by the method that holds at its next fact; as [`Self::make_ready`].
+    fn follow_method(&self, state: &mut PoolState, id: FactId) -> i64 {
         let record = &self.facts[id];
         // What leaves for another site of the pool has no cost, and no account to put one on.
         let costs = self.settings.methods_vary() && record.step != PoolStep::MoveOut;
-        if let Some(category) = record.category.filter(|_| costs) {
-            let at = record.key.effective_at();
-            state.stock.go_on_by(self.settings.method(record.company, category, at), id);
-        }
+        let Some(category) = record.category.filter(|_| costs) else { return 0 };
+        let at = record.key.effective_at();
+        state.stock.go_on_by(self.settings.method(record.company, category, at), id)
     }
 
     /// The receipts that a revaluation names.
@@ -495,7 +528,11 @@ impl Books {
                 let record = &mut self.facts[id];
                 record.out_of_range = false;
                 set_target(record, StockTarget::default());
+                let restates = record.step == PoolStep::Restate;
                 self.layers_out.remove(&id);
+                if restates {
+                    self.restate_in_transit(id, None);
+                }
             }
         }
     }
@@ -520,7 +557,8 @@ impl Books {
         self.mark_changed(&before, ring);
         for (id, held) in receipts {
             let target = self.facts[id].target;
-            if (target.stock, target.counter) != (held.stock, held.counter) {
+            let figures = |target: &Target| (target.stock, target.counter, target.beyond);
+            if figures(&target) != figures(&held) {
                 self.mark_supplier_returns(id, ring);
             }
         }
@@ -552,10 +590,11 @@ impl Books {
     }
 
     /// What the facts of several pools that are costed by months changed in stock.
-    fn stocks_of(&self, ring: &[PoolId], fold: &Fold<'_>) -> Vec<i64> {
+    fn stocks_of(&self, ring: &[PoolId], fold: &Fold<'_>) -> Vec<(i64, i64)> {
         let compared = fold.by_month && ring.len() > 1;
         let order = fold.order.iter().filter(|_| compared);
-        order.map(|id| self.facts[*id].target.stock).collect()
+        let targets = order.map(|id| &self.facts[*id].target);
+        targets.map(|target| (target.stock, target.beyond)).collect()
     }
 
     /// Folds a ring up to each month in turn, so that each comes to rest on what the one before it
@@ -647,7 +686,8 @@ impl Books {
     /// Notes that a fact's target may have changed.
     fn touch(&mut self, id: FactId) {
         let record = &self.facts[id];
-        if record.target != record.posted {
+        let restates = record.step == PoolStep::Restate;
+        if record.target != record.posted || (restates && self.has_unposted_transit(id)) {
             let held = record.pool.map(|pool| &self.pools[pool.index()]);
             let cause = held.filter(|held| held.dirty).map_or(Cause::Followed, |held| held.cause);
             self.touched.note(id, cause);
@@ -689,6 +729,7 @@ impl Books {
             record.posted = record.target;
             let group = (record.company, month, cause);
             let at = record.key.effective_at();
+            self.post_transit(*id, false, &mut postings);
             sums.add(group, at, &mut postings, (&self.settings, &mut self.open_items));
         }
         let vouchers = sums.into_vouchers(&mut self.open_items);
@@ -725,6 +766,7 @@ const fn passes_on(kind: Kind) -> bool {
 fn set_target(record: &mut FactRecord, target: StockTarget) {
     record.target.stock = target.stock;
     record.target.counter = target.counter;
+    record.target.beyond = target.beyond;
     // A bill that takes effect late keeps its exchange difference there.
     if !matches!(record.kind, Kind::SupplierInvoice | Kind::CreditNote) {
         record.target.residue = target.residue;
@@ -752,8 +794,8 @@ fn origin(facts: &super::FactTable, id: FactId) -> Option<Origin> {
         }
         // The receipt's value as it stands, invoices included, holds from its own time on.
         Kind::SupplierReturn if answered.kind == Kind::Receipt => {
-            let target = &answered.target;
-            Some(Origin { cost: target.stock, price: -target.counter, units, same_month })
+            let price = -answered.target.counter;
+            Some(Origin { cost: answered.worth(), price, units, same_month })
         }
         _ => None,
     }

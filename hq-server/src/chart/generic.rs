@@ -38,6 +38,7 @@ pub const GENERIC: Chart = Chart {
         account("1320", "Inter-company receivable *", Asset, &[Role::InterCompanyReceivable]),
         account("1410", "Stock in hand", Asset, &[Role::Inventory]),
         account("1411", "Raw materials *", Asset, &[]),
+        account("1412", "Variance of stock from its standard *", Asset, &[Role::StockVariance]),
         account("1415", "Goods in transit *", Asset, &[Role::BoughtInTransit]),
         account("1416", "Inter-site transit *", Asset, &[Role::InterSiteTransit]),
         account("1419", "Allowance for write-down of stock *", Asset, &[Role::Allowance]),

@@ -5,7 +5,9 @@
 use shared::catalogue::Catalogue;
 use shared::decimal::{self, DecimalError};
 use shared::fact::Kind;
-use shared::fact::statement::{AccountType, CostScope, MasterData, PolicyKind, Role, Statement};
+use shared::fact::statement::{
+    AccountType, CostScope, MasterData, PolicyKind, Role, StandardVariance, Statement,
+};
 use shared::ids::{
     AccountNo, CategoryNo, CompanyNo, DeviceNo, ItemNo, LogId, PartnerNo, ReasonNo, SiteNo,
 };
@@ -100,6 +102,12 @@ pub enum DraftError {
     /// A site can't choose what holds for a company.
     #[error("{} holds for the whole company: leave out the site", .0.word())]
     NotOfASite(PolicyKind),
+    /// Nothing takes what stock is to carry.
+    #[error(
+        "no account takes the variances that stock is to carry: state one, 'hq-server mapping add \
+         stock_variance ACCOUNT', and then the policy"
+    )]
+    NoVarianceAccount,
     /// The books refuse the mapping.
     #[error("{0}")]
     Books(String),
@@ -494,6 +502,9 @@ impl Draft {
                 taken.map_err(|why| DraftError::Books(why.to_string()))?;
             }
         }
+        if self.statements.iter().any(|statement| has_no_variance_account(statement, &settings)) {
+            return Err(DraftError::NoVarianceAccount);
+        }
         Ok(())
     }
 
@@ -578,6 +589,19 @@ fn text(written: &str) -> Result<String, DraftError> {
         Ok(trimmed.to_owned())
     } else {
         Err(DraftError::BadText(written.to_owned()))
+    }
+}
+
+/// Whether a statement lets stock carry its variances where no account takes them.
+fn has_no_variance_account(statement: &Statement, settings: &Settings) -> bool {
+    let Statement::MasterData { data, .. } = statement else { return false };
+    match data {
+        MasterData::Policy { company: Some(company), policy, setting, .. } => {
+            *policy == PolicyKind::StandardVariance
+                && *setting == StandardVariance::Allocate as i64
+                && !settings.has_account_for_all(*company, Role::StockVariance)
+        }
+        _ => false,
     }
 }
 

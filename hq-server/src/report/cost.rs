@@ -16,7 +16,7 @@ use super::lens::Lens;
 use super::part::{Opens, Part};
 use super::stock::Balance;
 use super::voucher::voucher_id;
-use crate::books::valuation::FactId;
+use crate::books::valuation::{FactId, UnitCost};
 use crate::books::{Cause, CostStep, PoolId};
 
 /// How many causes of a difference are named.
@@ -47,6 +47,10 @@ pub struct CostReport {
     pub layers: Vec<CostPart>,
     /// What stands after the last step.
     pub closing: Balance,
+    /// What that cost beyond its value at standard, where stock carries it.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub variance: Option<Figure>,
     /// How many steps there are in all.
     pub count: u64,
     /// The page shown, from 1.
@@ -79,10 +83,30 @@ pub struct CostLine {
     pub balance: Balance,
     /// The inflows it was taken from, where the method has layers.
     pub taken: Vec<CostPart>,
+    /// What it brought or took beyond its value at standard, where stock carries that.
+    #[serde(default)]
+    pub variance: Option<CostVariance>,
     /// Earlier movements that had taken what was not there, and by how much this one changed them.
     pub repriced: Vec<CostChange>,
     /// What was posted first, where it is another value now.
     pub first: Option<FirstPosted>,
+}
+
+/// A variance that a movement brought, or that was shared with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CostVariance {
+    /// What it brought, or negative took.
+    #[schema(value_type = String)]
+    pub amount: Figure,
+    /// What stands after it.
+    #[schema(value_type = String)]
+    pub balance: Figure,
+    /// The rate of the month, once it is taken: this amount is shared over
+    #[schema(value_type = Option<String>)]
+    pub shared: Option<Figure>,
+    /// this value at standard.
+    #[schema(value_type = Option<String>)]
+    pub over: Option<Figure>,
 }
 
 /// Part of an inflow.
@@ -192,6 +216,7 @@ impl CostDraft {
                 .map(|layer| figures.part(layer.inflow, layer.units, layer.value))
                 .collect(),
             closing: figures.balance(state.stock.quantity(), state.stock.value()),
+            variance: state.stock.carries().then(|| lens.money(state.stock.beyond())),
             count: steps.len() as u64,
             page: part.page,
             pages: part.pages,
@@ -317,6 +342,18 @@ impl Figures<'_> {
         }
     }
 
+    fn variance(&self, step: &CostStep) -> Option<CostVariance> {
+        let rate = step.rate.map(UnitCost::parts);
+        let (shared, over) = rate.filter(|(shared, _)| *shared != 0).unzip();
+        let stands = (step.beyond, step.beyond_after) != (0, 0);
+        stands.then(|| CostVariance {
+            amount: self.lens.money(step.beyond),
+            balance: self.lens.money(step.beyond_after),
+            shared: shared.map(|amount| self.lens.money(amount)),
+            over: over.map(|value| self.lens.money(value)),
+        })
+    }
+
     fn line(&self, step: &CostStep) -> CostLine {
         let record = &self.lens.books.facts()[step.fact];
         let changed = |covered: &crate::books::valuation::Covered| CostChange {
@@ -336,6 +373,7 @@ impl Figures<'_> {
                 .iter()
                 .map(|layer| self.part(layer.inflow, layer.units, layer.value))
                 .collect(),
+            variance: self.variance(step),
             repriced: step.covered.iter().map(changed).collect(),
             first: None,
         }

@@ -126,7 +126,7 @@ impl GroupReport {
         let mut stock: BTreeMap<CompanyNo, (i128, i128)> = BTreeMap::new();
         let mut reached = Vec::new();
         for (id, pool) in (0..).map(PoolId).zip(books.pools()) {
-            let (value, cost) = (pool.state.stock.value(), group.cost(id));
+            let (value, cost) = (pool.state.stock.worth(), group.cost(id));
             let sums = stock.entry(pool.company).or_default();
             sums.0 += i128::from(value);
             sums.1 += i128::from(cost);
@@ -213,9 +213,9 @@ impl GroupRow {
             lot,
             unit: lens.unit(pool.item).0,
             quantity: lens.quantity(pool.item, stock.quantity()),
-            value: lens.money(stock.value()),
+            value: lens.money(stock.worth()),
             group_cost: lens.money(group_cost),
-            unrealised: lens.money(i128::from(stock.value()) - i128::from(group_cost)),
+            unrealised: lens.money(i128::from(stock.worth()) - i128::from(group_cost)),
         }
     }
 }

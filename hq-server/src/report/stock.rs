@@ -38,11 +38,15 @@ pub struct StockBalance {
     /// Value of all rows that the filter lets through, on every page.
     #[schema(value_type = String)]
     pub value: Figure,
+    /// What goods cost beyond that value at standard, where stock carries it.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub variance: Option<Figure>,
     /// What stands against that value after write-downs to market, where there is any.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub allowance: Option<Figure>,
-    /// Value less allowance, where there is one.
+    /// Value and variance less allowance, where there is either.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub carrying: Option<Figure>,
@@ -77,11 +81,15 @@ pub struct StockRow {
     /// Its value: what it cost.
     #[schema(value_type = String)]
     pub value: Figure,
+    /// What it cost beyond that value at standard, where stock carries it.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub variance: Option<Figure>,
     /// What it was written down by, where it was.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub allowance: Option<Figure>,
-    /// Value less allowance, where there is one.
+    /// Value and variance less allowance, where there is either.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub carrying: Option<Figure>,
@@ -183,10 +191,10 @@ pub(super) struct Share {
     pub(super) value: i64,
 }
 
-/// A pool by site. Values follow units; the last part takes the rest, so that they sum to the pool.
+/// What a pool is worth, at standard and beyond, by site. Values follow units; the last part takes
+/// the rest, so that they sum to the pool.
 pub(super) fn shares(pool: &Pool) -> Vec<Share> {
-    let whole = (pool.state.stock.quantity(), pool.state.stock.value());
-    shared_out(pool.state.sites.iter().copied(), pool.state.on_the_way, whole)
+    share_now(pool, pool.state.stock.worth())
 }
 
 fn shared_out(
@@ -210,27 +218,44 @@ fn shared_out(
     shares
 }
 
-/// An allowance by site, as the value is.
-fn losses(pool: &Pool, allowance: i64) -> Vec<Share> {
-    let whole = (pool.state.stock.quantity(), allowance);
+/// An amount of a pool by site, as its units are.
+fn share_now(pool: &Pool, amount: i64) -> Vec<Share> {
+    let whole = (pool.state.stock.quantity(), amount);
     shared_out(pool.state.sites.iter().copied(), pool.state.on_the_way, whole)
 }
 
-/// A pool by site at the end of a day, and its allowance.
-fn shares_at(lens: &Lens<'_>, pool: PoolId, day: Day, allowance: i64) -> (Vec<Share>, Vec<Share>) {
-    let standing = lens.books.standing(pool, lens.end_of(Some(day)));
-    let quantity = standing.quantity();
-    let shared = |value| {
-        let sites = standing.sites.iter().map(|(site, units)| (*site, *units));
-        shared_out(sites, standing.on_the_way, (quantity, value))
-    };
-    (shared(standing.value), shared(allowance))
+/// Value, variance and allowance of a pool by site now.
+fn parts_now(pool: &Pool, allowance: i64) -> [Vec<Share>; 3] {
+    let stock = &pool.state.stock;
+    [stock.value(), stock.beyond(), allowance].map(|amount| share_now(pool, amount))
 }
 
-/// An allowance, where there is one, and what it leaves of a value.
-fn written_down(lens: &Lens<'_>, value: i128, allowance: i128) -> (Option<Figure>, Option<Figure>) {
-    let there_is = (allowance != 0).then_some(allowance);
-    (there_is.map(|lost| lens.money(lost)), there_is.map(|lost| lens.money(value - lost)))
+/// As [`parts_now`], at the end of a day.
+fn parts_at(lens: &Lens<'_>, pool: PoolId, day: Day, allowance: i64) -> [Vec<Share>; 3] {
+    let standing = lens.books.standing(pool, lens.end_of(Some(day)));
+    let quantity = standing.quantity();
+    let shared = |amount| {
+        let sites = standing.sites.iter().map(|(site, units)| (*site, *units));
+        shared_out(sites, standing.on_the_way, (quantity, amount))
+    };
+    [standing.value, standing.beyond, allowance].map(shared)
+}
+
+/// What stands beside a value.
+struct Beside {
+    variance: Option<Figure>,
+    allowance: Option<Figure>,
+    carrying: Option<Figure>,
+}
+
+impl Beside {
+    fn of(lens: &Lens<'_>, value: i128, variance: i128, allowance: i128) -> Self {
+        let there_is = |amount: i128| (amount != 0).then(|| lens.money(amount));
+        let (variance_shown, allowance_shown) = (there_is(variance), there_is(allowance));
+        let any = variance_shown.or(allowance_shown);
+        let carrying = any.map(|_| lens.money(value + variance - allowance));
+        Self { variance: variance_shown, allowance: allowance_shown, carrying }
+    }
 }
 
 /// The value of some units of a (quantity, value).
@@ -263,6 +288,7 @@ struct Found<'a> {
     site: SiteNo,
     units: i64,
     value: i64,
+    variance: i64,
     allowance: i64,
 }
 
@@ -273,9 +299,11 @@ impl StockBalance {
         found.sort_unstable_by_key(|row| (row.code, row.item, row.site, row.lot));
         let part = Part::of(found.len() as u64, page, Opens::AtTop);
         let sum = |of: fn(&Found<'_>) -> i64| found.iter().map(|row| i128::from(of(row))).sum();
-        let (value, allowance): (i128, i128) = (sum(|row| row.value), sum(|row| row.allowance));
-        let (allowance, carrying) = written_down(lens, value, allowance);
+        let value: i128 = sum(|row| row.value);
+        let (variance, allowance) = (sum(|row| row.variance), sum(|row| row.allowance));
+        let Beside { variance, allowance, carrying } = Beside::of(lens, value, variance, allowance);
         Self {
+            variance,
             allowance,
             carrying,
             currency: lens.currency(),
@@ -298,8 +326,11 @@ impl StockRow {
         let (unit, decimals) = lens.unit(found.item);
         let quantity = Figure::new(found.units.into(), decimals);
         let value = lens.money(found.value);
-        let (allowance, carrying) = written_down(lens, found.value.into(), found.allowance.into());
+        let [at_standard, beyond, lost] = [found.value, found.variance, found.allowance];
+        let Beside { variance, allowance, carrying } =
+            Beside::of(lens, at_standard.into(), beyond.into(), lost.into());
         Self {
+            variance,
             allowance,
             carrying,
             item: lens.item(found.item),
@@ -327,17 +358,19 @@ fn found<'a>(lens: &Lens<'a>, filter: StockFilter<'_>) -> Vec<Found<'a>> {
             continue;
         }
         let allowance = allowances.of(pool);
-        let (parts, losses) = match filter.at {
-            None => (shares(pool), losses(pool, allowance)),
-            Some(day) => shares_at(lens, id, day, allowance),
+        let [parts, variances, losses] = match filter.at {
+            None => parts_now(pool, allowance),
+            Some(day) => parts_at(lens, id, day, allowance),
         };
-        let losses = losses.into_iter().map(|part| part.value);
-        for (Share { site, units, value }, allowance) in parts.into_iter().zip(losses) {
-            let is_empty = (units, value, allowance) == (0, 0, 0);
+        let beside = variances.into_iter().zip(losses);
+        let beside = beside.map(|(variance, loss)| (variance.value, loss.value));
+        for (Share { site, units, value }, (variance, allowance)) in parts.into_iter().zip(beside) {
+            let is_empty = (units, value, variance, allowance) == (0, 0, 0, 0);
             let site = site.filter(|site| filter.site.is_none_or(|only| only == *site));
             if let Some(site) = site.filter(|_| !is_empty) {
                 let (code, lot) = (&item.code, pool.lot.as_deref());
-                found.push(Found { code, item: pool.item, lot, site, units, value, allowance });
+                let item = pool.item;
+                found.push(Found { code, item, lot, site, units, value, variance, allowance });
             }
         }
     }

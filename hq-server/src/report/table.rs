@@ -270,8 +270,14 @@ fn fact(r: &FactReport, words: &Words) -> String {
 
 fn stock(r: &StockBalance, words: &Words) -> String {
     let mut heads = vec!["item", "site", "quantity", "unit", "unit-cost", "value"];
+    if r.variance.is_some() {
+        heads.push("variance");
+    }
     if r.allowance.is_some() {
-        heads.extend(["allowance", "carrying-value"]);
+        heads.push("allowance");
+    }
+    if r.carrying.is_some() {
+        heads.push("carrying-value");
     }
     let heads: Vec<_> = heads.into_iter().map(|key| words.of(key)).collect();
     let mut rows = Rows::new(&heads);
@@ -284,21 +290,21 @@ fn stock(r: &StockBalance, words: &Words) -> String {
             number(row.unit_cost.map(Figure::grouped).unwrap_or_default()),
             figure(row.value),
         ];
-        if r.allowance.is_some() {
-            cells.extend(
-                [row.allowance, row.carrying]
-                    .map(|each| number(each.map(Figure::grouped).unwrap_or_default())),
-            );
-        }
+        let beside =
+            [(r.variance, row.variance), (r.allowance, row.allowance), (r.carrying, row.carrying)];
+        let shown = beside.into_iter().filter(|(column, _)| column.is_some());
+        cells.extend(shown.map(|(_, each)| number(each.map(Figure::grouped).unwrap_or_default())));
         rows.add(cells);
     }
-    let losses = r.allowance.zip(r.carrying).map(|(allowance, carrying)| {
-        let (loss, left) = (words.of("allowance"), words.of("carrying-value"));
-        format!("; {loss} {}, {left} {}", allowance.grouped(), carrying.grouped())
+    let beside =
+        [("variance", r.variance), ("allowance", r.allowance), ("carrying-value", r.carrying)];
+    let beside = beside.into_iter().filter_map(|(key, figure)| {
+        figure.map(|figure| format!("{} {}", words.of(key), figure.grouped()))
     });
-    let losses = losses.unwrap_or_default();
+    let beside = beside.collect::<Vec<_>>().join(", ");
+    let beside = if beside.is_empty() { beside } else { format!("; {beside}") };
     let (sum, value) = (words.of("sum-of-filter"), r.value.grouped());
-    let sum = format!("{sum}: {value} {}{losses}", r.currency);
+    let sum = format!("{sum}: {value} {}{beside}", r.currency);
     let (subledger, ledger) = (words.of("stock-subledger"), words.of("inventory-accounts"));
     let mut lines = vec![rows.text(), sum];
     lines.extend(r.tie.map(|held| tie(subledger, ledger, held.difference, held.settling, words)));
@@ -392,6 +398,7 @@ fn cost(r: &CostReport, words: &Words) -> String {
         lines.push(layers.text());
     }
     lines.push(closing(r.closing, &r.unit, &r.currency, words));
+    lines.extend(r.variance.map(|left| format!("{}: {}", words.of("variance"), left.grouped())));
     lines.join("\n") + &of_pages(r.page, r.pages)
 }
 
@@ -401,6 +408,15 @@ fn explanation(line: &CostLine, words: &Words) -> String {
         format!("{} × {} = {}", part.capture, part.quantity.grouped(), part.value.grouped())
     };
     let mut lines: Vec<String> = line.taken.iter().map(part).collect();
+    if let Some(variance) = &line.variance {
+        let (amount, balance) = (variance.amount.grouped(), variance.balance.grouped());
+        let rate = variance
+            .shared
+            .zip(variance.over)
+            .map(|(shared, over)| format!(" ({} / {})", shared.grouped(), over.grouped()));
+        let (name, rate) = (words.of("variance"), rate.unwrap_or_default());
+        lines.push(format!("{name}: {amount}{rate} → {balance}"));
+    }
     for change in &line.repriced {
         let text = words.of("cause-negative-stock");
         lines.push(format!("{text}: {} {}", change.capture, change.change.grouped()));

@@ -16,7 +16,8 @@ use crate::books::{Books, Voucher};
 pub const LATEST: usize = 8;
 
 /// The accounts whose balance is stock value.
-pub(crate) const STOCK_ROLES: [Role; 2] = [Role::Inventory, Role::InterSiteTransit];
+pub(crate) const STOCK_ROLES: [Role; 3] =
+    [Role::Inventory, Role::StockVariance, Role::InterSiteTransit];
 
 /// Running figures beside the books.
 #[derive(Clone, Debug, Default)]

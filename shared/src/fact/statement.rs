@@ -323,6 +323,8 @@ coded! {
         34 InterCompanyRevenue "inter_company_revenue";
         /// Cost of what was sold to other companies of the group.
         35 InterCompanyCost "inter_company_cost";
+        /// 材料成本差异: what goods on hand cost beyond their standard, shared with those that leave.
+        36 StockVariance "stock_variance";
     }
 }
 

@@ -3,7 +3,8 @@
 use shared::fact::Kind;
 use shared::fact::statement::{
     CostMethod, CostScope, LandedCost, LateCost, MasterData, Money, PeriodAction, PeriodStep,
-    PolicyKind, PoolName, Revaluation, SharedBy, StandardCost, Statement, WriteDown,
+    PolicyKind, PoolName, Revaluation, SharedBy, StandardCost, StandardVariance, Statement,
+    WriteDown,
 };
 use shared::ids::{Capture, CategoryNo, CompanyNo, ItemNo, SiteNo};
 use shared::quantity::ShortText;
@@ -20,6 +21,11 @@ const METHODS: [CostMethod; 5] = [
     CostMethod::MonthEndAverage,
 ];
 
+fn allocate(company: CompanyNo, choice: StandardVariance) -> MasterData {
+    let (policy, setting) = (PolicyKind::StandardVariance, choice as i64);
+    MasterData::Policy { company: Some(company), site: None, policy, setting }
+}
+
 impl Writer {
     /// How goods are costed from the beginning.
     pub(super) fn methods(&mut self, all: &mut Vec<MasterData>) {
@@ -27,6 +33,9 @@ impl Writer {
         if self.shape.forward {
             let (policy, setting) = (PolicyKind::LateCost, LateCost::Forward as i64);
             all.push(MasterData::Policy { company: Some(company), site: None, policy, setting });
+        }
+        if self.shape.allocates && self.chance(3, 4) {
+            all.push(allocate(company, StandardVariance::Allocate));
         }
         if method != CostMethod::MovingAverage || self.chance(1, 4) {
             all.push(MasterData::Costing { company, category: None, method });
@@ -56,6 +65,17 @@ impl Writer {
         let company = if second { SECOND } else { CompanyNo::FIRST };
         let category = self.chance(1, 2).then(|| CategoryNo(1 + self.random.number(2)));
         let data = MasterData::Costing { company, category, method: self.method() };
+        let back = self.back();
+        let valid_from = (!self.chance(1, 5)).then_some(Timestamp(self.now - back));
+        self.write(0, &[Statement::MasterData { valid_from, data }], 0);
+    }
+
+    /// Who bears what goods cost beyond their standard changes, as a way of costing does.
+    pub(super) fn change_who_bears_variances(&mut self) {
+        let second = self.shape.second_company && self.chance(1, 3);
+        let company = if second { SECOND } else { CompanyNo::FIRST };
+        let choices = [StandardVariance::Allocate, StandardVariance::Expense];
+        let data = allocate(company, *self.random.pick(&choices));
         let back = self.back();
         let valid_from = (!self.chance(1, 5)).then_some(Timestamp(self.now - back));
         self.write(0, &[Statement::MasterData { valid_from, data }], 0);

@@ -82,6 +82,10 @@ pub struct Goods {
     pub settings: Item,
     /// How they are costed, as it is stated for the time.
     pub method: CostMethod,
+    /// At standard cost, in a company whose stock may carry what goods cost beyond it.
+    pub may_carry: bool,
+    /// It does at the time.
+    pub carries: bool,
     /// In smallest units.
     pub quantity: Figure,
     /// Smallest units of the unit in which quantity and price are stated.
@@ -661,7 +665,10 @@ fn goods(
         return Err(Why::BadQuantity);
     }
     let method = settings.method(entry.company_no, held.category, time);
-    Ok(Goods { item, settings: held, method, quantity, unit: smallest })
+    let company = entry.company_no;
+    let may_carry = method == CostMethod::Standard && settings.may_carry(company);
+    let carries = may_carry && settings.allocates(company, time);
+    Ok(Goods { item, settings: held, method, may_carry, carries, quantity, unit: smallest })
 }
 
 /// Takes facts in the order in which they can refer to each other. Leaves out what refers to

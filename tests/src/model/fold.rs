@@ -50,7 +50,15 @@ pub struct Folded {
     /// By how much each movement changed the value of its pool in the end; what it left behind at
     /// zero quantity not counted.
     pub change: BTreeMap<Capture, Figure>,
-    /// The same as it was after each change, with the place in the order of what changed it.
+    /// By how much it changed what its pool carries beyond a standard.
+    pub beyond: BTreeMap<Capture, Figure>,
+    /// What its pool carried, where it is the first by another method: it is value from there on.
+    pub joined: BTreeMap<Capture, Figure>,
+    /// By ship and statement: what a new standard added to goods that were on their way.
+    pub restated: BTreeMap<(Capture, Capture), Figure>,
+    /// What of its own variance a supplier return left to nobody.
+    pub unshared: BTreeMap<Capture, Figure>,
+    /// Both changes together as they were after each change, with the place in the order of what changed it.
     changes: BTreeMap<Capture, Vec<(Key, Figure)>>,
     /// What was left at zero quantity.
     pub residue: BTreeMap<Capture, Figure>,
@@ -78,6 +86,13 @@ pub struct Folded {
 }
 
 impl Folded {
+    /// By how much a movement changed what its pool is worth, at standard and beyond.
+    pub fn worth(&self, movement: Capture) -> Option<Figure> {
+        let change = self.change.get(&movement)?;
+        let beyond = self.beyond.get(&movement).cloned();
+        Some(change + beyond.unwrap_or_else(Figure::zero))
+    }
+
     /// By how much a movement's change in value moved after it was made.
     pub fn repriced(&self, movement: Capture) -> Figure {
         let changes = self.changes.get(&movement).map_or(&[][..], Vec::as_slice);
@@ -127,7 +142,7 @@ pub fn fold(admitted: &Admitted) -> Folded {
         folded = fold_ring(facts, folded);
     }
     for entry in happened.iter().filter(|entry| is_repack(entry.statement.kind())) {
-        let change = folded.change[&entry.capture].clone();
+        let change = folded.worth(entry.capture).expect("both sides move goods");
         *folded.repack_rest.entry(entry.group).or_insert_with(Figure::zero) -= change;
     }
     folded
@@ -154,12 +169,13 @@ fn fold_ring(facts: Facts<'_>, so_far: Folded) -> Folded {
     let now = Key::default();
     // Only what arrives, or what goods become, asks for costs at the end of the pass before.
     let arrives = [Kind::TransferReceive, Kind::RepackIn];
+    let by_month = |entry: &&Entry| monthly::is_by_month(entry);
+    if facts.of_ring.iter().any(by_month) && monthly::passes_around(facts) {
+        // A month is looked at before its goods move, what goes back to a supplier included.
+        return fold_months(facts, &so_far);
+    }
     if !facts.of_ring.iter().any(|entry| arrives.contains(&entry.statement.kind())) {
         return Pass { facts, before: None, folded: so_far, now }.run();
-    }
-    let by_month = |entry: &&Entry| entry.goods().method == CostMethod::MonthEndAverage;
-    if facts.of_ring.iter().any(by_month) && monthly::passes_around(facts) {
-        return fold_months(facts, &so_far);
     }
     fold_until_rest(facts, &so_far, None)
 }
@@ -185,7 +201,8 @@ fn fold_until_rest(facts: Facts<'_>, so_far: &Folded, start: Option<Folded>) -> 
         let pass = Pass { facts, before: before.as_ref(), folded: so_far.clone(), now };
         let folded = pass.run();
         let rests = |before: &Folded| {
-            (&before.change, &before.layers_of) == (&folded.change, &folded.layers_of)
+            (&before.change, &before.beyond, &before.layers_of)
+                == (&folded.change, &folded.beyond, &folded.layers_of)
         };
         if before.as_ref().is_some_and(rests) {
             return folded;
@@ -215,6 +232,7 @@ impl Pass<'_> {
         for entry in self.facts.of_ring {
             self.now = entry.key;
             self.begin_month(entry);
+            self.begin_sharing(entry);
             self.take_entry(entry);
         }
         self.folded
@@ -232,8 +250,10 @@ impl Pass<'_> {
             Statement::Revaluation(stated) => self.revaluation(entry, stated),
             Statement::StandardCost(stated) => {
                 let cost = unit_cost(&stated.cost, &entry.goods().settings);
+                self.restate_on_the_way(entry, &cost);
                 let change = self.pool(entry).set_cost(&cost);
                 self.change(entry.capture, &change);
+                self.carry(entry, &change, Some(&Figure::zero()));
             }
             _ => {}
         }
@@ -258,8 +278,8 @@ impl Pass<'_> {
             Kind::TransferReceive if stays_in_pool(entry) => self.receive_in_pool(entry, movement),
             Kind::TransferShip => {
                 self.take(entry, quantity);
-                let cost = -self.folded.change[&entry.capture].clone();
-                self.folded.left_at.insert(entry.capture, cost);
+                let worth = self.folded.worth(entry.capture).expect("taken above");
+                self.folded.left_at.insert(entry.capture, -worth);
             }
             Kind::RepackOut => {
                 self.take(entry, quantity);
@@ -287,9 +307,31 @@ impl Pass<'_> {
         });
         // What leaves for another site of the pool costs nothing by any method.
         if entry.statement.kind() != Kind::TransferShip || !stays_in_pool(entry) {
-            pool.go_on_by(goods.method, entry.capture);
+            let joined = pool.go_on_by(goods.method, entry.capture);
+            if !joined.is_zero() {
+                self.folded.joined.insert(entry.capture, joined);
+            }
+            if goods.carries {
+                pool.variance.get_or_insert_default();
+            }
         }
         pool
+    }
+
+    /// What goods cost beyond a standard, where that stays with them: nothing where it is expensed.
+    fn own_beyond(&self, entry: &Entry, value: &Figure, change: &Figure) -> Option<Figure> {
+        let own = self.has_own_cost(entry, monthly::month_of(entry));
+        let carries = entry.goods().carries;
+        own.then(|| if carries { value - change } else { Figure::zero() })
+    }
+
+    pub(super) fn change_beyond(&mut self, capture: Capture, amount: &Figure) {
+        *self.folded.beyond.entry(capture).or_insert_with(Figure::zero) += amount;
+        if let Some((_, worth)) =
+            self.folded.changes.get_mut(&capture).and_then(|changes| changes.last_mut())
+        {
+            *worth += amount;
+        }
     }
 
     fn on_hand(&mut self, entry: &Entry, quantity: &Figure) {
@@ -318,7 +360,10 @@ impl Pass<'_> {
         let (change, repriced) = self.pool(entry).put(entry.capture, parts);
         self.reprice(repriced);
         self.change(entry.capture, &change);
-        self.on_hand(entry, &Part::sum(parts).quantity);
+        let all = Part::sum(parts);
+        let own = self.own_beyond(entry, &all.value, &change);
+        self.carry(entry, &change, own.as_ref());
+        self.on_hand(entry, &all.quantity);
     }
 
     fn take(&mut self, entry: &Entry, quantity: &Figure) {
@@ -337,9 +382,26 @@ impl Pass<'_> {
         } else {
             pool.take(quantity, entry.capture, inflow)
         };
-        self.change(entry.capture, &-cost);
+        self.change(entry.capture, &-&cost);
+        match inflow.filter(|_| self.pool(entry).variance.is_some()) {
+            Some(receipt) => self.give_back(entry, receipt, &-cost),
+            None => {
+                self.carry(entry, &-cost, None);
+            }
+        }
         self.folded.layers_of.insert(entry.capture, layers);
         self.on_hand(entry, &-quantity);
+    }
+
+    /// Goods go back to a supplier with what their receipt cost beyond the standard.
+    fn give_back(&mut self, entry: &Entry, receipt: Capture, change: &Figure) {
+        let received = &self.facts.by_capture[&receipt].goods().quantity;
+        let known = self.folded.worth(receipt);
+        let known = known.or_else(|| self.before?.worth(receipt)).unwrap_or_else(Figure::zero);
+        let cost = share(&known, &entry.goods().quantity, received);
+        let own = if entry.goods().carries { -cost - change } else { Figure::zero() };
+        let moved = self.carry(entry, change, Some(&own));
+        self.folded.unshared.insert(entry.capture, own - moved);
     }
 
     /// At the stated price, else at the current cost.
@@ -425,8 +487,8 @@ impl Pass<'_> {
         let received = &self.facts.by_capture[&receipt].goods().quantity;
         // What it came in at: under a standard that is not what it was bought for.
         // While a month is planned, what another pool gets in it costs what it did before.
-        let known = self.folded.change.get(&receipt);
-        let known = known.or_else(|| self.before?.change.get(&receipt)).cloned();
+        let known = self.folded.worth(receipt);
+        let known = known.or_else(|| self.before?.worth(receipt));
         let cost = share(&known.unwrap_or_else(Figure::zero), &quantity, received);
         let pool = self.pool(entry);
         let residue = if monthly {
@@ -450,10 +512,7 @@ impl Pass<'_> {
     }
 
     fn cost_of_ship(&self, ship: Capture) -> Figure {
-        self.cost_of(ship, |folded| match folded.change.get(&ship) {
-            Some(change) => -change.clone(),
-            None => Figure::zero(),
-        })
+        self.cost_of(ship, |folded| -folded.worth(ship).unwrap_or_else(Figure::zero))
     }
 
     /// What a ship is made of: the layers it took, and the rest as one.
@@ -469,6 +528,34 @@ impl Pass<'_> {
         parts
     }
 
+    /// A new standard holds for goods, too, that left at one and have not arrived.
+    fn restate_on_the_way(&mut self, entry: &Entry, cost: &Figure) {
+        if !entry.goods().carries {
+            return;
+        }
+        let old = self.pool(entry).last_cost.clone();
+        for ship in self.facts.happened.iter().filter(|ship| ship.key < entry.key) {
+            let leaves = ship.statement.kind() == Kind::TransferShip && !stays_in_pool(ship);
+            if !leaves || ship.sold_to.is_some() || pool_no(ship) != pool_no(entry) {
+                continue;
+            }
+            if ship.goods().method != CostMethod::Standard {
+                continue;
+            }
+            let arrived = self.facts.happened.iter().filter(|each| {
+                each.statement.kind() == Kind::TransferReceive
+                    && each.refers_to() == Some(ship.capture)
+                    && each.key < entry.key
+            });
+            let arrived: Figure = arrived.map(|each| &each.goods().quantity).sum();
+            let left = &ship.goods().quantity - arrived;
+            if left.is_positive() {
+                let more = rounded(&(&left * cost)) - rounded(&(&left * &old));
+                self.folded.restated.insert((ship.capture, entry.capture), more);
+            }
+        }
+    }
+
     /// What a receive gets of what was shipped, and how many units more it states: whoever
     /// received earlier takes first.
     fn arrive(&self, ship: Capture, receive: Capture) -> (Vec<Part>, Figure) {
@@ -476,7 +563,18 @@ impl Pass<'_> {
         let of_ship = self.facts.happened.iter().filter(|each| {
             each.statement.kind() == Kind::TransferReceive && each.refers_to() == Some(ship)
         });
+        let mut restated: Vec<(Key, &Figure)> = (self.folded.restated.iter())
+            .filter(|((of, _), _)| *of == ship)
+            .map(|((_, by), more)| (self.facts.by_capture[by].key, more))
+            .collect();
         for each in of_ship {
+            restated.retain(|(at, more)| {
+                let later = *at > each.key;
+                if let Some(part) = under_way.last_mut().filter(|_| !later) {
+                    part.value += *more;
+                }
+                later
+            });
             let mut wanted = each.goods().quantity.clone();
             let mut arrived = Vec::new();
             for part in &mut under_way {
@@ -593,8 +691,10 @@ impl Pass<'_> {
             let pool = self.pool(entry);
             let quantity = &pool.quantity + &found;
             if !quantity.is_negative() {
+                let carried = pool.variance.as_ref().map(|variance| -&variance.amount);
                 let change = pool.restate(entry.capture, &quantity, &unit);
                 self.change(entry.capture, &change);
+                self.carry(entry, &change, carried.as_ref());
                 return self.on_hand(entry, &found);
             }
         }
@@ -605,6 +705,7 @@ impl Pass<'_> {
             self.take(entry, &-found);
         } else {
             self.change(entry.capture, &whole(0));
+            self.carry(entry, &whole(0), None);
         }
     }
 
@@ -618,8 +719,12 @@ impl Pass<'_> {
                 _ => None,
             })
             .collect();
+        if !self.pool(entry).quantity.is_positive() {
+            return self.change(entry.capture, &whole(0));
+        }
         let added = self.pool(entry).revalue(&entry.minor(amount), &receipts);
         self.change(entry.capture, &added);
+        self.carry(entry, &added, Some(&whole(0)));
     }
 
     /// Goods that are what others became: what leaves is what arrives, shared by quantity.
@@ -644,7 +749,7 @@ impl Pass<'_> {
 fn went_into(group: Capture, happened: &[&Entry], folded: &Folded) -> Figure {
     let members = happened.iter().filter(|entry| entry.group == group);
     let outs = members.filter(|entry| entry.statement.kind() == Kind::RepackOut);
-    outs.filter_map(|entry| folded.change.get(&entry.capture)).map(|change| -change).sum()
+    outs.filter_map(|entry| folded.worth(entry.capture)).map(|worth| -worth).sum()
 }
 
 /// Whether a kind turns goods into other goods.

@@ -15,6 +15,7 @@ pub mod posting;
 pub mod rings;
 pub mod settings;
 pub mod standard;
+pub mod variance;
 
 use std::collections::BTreeMap;
 
@@ -103,6 +104,8 @@ impl Model {
         assert_eq!(self.lines.iter().map(signed).sum::<i128>(), 0, "debits equal credits");
         let pools: i128 = self.folded.pools.values().map(|pool| integer(&pool.value)).sum();
         assert_eq!(self.balance_of(Role::Inventory), pools, "inventory is the sum of the pools");
+        let carried: i128 = self.carried().values().sum();
+        assert_eq!(self.balance_of(Role::StockVariance), carried, "what the pools carry");
     }
 
     /// Debits less credits of all accounts with a role.
@@ -134,8 +137,20 @@ impl Model {
     /// What the goods of every pool cost all companies together, where that is not nothing.
     pub fn group_costs(&self) -> BTreeMap<PoolNo, i128> {
         let folded = self.as_one.as_ref().unwrap_or(&self.folded);
-        let pools = folded.pools.iter().map(|(no, pool)| (no.clone(), integer(&pool.value)));
+        let worth = |pool: &pool::Pool| {
+            integer(&pool.value) + pool.variance.as_ref().map_or(0, |held| integer(&held.amount))
+        };
+        let pools = folded.pools.iter().map(|(no, pool)| (no.clone(), worth(pool)));
         pools.filter(|(_, value)| *value != 0).collect()
+    }
+
+    /// What every pool carries beyond its standard, where that is anything.
+    pub fn carried(&self) -> BTreeMap<PoolNo, i128> {
+        let pools = self.folded.pools.iter().filter_map(|(number, pool)| {
+            let amount = integer(&pool.variance.as_ref()?.amount);
+            (amount != 0).then(|| (number.clone(), amount))
+        });
+        pools.collect()
     }
 
     /// Quantity and value of every layer, the oldest first, of the pools that have any.

@@ -54,7 +54,7 @@ pub fn month_of(entry: &Entry) -> Month {
 }
 
 /// Whether a fact restates what its pool holds.
-fn restates(entry: &Entry) -> bool {
+pub(super) fn restates(entry: &Entry) -> bool {
     match &entry.statement {
         Statement::Movement(Movement { kind: Kind::Count, price, .. }) => price.is_some(),
         Statement::StandardCost(_) => true,
@@ -155,7 +155,7 @@ impl Pass<'_> {
         (pool.quantity.clone(), pool.value.clone())
     }
 
-    fn has_own_cost(&self, entry: &Entry, month: Month) -> bool {
+    pub(super) fn has_own_cost(&self, entry: &Entry, month: Month) -> bool {
         let Statement::Movement(movement) = &entry.statement else { return true };
         let origin = self.origin(movement);
         match movement.kind {
@@ -172,6 +172,12 @@ impl Pass<'_> {
             _ => false,
         }
     }
+}
+
+/// Whether goods are costed at one cost a month, or bear variances at one rate a month.
+pub(super) fn is_by_month(entry: &Entry) -> bool {
+    let goods = entry.goods();
+    goods.method == CostMethod::MonthEndAverage || goods.may_carry
 }
 
 /// Whether the pools of a ring pass costs to each other, or to themselves.
@@ -205,7 +211,7 @@ pub fn looped(of_ring: &[&Entry], by_capture: &BTreeMap<Capture, &Entry>) -> BTr
     let mut links: Vec<(Month, Capture, PoolNo, PoolNo)> = Vec::new();
     for arrived in of_ring {
         for each in left_for(arrived, by_capture) {
-            let monthly = each.goods().method == CostMethod::MonthEndAverage;
+            let monthly = is_by_month(each);
             if let (true, Some(from), Some(to)) = (monthly, pool_no(each), pool_no(arrived))
                 && month_of(each) == month_of(arrived)
             {

@@ -9,6 +9,7 @@ use shared::ids::Capture;
 
 use super::figure::{Figure, rounded, share};
 use super::monthly::Span;
+use super::variance::Variance;
 
 /// Goods that left although they were not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +69,8 @@ pub struct Pool {
     pub span: Option<Span>,
     /// The average of the last month that has one.
     pub average: Option<Figure>,
+    /// What the goods cost beyond their standard, where that goes with them.
+    pub variance: Option<Variance>,
 }
 
 impl Part {
@@ -104,6 +107,7 @@ impl Pool {
             layers: Vec::new(),
             span: None,
             average: None,
+            variance: None,
         }
     }
 
@@ -119,8 +123,8 @@ impl Pool {
 
     /// Goes on by a method with what there is, at its value. What was missing stays so, but under
     /// standard cost nothing waits for its cost; what becomes one layer, and what was missing at
-    /// standard, is `by`'s.
-    pub fn go_on_by(&mut self, method: CostMethod, by: Capture) {
+    /// standard, is `by`'s. Gives what went with the goods beyond their standard: it is value now.
+    pub fn go_on_by(&mut self, method: CostMethod, by: Capture) -> Figure {
         let was = self.method;
         let (had_layers, was_standard) = (self.has_layers(), was == CostMethod::Standard);
         let was_average = self.is_average();
@@ -128,8 +132,10 @@ impl Pool {
         let was_monthly = was == CostMethod::MonthEndAverage;
         let same = (had_layers && self.has_layers()) || (was_average && self.is_average());
         if same || was == method {
-            return;
+            return Figure::zero();
         }
+        let joined = self.variance.take().map_or_else(Figure::zero, |variance| variance.amount);
+        self.value += &joined;
         if self.quantity.is_positive() && !was_standard {
             self.last_cost = &self.value / &self.quantity;
         }
@@ -145,6 +151,7 @@ impl Pool {
             let (quantity, provisional) = (-&self.quantity, -&self.value);
             self.shortfalls.push(Shortfall { movement: by, quantity, provisional });
         }
+        joined
     }
 
     /// Goods come in at a value, in parts that keep their costs where the method keeps any. What

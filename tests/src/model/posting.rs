@@ -176,7 +176,9 @@ fn account(entry: &Entry, role: Role, settings: &Settings) -> Option<AccountNo> 
 /// suppliers has none: an invoice may come before anyone knows where the goods go.
 fn line_site(entry: &Entry, role: Role) -> SiteNo {
     match role {
-        Role::Inventory if entry.company.scope == CostScope::Company => SiteNo::HQ,
+        Role::Inventory | Role::StockVariance if entry.company.scope == CostScope::Company => {
+            SiteNo::HQ
+        }
         Role::Payable => SiteNo::HQ,
         _ => entry.line_site,
     }
@@ -211,8 +213,18 @@ impl Posted<'_> {
             Statement::CreditNote(line) => self.credit_note(entry, line, &mut lines),
             Statement::LandedCost(landed) => self.landed_cost(entry, landed, &mut lines),
             Statement::Revaluation(_) | Statement::StandardCost(_) => {
-                if let Some(change) = self.folded.change.get(&entry.capture) {
-                    lines.gained(Role::Revaluation, change);
+                if self.folded.change.contains_key(&entry.capture) {
+                    let goods = self.goods(entry);
+                    lines.gained(Role::Revaluation, &goods);
+                    lines.debit(Role::StockVariance, &goods.beyond);
+                    for ((ship, by), more) in &self.folded.restated {
+                        if *by == entry.capture {
+                            let left = self.all[ship];
+                            let item = Item::new(*ship, None).opened_by(Some(left)).of_site(left);
+                            lines.debit_item(Role::InterSiteTransit, more, item);
+                            lines.credit(Role::Revaluation, more);
+                        }
+                    }
                 }
             }
             Statement::WriteDown(stated) => {
@@ -251,61 +263,73 @@ impl Posted<'_> {
 
     /// Inventory against what the kind says.
     fn stock(&self, entry: &Entry, movement: &Movement, lines: &mut Lines<'_>) {
-        let change = self.folded.change[&entry.capture].clone();
+        let goods = self.goods(entry);
+        let (change, worth) = (&goods.change, goods.worth.clone());
         let one_pool = entry.company.scope == CostScope::Company;
-        let cost = -change.clone();
+        let (left, cost) = (-change, -&worth);
+        lines.debit(Role::StockVariance, &goods.beyond);
         match movement.kind {
             Kind::Receipt => {
                 let received = &self.folded.receipts[&entry.capture];
                 let item = Item::new(entry.capture, movement.partner);
-                let difference = &received.price + &received.landed - &change;
-                lines.debit(Role::Inventory, &change);
+                let difference = &received.price + &received.landed - &worth;
+                lines.debit(Role::Inventory, change);
                 lines.debit(Role::PriceVariance, &difference);
                 lines.credit_item(Role::ReceivedNotInvoiced, &received.price, item);
                 lines.credit(Role::LandedCostClearing, &received.landed);
             }
-            Kind::CustomerReturn => lines.both(Role::Inventory, Role::CostOfSales, &change),
-            Kind::SupplierReturn => self.supplier_return(entry, movement, &cost, lines),
-            Kind::SaleIssue => lines.both(Role::CostOfSales, Role::Inventory, &cost),
-            Kind::Issue => lines.both(Role::OwnUse, Role::Inventory, &cost),
-            Kind::Scrap => lines.both(Role::Scrap, Role::Inventory, &cost),
-            Kind::Count | Kind::Adjustment => lines.gained(Role::StockAdjustment, &change),
-            Kind::ProductionIn => lines.both(Role::Inventory, Role::WorkInProgress, &change),
-            Kind::ProductionOut => lines.both(Role::WorkInProgress, Role::Inventory, &cost),
+            Kind::CustomerReturn => lines.came(Role::CostOfSales, &goods),
+            Kind::SupplierReturn => self.supplier_return(entry, movement, &goods, lines),
+            Kind::SaleIssue => lines.went(Role::CostOfSales, &goods),
+            Kind::Issue => lines.went(Role::OwnUse, &goods),
+            Kind::Scrap => lines.went(Role::Scrap, &goods),
+            Kind::Count | Kind::Adjustment => lines.gained(Role::StockAdjustment, &goods),
+            Kind::ProductionIn => lines.came(Role::WorkInProgress, &goods),
+            Kind::ProductionOut => lines.went(Role::WorkInProgress, &goods),
             Kind::TransferShip if entry.sold_to.is_some() => {
-                lines.both(Role::InterCompanyCost, Role::Inventory, &cost);
+                lines.went(Role::InterCompanyCost, &goods);
             }
             Kind::TransferReceive if entry.bought.is_some() => {
                 let owed = &self.folded.arrived[&entry.capture];
                 let ship = Item::new(movement.refers_to.unwrap_or(entry.capture), None);
-                lines.debit(Role::Inventory, &change);
+                lines.debit(Role::Inventory, change);
                 lines.credit_item(Role::InterCompanyPayable, owed, ship);
-                lines.debit(Role::TransferDifference, &(owed - &change));
+                lines.debit(Role::TransferDifference, &(owed - &worth));
             }
             Kind::TransferShip => {
                 lines.debit_item(Role::InterSiteTransit, &cost, Item::new(entry.capture, None));
-                lines.credit(Role::Inventory, &cost);
+                lines.credit(Role::Inventory, &left);
             }
-            Kind::TransferReceive if one_pool => {
-                lines.both(Role::Inventory, Role::TransferDifference, &change);
-            }
+            Kind::TransferReceive if one_pool => lines.came(Role::TransferDifference, &goods),
             Kind::TransferReceive => {
                 let arrived = &self.folded.arrived[&entry.capture];
-                lines.debit(Role::Inventory, &change);
+                lines.debit(Role::Inventory, change);
                 let ship = movement.refers_to.unwrap_or(entry.capture);
                 let item = Item::new(ship, None).opened_by(self.find(ship));
                 lines.credit_item(Role::InterSiteTransit, arrived, item);
-                lines.debit(Role::TransferDifference, &(arrived - &change));
+                lines.debit(Role::TransferDifference, &(arrived - &worth));
             }
-            Kind::RepackOut => lines.credit(Role::Inventory, &cost),
+            Kind::RepackOut => lines.credit(Role::Inventory, &left),
             Kind::RepackIn => {
-                lines.debit(Role::Inventory, &change);
+                lines.debit(Role::Inventory, change);
                 if self.is_first_in(entry) {
                     lines.debit(Role::PriceVariance, &self.folded.repack_rest[&entry.group]);
                 }
             }
             _ => {}
         }
+    }
+
+    /// What a fact does to the accounts of stock. What joins the value under another method leaves
+    /// what was carried.
+    fn goods(&self, entry: &Entry) -> Goods {
+        let of = |figures: &BTreeMap<Capture, Figure>| {
+            figures.get(&entry.capture).cloned().unwrap_or_else(Figure::zero)
+        };
+        let (change, beyond) = (of(&self.folded.change), of(&self.folded.beyond));
+        let joined = of(&self.folded.joined);
+        let worth = &change + &beyond;
+        Goods { change: change + &joined, beyond: beyond - joined, worth }
     }
 
     /// What a repack leaves over goes with the first goods that came of it.
@@ -320,11 +344,14 @@ impl Posted<'_> {
         &self,
         entry: &Entry,
         movement: &Movement,
-        cost: &Figure,
+        goods: &Goods,
         lines: &mut Lines<'_>,
     ) {
         let residue = self.folded.residue.get(&entry.capture).cloned();
         let residue = residue.unwrap_or_else(Figure::zero);
+        let unshared = self.folded.unshared.get(&entry.capture).cloned();
+        let unshared = unshared.unwrap_or_else(Figure::zero);
+        let cost = -&goods.worth - &unshared;
         let item = movement.refers_to.unwrap_or(entry.capture);
         let price = match self.folded.receipts.get(&item) {
             // What covers missing goods re-prices them on the movement's own account.
@@ -338,8 +365,8 @@ impl Posted<'_> {
         let item = Item::new(item, movement.partner).opened_by(self.all.get(&item).copied());
         lines.debit_item(Role::ReceivedNotInvoiced, &price, item);
         lines.debit(Role::ReturnDifference, &(cost - &price));
-        lines.debit(Role::PriceVariance, &residue);
-        lines.credit(Role::Inventory, &(cost + &residue));
+        lines.debit(Role::PriceVariance, &(&residue + unshared));
+        lines.credit(Role::Inventory, &(residue - &goods.change));
     }
 
     /// What of a document found room at its receipt: what the goods bear, and what is owed.
@@ -448,6 +475,16 @@ impl Posted<'_> {
     fn find(&self, capture: Capture) -> Option<&Entry> {
         self.by_capture.get(&capture).copied()
     }
+}
+
+/// What a fact does to the accounts of stock.
+struct Goods {
+    /// Inventory.
+    change: Figure,
+    /// What is carried beyond a standard.
+    beyond: Figure,
+    /// Both: what stands against them.
+    worth: Figure,
 }
 
 /// What a movement is sold or taken back for.
@@ -567,12 +604,22 @@ impl Lines<'_> {
         self.credit(credit, amount);
     }
 
+    fn came(&mut self, against: Role, goods: &Goods) {
+        self.debit(Role::Inventory, &goods.change);
+        self.credit(against, &goods.worth);
+    }
+
+    fn went(&mut self, against: Role, goods: &Goods) {
+        self.debit(against, &-&goods.worth);
+        self.credit(Role::Inventory, &-&goods.change);
+    }
+
     /// Inventory is worth more, or less.
-    fn gained(&mut self, against: Role, change: &Figure) {
-        if change.is_negative() {
-            self.both(against, Role::Inventory, &-change);
+    fn gained(&mut self, against: Role, goods: &Goods) {
+        if goods.change.is_negative() {
+            self.went(against, goods);
         } else {
-            self.both(Role::Inventory, against, change);
+            self.came(against, goods);
         }
     }
 

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use shared::fact::Kind;
-use shared::fact::statement::{CostMethod, CostScope, MasterData, PolicyKind, ReceiptFx, Role};
+use shared::fact::statement::{
+    CostMethod, CostScope, MasterData, PolicyKind, ReceiptFx, Role, StandardVariance,
+};
 use shared::ids::{AccountNo, CategoryNo, CompanyNo, ItemNo, PartnerNo, ReasonNo, SiteNo};
 use shared::money::{Currency, Price};
 use shared::quantity::Unit;
@@ -80,7 +82,8 @@ pub struct Settings {
 }
 
 /// Roles whose balance a subledger proves: such an account has no other role.
-const PROVED: [Role; 11] = [
+const PROVED: [Role; 12] = [
+    Role::StockVariance,
     Role::Inventory,
     Role::ReceivedNotInvoiced,
     Role::BoughtInTransit,
@@ -182,6 +185,45 @@ impl Settings {
             Some(MasterData::Policy { setting, .. }) => *setting == ReceiptFx::Cost as i64,
             _ => false,
         }
+    }
+
+    /// Whether variances from a standard are shared with the goods from a time on.
+    pub fn allocates(&self, company: CompanyNo, time: i64) -> bool {
+        match self.at(&About::Policy(company, PolicyKind::StandardVariance), time) {
+            Some(MasterData::Policy { setting, .. }) => {
+                *setting == StandardVariance::Allocate as i64
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a company may carry variances at all: it chose to at some time, costs some goods at
+    /// standard at some time, and states an account for all of them from the beginning on.
+    pub fn may_carry(&self, company: CompanyNo) -> bool {
+        let all = || self.versions.values().flatten();
+        let chose = all().any(|(_, data)| {
+            matches!(data, MasterData::Policy { company: Some(of), policy, setting, .. }
+                if *of == company
+                    && *policy == PolicyKind::StandardVariance
+                    && *setting == StandardVariance::Allocate as i64)
+        });
+        let at_standard = all().any(|(_, data)| {
+            matches!(data, MasterData::Costing { company: of, method: CostMethod::Standard, .. }
+                if *of == company)
+        });
+        let has_account = all().any(|(from, data)| match data {
+            MasterData::Mapping {
+                company: of,
+                role: Role::StockVariance,
+                account,
+                category: None,
+                site: None,
+                movement: None,
+                reason: None,
+            } => *of == company && *from == i64::MIN && self.knows_account(*account, i64::MIN),
+            _ => false,
+        });
+        chose && at_standard && has_account
     }
 
     /// What one unit of a currency costs: of the rates that hold the one that began last, of those

@@ -6,17 +6,17 @@ use shared::time::Month;
 use super::*;
 
 /// January 1970, where day 0 lies.
-const JANUARY: Month = Month(1_970 * 12);
-const FEBRUARY: Month = Month(JANUARY.0 + 1);
+pub(super) const JANUARY: Month = Month(1_970 * 12);
+pub(super) const FEBRUARY: Month = Month(JANUARY.0 + 1);
 const CLOSED_ON: i64 = 60;
 
 impl Story {
-    fn step(&mut self, month: Month, step: PeriodStep) {
+    pub(super) fn step(&mut self, month: Month, step: PeriodStep) {
         let action = PeriodAction { month, step, reason: None };
         self.tell(0, CLOSED_ON, &Statement::PeriodAction(action));
     }
 
-    fn moved(&mut self, from: u32, to: u32, day: i64, quantity: &str) {
+    pub(super) fn moved(&mut self, from: u32, to: u32, day: i64, quantity: &str) {
         let mut ship = movement(Kind::TransferShip, quantity);
         ship.other_site = Some(SiteNo(to));
         let ship = self.movement(from, day, ship);
@@ -32,12 +32,12 @@ impl Story {
         (pool.state.stock.quantity(), pool.state.stock.value())
     }
 
-    fn cost_of_sales(&self, site: u32) -> i128 {
+    pub(super) fn cost_of_sales(&self, site: u32) -> i128 {
         self.books.ledger().balance_at(AccountNo(Role::CostOfSales as u32), SiteNo(site))
     }
 
     /// Net postings to a role in a month.
-    fn net(&self, month: Month, role: Role) -> i128 {
+    pub(super) fn net(&self, month: Month, role: Role) -> i128 {
         let rows = self.books.ledger().rows();
         let rows = rows.filter(|(account, held, ..)| (account.0, *held) == (role as u32, month));
         rows.map(|(.., turnover)| turnover.net()).sum()

@@ -229,6 +229,39 @@ impl MonthlyPool {
         Ok(0)
     }
 
+    /// Shares what is held with `units` that come or, negative, go: at `own` where they have a value
+    /// of their own, else at the rate of the span, or at the one before it around a loop. While
+    /// none is taken nothing goes along, but for the last unit. Returns the change in value.
+    pub fn share_with(
+        &mut self,
+        fact: FactId,
+        units: i64,
+        own: Option<i64>,
+        around: bool,
+    ) -> Result<i64, OutOfRange> {
+        let change = if self.has_average() {
+            let rate = if around { self.earlier_cost() } else { self.current_cost() };
+            let moved = own.map_or_else(|| rate.times(units), Ok)?;
+            in_range(i128::from(moved) - i128::from(self.rest_of(fact)))?
+        } else if self.quantity == -units {
+            -self.value
+        } else {
+            own.unwrap_or(0)
+        };
+        self.change(units.into(), change.into())?;
+        Ok(change)
+    }
+
+    /// The average of the last month that has one.
+    pub const fn last_average(&self) -> Option<UnitCost> {
+        self.average
+    }
+
+    /// What is shared in the span that is planned, for one unit.
+    pub fn rate(&self) -> Option<UnitCost> {
+        self.has_average().then(|| self.current_cost())
+    }
+
     /// Adds an amount to what is on hand.
     pub fn revalue(&mut self, amount: i64) -> Result<(), OutOfRange> {
         debug_assert!(self.quantity > 0);
@@ -259,6 +292,8 @@ pub struct Plan {
     at_cost: Vec<(FactId, i64)>,
     /// The last that moved at a cost of its own, and whether it came in.
     own: Option<(FactId, bool)>,
+    /// What is shared may be a gain: a value below zero, which needs no units to be somebody's.
+    is_variance: bool,
 }
 
 impl Plan {
@@ -269,15 +304,21 @@ impl Plan {
             units: pool.quantity.into(),
             at_cost: Vec::new(),
             own: None,
+            is_variance: false,
         }
+    }
+
+    /// A plan of how a variance is shared.
+    pub fn of_variance(pool: &MonthlyPool) -> Self {
+        Self { is_variance: true, ..Self::from_opening(pool) }
     }
 
     /// Something changed quantity and value by amounts of its own.
     pub fn at_own_cost(&mut self, fact: FactId, units: i64, value: i64) {
         self.value += i128::from(value);
         self.units += i128::from(units);
-        if units != 0 {
-            self.own = Some((fact, units > 0));
+        if units != 0 || (self.is_variance && value != 0) {
+            self.own = Some((fact, units > 0 || self.is_variance));
         }
     }
 
@@ -291,7 +332,7 @@ impl Plan {
     /// The span. Without units, or with a value below zero, there is no average: then the last
     /// known cost holds and the rest is a variance of what came in last.
     pub fn span(self, month: Month, earlier: UnitCost) -> Span {
-        let average = (self.units > 0 && self.value >= 0)
+        let average = (self.units > 0 && (self.value >= 0 || self.is_variance))
             .then(|| {
                 Some(UnitCost::of(i64::try_from(self.value).ok()?, self.units.try_into().ok()?))
             })

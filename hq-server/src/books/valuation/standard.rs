@@ -1,10 +1,12 @@
 //! A standard-cost pool: everything moves at the standard of the moment. What goods cost otherwise
-//! is a variance and never comes in here.
+//! is a variance: expensed, or carried beside the value (材料成本差异) and shared month by month with
+//! what leaves, by value at standard, as a month-end average shares a value by units.
 //!
-//! Invariant: at zero quantity the value is zero: what brings the quantity there takes what is
-//! left. Nothing that leaves early waits for a cost, so there are no shortfalls.
+//! Invariants: at zero quantity the value is zero: what brings the quantity there takes what is
+//! left. Nothing that leaves early waits for a cost, so there are no shortfalls. The units of what
+//! is carried are the value at standard.
 
-use super::{OutOfRange, UnitCost, in_range};
+use super::{FactId, MonthlyPool, OutOfRange, UnitCost, in_range};
 
 /// The state of a pool at a place in the effective order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,17 +14,48 @@ pub struct StandardPool {
     quantity: i64,
     value: i64,
     standard: UnitCost,
+    /// What is carried; by itself, for few pools carry any.
+    variance: Option<Box<MonthlyPool>>,
 }
 
 impl StandardPool {
     /// An empty pool; `standard` is the cost to begin with.
     pub const fn new(standard: UnitCost) -> Self {
-        Self { quantity: 0, value: 0, standard }
+        Self { quantity: 0, value: 0, standard, variance: None }
     }
 
     /// A pool that holds this, at the cost of it or at `standard` where it holds nothing.
     pub(super) fn holding(quantity: i64, value: i64, standard: UnitCost) -> Self {
-        Self { quantity, value, standard }
+        Self { quantity, value, standard, variance: None }
+    }
+
+    /// From here on variances are carried.
+    pub fn begin_to_carry(&mut self) {
+        let value = self.value;
+        let none = || Box::new(MonthlyPool::holding(value, 0, UnitCost::ZERO));
+        self.variance.get_or_insert_with(none);
+    }
+
+    /// What is carried: its units are the value at standard.
+    pub fn variance(&self) -> Option<&MonthlyPool> {
+        self.variance.as_deref()
+    }
+
+    /// See [`Self::variance`].
+    pub(super) fn variance_mut(&mut self) -> Option<&mut MonthlyPool> {
+        self.variance.as_deref_mut()
+    }
+
+    /// Lets the variance follow a fact that changed the value at standard. Returns its change.
+    pub(super) fn carry(
+        &mut self,
+        fact: FactId,
+        own: Option<i64>,
+        around: bool,
+    ) -> Result<i64, OutOfRange> {
+        let Some(variance) = &mut self.variance else { return Ok(0) };
+        let units = in_range(i128::from(self.value) - i128::from(variance.quantity()))?;
+        variance.share_with(fact, units, own, around)
     }
 
     /// Units on hand; below zero when more left than came in.
@@ -78,7 +111,7 @@ impl StandardPool {
     fn become_worth(&mut self, quantity: i64, standard: UnitCost) -> Result<i64, OutOfRange> {
         let value = standard.times(quantity)?;
         let change = in_range(i128::from(value) - i128::from(self.value))?;
-        *self = Self { quantity, value, standard };
+        (self.quantity, self.value, self.standard) = (quantity, value, standard);
         Ok(change)
     }
 

@@ -56,6 +56,65 @@ impl Stock {
         }
     }
 
+    /// What they cost beyond that, where a standard-cost pool carries it.
+    pub fn beyond(&self) -> i64 {
+        match self {
+            Self::Standard(pool) => pool.variance().map_or(0, MonthlyPool::value),
+            _ => 0,
+        }
+    }
+
+    /// What is shared of that with a unit of value at standard, where the month's rate is taken.
+    pub fn rate_beyond(&self) -> Option<UnitCost> {
+        match self {
+            Self::Standard(pool) => pool.variance().and_then(MonthlyPool::rate),
+            _ => None,
+        }
+    }
+
+    /// Both: what they are worth in the books.
+    pub fn worth(&self) -> i64 {
+        self.value() + self.beyond()
+    }
+
+    /// Whether what goods cost beyond a standard is carried.
+    pub fn carries(&self) -> bool {
+        matches!(self, Self::Standard(pool) if pool.variance().is_some())
+    }
+
+    /// What is costed month by month: the goods at month-end average, or what they cost beyond their
+    /// standard, for which a unit is one of value at standard.
+    pub fn by_month(&self) -> Option<&MonthlyPool> {
+        match self {
+            Self::Monthly(pool) => Some(pool),
+            Self::Standard(pool) => pool.variance(),
+            Self::Average(_) | Self::Layers(_) => None,
+        }
+    }
+
+    /// See [`Self::by_month`].
+    pub fn by_month_mut(&mut self) -> Option<&mut MonthlyPool> {
+        match self {
+            Self::Monthly(pool) => Some(pool),
+            Self::Standard(pool) => pool.variance_mut(),
+            Self::Average(_) | Self::Layers(_) => None,
+        }
+    }
+
+    /// Lets what is carried beyond the standard follow a fact that has moved the goods: by `own`
+    /// where the fact says what it is, else at the rate of the month. Returns its change.
+    pub fn carry(
+        &mut self,
+        fact: FactId,
+        own: Option<i64>,
+        around: bool,
+    ) -> Result<i64, OutOfRange> {
+        match self {
+            Self::Standard(pool) => pool.carry(fact, own, around),
+            _ => Ok(0),
+        }
+    }
+
     /// Value / quantity where there is stock, else the last known cost; the standard where there is
     /// one.
     pub fn current_cost(&self) -> UnitCost {
@@ -203,8 +262,9 @@ impl Stock {
 impl Stock {
     /// Goes on by a method with what there is: quantity and value stay, and a standard begins as
     /// what the goods cost. What becomes one layer is `by`'s, and so is what was missing at
-    /// standard or at month-end.
-    pub fn go_on_by(&mut self, method: CostMethod, by: FactId) {
+    /// standard or at month-end. Returns what was carried beyond a standard that holds no more: it
+    /// is part of the value now.
+    pub fn go_on_by(&mut self, method: CostMethod, by: FactId) -> i64 {
         let leaving = match method {
             CostMethod::Fifo => Some(Leaving::Oldest),
             CostMethod::Lifo => Some(Leaving::Newest),
@@ -212,7 +272,9 @@ impl Stock {
         };
         let is_standard = method == CostMethod::Standard;
         let is_monthly = method == CostMethod::MonthEndAverage;
-        let (units, value) = (self.quantity(), self.value());
+        let joins = if is_standard { 0 } else { self.beyond() };
+        // Both are in range; what is beyond it is found when the next fact moves the pool.
+        let (units, value) = (self.quantity(), self.value() + joins);
         let cost = match self {
             Self::Monthly(pool) => pool.moving_cost(),
             _ => self.current_cost(),
@@ -229,23 +291,25 @@ impl Stock {
                 *self = Self::Monthly(Box::new(MonthlyPool::holding(units, value, cost)));
             }
             (_, None) => {
-                let missing = self.missing(by);
+                let missing = self.missing(value, by);
                 *self = Self::Average(AveragePool::holding(units, value, cost, missing));
             }
             (_, Some(leaving)) => {
-                let (layer, missing) = (Layer { inflow: by, units, value }, self.missing(by));
+                let missing = self.missing(value, by);
+                let layer = Layer { inflow: by, units, value };
                 *self = Self::Layers(LayerPool::holding(leaving, layer, cost, missing));
             }
         }
+        joins
     }
 
-    fn missing(&self, by: FactId) -> Shortfalls {
+    fn missing(&self, value: i64, by: FactId) -> Shortfalls {
         match self {
             Self::Average(pool) => pool.shortfalls().clone(),
             Self::Layers(pool) => pool.shortfalls().clone(),
             Self::Standard(_) | Self::Monthly(_) => {
                 let mut shortfalls = Shortfalls::new();
-                let (missing, provisional) = (-self.quantity(), -self.value());
+                let (missing, provisional) = (-self.quantity(), -value);
                 if missing > 0 {
                     let cost = provisional;
                     shortfalls.push(Shortfall { fact: by, missing, provisional, cost });
