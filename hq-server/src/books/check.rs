@@ -81,6 +81,14 @@ pub enum Broken {
         /// What the receiver owes.
         owed: i128,
     },
+    /// A pool without goods is worth something.
+    #[error("nothing is left in the pool of item {item}, and it is worth {worth}")]
+    Worth {
+        /// The item.
+        item: shared::ids::ItemNo,
+        /// At standard and beyond.
+        worth: i128,
+    },
     /// A pool is out of order.
     #[error("the history of the pool of item {0} is out of effective order")]
     Order(shared::ids::ItemNo),
@@ -141,6 +149,10 @@ impl Books {
             let average = &pool.state.stock;
             if sites != i128::from(average.quantity()) {
                 return Err(Broken::OnHand { item: pool.item, sites, pool: average.quantity() });
+            }
+            let worth = i128::from(average.value()) + i128::from(average.beyond());
+            if average.quantity() == 0 && worth != 0 {
+                return Err(Broken::Worth { item: pool.item, worth });
             }
             let keys = pool.history.iter().map(|id| self.facts()[*id].key);
             if !keys.is_sorted() {
