@@ -66,7 +66,7 @@ impl Books {
                 // The answered fact's cost may have changed after this one's time: fold it again
                 // so that it hands over what it cost then.
                 if let Some(pool_id) = pool.filter(|pool| self.pools[pool.index()].last > key) {
-                    self.mark_dirty(pool_id, Cause::Followed, Change::at(named_at));
+                    self.mark_dirty(pool_id, Cause::Followed, Change::At(named_at));
                 }
             }
             _ => {}

@@ -132,7 +132,7 @@ impl Books {
         let history = self.pools[pool.index()].history.iter().rev().map(|id| &self.facts[*id]);
         let later = history.take_while(|other| other.key > key);
         if { later }.any(|other| other.step == PoolStep::Restate) {
-            self.mark_dirty(pool, Cause::Followed, Change::at(key));
+            self.mark_dirty(pool, Cause::Followed, Change::At(key));
         }
     }
 

@@ -1,5 +1,5 @@
-//! States of a pool kept along its history: it is folded again from the last one before what changed,
-//! up to the first one after it that is as it was. Knows no facts.
+//! States of a pool kept along its history: it is folded again from the last one before each change up
+//! to the first one after it that is as it was. Knows no facts.
 //!
 //! Invariant: in a kept state nothing waits for a cost, so what comes after it changes nothing
 //! before it; something happened before it, for a pool's first fact decides what it begins with.
@@ -8,7 +8,6 @@
 use shared::fact::effective::EffectiveKey;
 
 use super::pool::PoolState;
-use super::redo::Change;
 
 /// A state is kept at most once in so many facts, and less often where it is large. No figure
 /// depends on it.
@@ -59,8 +58,8 @@ impl KeptStates {
     }
 
     /// The last state before a change, with the place of the fact it stands before.
-    pub(super) fn last_before(&self, change: Change) -> Option<(usize, &PoolState)> {
-        let known = self.0.partition_point(|kept| change.spares_before(kept.key));
+    pub(super) fn last_before(&self, changed: EffectiveKey) -> Option<(usize, &PoolState)> {
+        let known = self.0.partition_point(|kept| kept.key <= changed);
         let last = self.0[..known].last();
         last.map(|kept| (kept.at, &kept.state))
     }

@@ -8,43 +8,29 @@ use shared::fact::effective::EffectiveKey;
 use super::fact_table::PoolId;
 use super::valuation::FactId;
 
-/// What changed in a pool, by effective order.
+/// What changed in a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// A fact, or several: the first and the last of them.
-    Between(EffectiveKey, EffectiveKey),
+    /// The fact with this key, or what it takes over.
+    At(EffectiveKey),
     /// It may be anything.
     Anywhere,
 }
 
-impl Change {
-    /// One fact changed.
-    pub(super) const fn at(key: EffectiveKey) -> Self {
-        Self::Between(key, key)
-    }
+/// Everything that changed in a pool: the keys of its facts, ascending; `None` where it may be
+/// anything.
+pub(super) type Changes = Option<Vec<EffectiveKey>>;
 
-    /// Whether nothing before this key changed.
-    pub(super) fn spares_before(self, key: EffectiveKey) -> bool {
-        matches!(self, Self::Between(first, _) if key <= first)
-    }
-
-    /// Whether nothing from this key on changed.
-    pub(super) fn spares_from(self, key: EffectiveKey) -> bool {
-        matches!(self, Self::Between(_, last) if last < key)
-    }
-
-    fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Between(a, b), Self::Between(c, d)) => Self::Between(a.min(c), b.max(d)),
-            _ => Self::Anywhere,
-        }
-    }
+/// The first change from a key on.
+pub(super) fn next_change(changes: &[EffectiveKey], from: EffectiveKey) -> Option<EffectiveKey> {
+    changes.get(changes.partition_point(|key| *key < from)).copied()
 }
 
 /// What is to be done about a pool.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Redo {
-    change: Change,
+    anywhere: bool,
+    changed: Vec<EffectiveKey>,
     /// Not yet in its history.
     late: Vec<FactId>,
 }
@@ -66,8 +52,11 @@ impl Dirty {
 
     /// Something changed in a pool.
     pub(super) fn mark(&mut self, pool: PoolId, change: Change) {
-        let redo = self.0.entry(pool).or_insert(Redo { change, late: Vec::new() });
-        redo.change = redo.change.and(change);
+        let redo = self.0.entry(pool).or_default();
+        match change {
+            Change::At(key) => redo.changed.push(key),
+            Change::Anywhere => redo.anywhere = true,
+        }
     }
 
     /// A fact of a marked pool is yet to be put into its history.
@@ -83,8 +72,11 @@ impl Dirty {
     }
 
     /// What changed in a pool; anything, where nobody said.
-    pub(super) fn change_of(&self, pool: PoolId) -> Change {
-        self.0.get(&pool).map_or(Change::Anywhere, |redo| redo.change)
+    pub(super) fn changes_of(&self, pool: PoolId) -> Changes {
+        let redo = self.0.get(&pool).filter(|redo| !redo.anywhere)?;
+        let mut changed = redo.changed.clone();
+        changed.sort_unstable();
+        Some(changed)
     }
 
     /// A pool is folded.

@@ -20,7 +20,7 @@ use super::kept::Replaced;
 use super::ledger::OpenItems;
 use super::pool::{self, Given, Origin, Pool, PoolState, StockTarget, Traces};
 use super::posting::difference_lines;
-use super::redo::{Change, insert_all};
+use super::redo::{Change, insert_all, next_change};
 use super::touched::cause_of;
 use super::valuation::{Covered, FactId, Layer, OutOfRange, Stock, UnitCost};
 use super::voucher::Cause;
@@ -48,6 +48,28 @@ struct Started {
     receipts: Vec<(FactId, Target)>,
     /// What leaves by these arrives by others.
     sharing: Vec<FactId>,
+}
+
+/// How far a pool that is folded alone is folded.
+#[derive(Default)]
+struct Walk {
+    /// The place of the next fact.
+    at: usize,
+    /// The number of the next kept state.
+    next: usize,
+    /// Something happened before.
+    happened: bool,
+}
+
+impl Walk {
+    /// Goes on from the last state that was kept before a change; whether there is one ahead.
+    fn leap(&mut self, held: &mut Pool, changed: EffectiveKey) -> bool {
+        let kept = held.kept.last_before(changed).filter(|(at, _)| *at > self.at);
+        let Some((at, state)) = kept else { return false };
+        held.state = state.clone();
+        *self = Self { at, next: held.kept.after(at), happened: true };
+        true
+    }
 }
 
 /// What a pool that is folded alone passes on.
@@ -352,7 +374,7 @@ impl Books {
         let record = &self.facts[id];
         if let Some(pool_id) = record.pool {
             let key = record.key;
-            self.mark_dirty(pool_id, cause, Change::at(key));
+            self.mark_dirty(pool_id, cause, Change::At(key));
         }
     }
 
@@ -405,29 +427,36 @@ impl Books {
         held.in_one_pass && !self.any_by_month(&held.history)
     }
 
-    /// Folds a pool alone, in one pass: from the last state that was kept before anything in it
-    /// changed, up to one after it that is as it was.
+    /// Folds a pool alone, in one pass: from the last state that was kept before each change, up to
+    /// one after it that is as it was.
     fn fold_on(&mut self, pool_id: PoolId, sums: &mut Differences) {
-        let change = self.dirty.change_of(pool_id);
-        let kept = self.pools[pool_id.index()].kept.last_before(change);
-        let kept = kept.map(|(at, state)| (at, state.clone()));
-        let mut happened = kept.is_some();
-        let (first, state) = kept.unwrap_or_else(|| (0, self.empty(pool_id)));
+        let changes = self.dirty.changes_of(pool_id);
+        let first = changes.as_ref().and_then(|changes| changes.first().copied());
+        let empty = self.empty(pool_id);
         let held = &mut self.pools[pool_id.index()];
-        let last_state = std::mem::replace(&mut held.state, state);
-        let mut next = held.kept.after(first);
+        let last_state = std::mem::replace(&mut held.state, empty);
+        let mut walk = Walk::default();
+        if let Some(first) = first {
+            walk.leap(held, first);
+        }
         let mut passed_on = PassedOn::default();
-        for at in first..self.pools[pool_id.index()].history.len() {
-            let id = self.pools[pool_id.index()].history[at];
-            if at > first && self.comes_by(pool_id, (at, id), happened, &mut next) {
+        while let Some(id) = self.pools[pool_id.index()].history.get(walk.at).copied() {
+            let as_it_was = self.comes_by(pool_id, id, &mut walk);
+            if let Some(changes) = changes.as_ref().filter(|_| as_it_was) {
                 let key = self.facts[id].key;
-                if change.spares_from(key) && !self.reaches(&passed_on, pool_id, key) {
+                let next = next_change(changes, key);
+                let reached = self.first_reached(&passed_on, pool_id, key);
+                let Some(ahead) = next.into_iter().chain(reached).min() else {
                     self.pools[pool_id.index()].state = last_state;
                     break;
+                };
+                if walk.leap(&mut self.pools[pool_id.index()], ahead) {
+                    continue;
                 }
             }
-            happened |= !self.facts[id].reversed;
+            walk.happened |= !self.facts[id].reversed;
             self.fold_fact(id, sums, &mut passed_on);
+            walk.at += 1;
         }
         self.mark_changed(&passed_on.before, &[pool_id]);
         for receipt in passed_on.receipts {
@@ -437,24 +466,18 @@ impl Books {
 
     /// A fold comes by a place: keeps its state there where one is due or was kept; whether it is
     /// the one that was kept.
-    fn comes_by(
-        &mut self,
-        pool_id: PoolId,
-        (at, id): (usize, FactId),
-        happened: bool,
-        next: &mut usize,
-    ) -> bool {
-        let key = self.facts[id].key;
+    fn comes_by(&mut self, pool_id: PoolId, id: FactId, walk: &mut Walk) -> bool {
+        let place = (walk.at, self.facts[id].key);
         let held = &mut self.pools[pool_id.index()];
-        if held.kept.place(*next) != Some(at) {
-            let place = (at, key);
-            let kept = held.kept.offer(self.kept_every, place, *next, &held.state, || happened);
-            *next += usize::from(kept);
-            return false;
+        if held.kept.place(walk.next) == Some(walk.at) {
+            let replaced = held.kept.replace(walk.next, &held.state, walk.happened);
+            walk.next += usize::from(replaced != Replaced::Gone);
+            return replaced == Replaced::Same;
         }
-        let replaced = held.kept.replace(*next, &held.state, happened);
-        *next += usize::from(replaced != Replaced::Gone);
-        replaced == Replaced::Same
+        let happened = || walk.happened;
+        let kept = held.kept.offer(self.kept_every, place, walk.next, &held.state, happened);
+        walk.next += usize::from(kept);
+        false
     }
 
     /// Moves a pool by its next fact, hands on what it cost and adds up the difference.
@@ -484,19 +507,21 @@ impl Books {
         }
     }
 
-    /// Whether something that a pool passed on comes back to it from this key on.
-    fn reaches(&self, passed_on: &PassedOn, pool_id: PoolId, key: EffectiveKey) -> bool {
-        let stands_later = |id: FactId| {
-            let record = &self.facts[id];
-            record.pool == Some(pool_id) && record.key >= key
-        };
-        let mut taken = passed_on.before.iter();
-        let mut receipts = passed_on.receipts.iter();
-        taken.any(|(id, held)| self.facts[*id].taken_over != *held && stands_later(*id))
-            || receipts.any(|id| {
-                let mut returns = self.facts.dependents(*id).iter();
-                returns.any(|id| self.facts[*id].kind == Kind::SupplierReturn && stands_later(*id))
-            })
+    /// The first fact from a key on to which something that a pool passed on comes back.
+    fn first_reached(
+        &self,
+        passed_on: &PassedOn,
+        pool_id: PoolId,
+        from: EffectiveKey,
+    ) -> Option<EffectiveKey> {
+        let taken = passed_on.before.iter();
+        let taken = taken.filter(|(id, held)| self.facts[**id].taken_over != **held);
+        let receipts = passed_on.receipts.iter();
+        let returns = receipts.flat_map(|id| self.facts.dependents(*id));
+        let returns = returns.filter(|id| self.facts[**id].kind == Kind::SupplierReturn);
+        let reached = taken.map(|(id, _)| *id).chain(returns.copied()).map(|id| &self.facts[id]);
+        let reached = reached.filter(|record| record.pool == Some(pool_id) && record.key >= from);
+        reached.map(|record| record.key).min()
     }
 
     /// Adds up what a fact of a pool that is being folded is to have beyond what it has, where goods
