@@ -109,7 +109,7 @@ impl Deed {
             Self::Recorded(what) => {
                 let number = listed(&answer["numbers"]);
                 let number = number.map_or_else(String::new, |number| format!(", number {number}"));
-                let captures = listed(&answer["captures"]).unwrap_or_default();
+                let captures = spanned(&answer["captures"]).unwrap_or_default();
                 let told = format!("{what}{number} (capture id {captures})");
                 match listed(&answer["waits"]) {
                     None => told,
@@ -141,8 +141,37 @@ impl Deed {
     }
 }
 
+/// As [`listed`], but the first and the last of many: what HQ states together it numbers together.
+fn spanned(values: &Value) -> Option<String> {
+    match values.as_array()?.as_slice() {
+        [first, _, _, _, .., last] => Some(format!(
+            "{} to {}",
+            first.as_str().unwrap_or_default(),
+            last.as_str().unwrap_or_default()
+        )),
+        _ => listed(values),
+    }
+}
+
 fn listed(values: &Value) -> Option<String> {
     let values = values.as_array().filter(|values| !values.is_empty())?;
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     Some(values.iter().map(text).collect::<Vec<_>>().join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_captures_are_told_as_the_first_and_the_last() {
+        let told = |captures: Value| {
+            let answer = serde_json::json!({ "numbers": [2], "captures": captures });
+            Deed::Recorded("added".to_owned()).sentence(&answer)
+        };
+        let few = serde_json::json!(["1-7", "1-8", "1-9", "1-10"]);
+        assert_eq!(told(few), "added, number 2 (capture id 1-7, 1-8, 1-9, 1-10)");
+        let many = serde_json::json!(["1-7", "1-8", "1-9", "1-10", "1-11"]);
+        assert_eq!(told(many), "added, number 2 (capture id 1-7 to 1-11)");
+    }
 }
