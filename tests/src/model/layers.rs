@@ -16,6 +16,7 @@ impl Pool {
         if part.quantity.is_positive() {
             self.quantity += &part.quantity;
             self.value += &part.value;
+            let inflow = part.came_with.unwrap_or(inflow);
             self.layers.push(Layer { inflow, part });
         }
         repriced
@@ -38,12 +39,13 @@ impl Pool {
         let mut left = quantity.clone();
         let mut taken: Vec<(usize, Part)> = Vec::new();
         for index in order {
-            let part = &mut self.layers[index].part;
+            let Layer { inflow, part } = &mut self.layers[index];
             let leaves = part.quantity.clone().min(left.clone());
             if leaves.is_positive() {
                 self.last_cost = &part.value / &part.quantity;
                 left -= &leaves;
-                taken.push((index, part.split(&leaves)));
+                let came_with = Some(*inflow);
+                taken.push((index, Part { came_with, ..part.split(&leaves) }));
             }
         }
         self.layers.retain(|layer| layer.part.quantity.is_positive());

@@ -38,6 +38,9 @@ pub struct Part {
     pub quantity: Figure,
     /// In minor units.
     pub value: Figure,
+    /// What first brought them in, where they come from a layer: they stay its goods wherever they
+    /// go.
+    pub came_with: Option<Capture>,
 }
 
 /// Goods that came in together and are still there.
@@ -76,7 +79,7 @@ pub struct Pool {
 impl Part {
     /// So much at so much.
     pub const fn new(quantity: Figure, value: Figure) -> Self {
-        Self { quantity, value }
+        Self { quantity, value, came_with: None }
     }
 
     /// Takes out a part, at its share of the value.
@@ -85,13 +88,13 @@ impl Part {
         let value = share(&self.value, quantity, &self.quantity);
         self.quantity -= quantity;
         self.value -= &value;
-        Self { quantity: quantity.clone(), value }
+        Self { quantity: quantity.clone(), value, came_with: self.came_with }
     }
 
     /// All of them together.
     pub fn sum(parts: &[Self]) -> Self {
         let quantity = parts.iter().map(|part| &part.quantity).sum();
-        Self { quantity, value: parts.iter().map(|part| &part.value).sum() }
+        Self::new(quantity, parts.iter().map(|part| &part.value).sum())
     }
 }
 
