@@ -500,9 +500,7 @@ impl Books {
             self.touch(id);
         }
         let record = &self.facts[id];
-        let costs_other =
-            (record.target.stock, record.target.counter) != (target.stock, target.counter);
-        if record.kind == Kind::Receipt && costs_other {
+        if record.kind == Kind::Receipt && !costs_the_same(&record.target, &target) {
             passed_on.receipts.push(id);
         }
     }
@@ -581,9 +579,7 @@ impl Books {
         };
         self.mark_changed(&before, ring);
         for (id, held) in receipts {
-            let target = self.facts[id].target;
-            let figures = |target: &Target| (target.stock, target.counter, target.beyond);
-            if figures(&target) != figures(&held) {
+            if !costs_the_same(&self.facts[id].target, &held) {
                 self.mark_supplier_returns(id, ring);
             }
         }
@@ -773,6 +769,11 @@ impl Books {
     pub(super) const fn items(&self) -> &OpenItems {
         &self.open_items
     }
+}
+
+/// Whether goods that go back of a receipt cost the same under both of its targets.
+fn costs_the_same(a: &Target, b: &Target) -> bool {
+    (a.stock, a.counter, a.beyond) == (b.stock, b.counter, b.beyond)
 }
 
 /// What a difference touches: costs, or the document itself.
