@@ -45,7 +45,7 @@ pub use on_hand::{Bucket, StockLine};
 pub(crate) use store::is_full;
 pub use store::{OpenError, StoreError};
 pub use verify::{ExportError, Fault, Verified};
-pub use writer::StateError;
+pub use writer::{StateError, Turns};
 
 use on_hand::OnHand;
 use view::View;
@@ -280,11 +280,32 @@ impl Journal {
         genesis: &Genesis,
         options: Options,
     ) -> Result<Self, OpenError> {
+        let database = Self::open_or_begin(backend, genesis, &options)?;
+        Self::start(database, Source::Given, options)
+    }
+
+    /// As [`Journal::with_backend`], without a thread: the caller says when the writer has its turn.
+    /// Only what is asked without blocking can be served.
+    pub fn by_turns(
+        backend: impl StorageBackend,
+        genesis: &Genesis,
+        options: Options,
+    ) -> Result<(Self, Turns), OpenError> {
+        let database = Self::open_or_begin(backend, genesis, &options)?;
+        let (journal, writer, queue) = Self::load(database, Source::Given, options)?;
+        Ok((journal, Turns::new(writer, queue)))
+    }
+
+    fn open_or_begin(
+        backend: impl StorageBackend,
+        genesis: &Genesis,
+        options: &Options,
+    ) -> Result<redb::Database, OpenError> {
         let database = store::open_backend(backend, options.cache_bytes)?;
         if store::is_empty(&database)? {
             store::begin(&database, &store::Beginning { genesis, opening: None })?;
         }
-        Self::start(database, Source::Given, options)
+        Ok(database)
     }
 
     fn start(
@@ -292,20 +313,30 @@ impl Journal {
         source: Source,
         options: Options,
     ) -> Result<Self, OpenError> {
+        let (journal, writer, queue) = Self::load(database, source, options)?;
+        let thread = std::thread::Builder::new().name("journal".to_owned()).spawn({
+            let ended = WriterEnded(Arc::clone(&journal.inner.view));
+            move || {
+                let _ended = ended;
+                writer.run(queue);
+            }
+        })?;
+        *journal.inner.thread.lock().expect("no holder panics") = Some(thread);
+        Ok(journal)
+    }
+
+    fn load(
+        database: redb::Database,
+        source: Source,
+        options: Options,
+    ) -> Result<(Self, Writer, mpsc::Receiver<Command>), OpenError> {
         let loaded = store::load(&database)?;
         let database = Arc::new(database);
         let view = Arc::new(View::new(&database, &loaded));
         let (queue, receiver) = mpsc::channel(QUEUE_MAX);
         let writer = Writer::new(source, options, Arc::clone(&view), database, loaded);
-        let thread = std::thread::Builder::new().name("journal".to_owned()).spawn({
-            let ended = WriterEnded(Arc::clone(&view));
-            move || {
-                let _ended = ended;
-                writer.run(receiver);
-            }
-        })?;
-        let thread = std::sync::Mutex::new(Some(thread));
-        Ok(Self { inner: Arc::new(Inner { view, queue, thread }) })
+        let thread = std::sync::Mutex::default();
+        Ok((Self { inner: Arc::new(Inner { view, queue, thread }) }, writer, receiver))
     }
 
     /// What the log starts with: site, device, key.
@@ -450,6 +481,15 @@ impl Journal {
         self.ask_blocking(|answer| Command::Acknowledge { acknowledgement, answer })
     }
 
+    /// As [`Journal::note_acknowledgement_blocking`], for whoever may not block.
+    pub async fn note_acknowledgement(
+        &self,
+        acknowledgement: SignedAcknowledgement,
+    ) -> Result<(), StoreError> {
+        let acknowledgement = Box::new(acknowledgement);
+        self.ask(|answer| Command::Acknowledge { acknowledgement, answer }).await
+    }
+
     /// HQ's newest acknowledgement.
     pub fn acknowledgement(&self) -> Option<SignedAcknowledgement> {
         self.inner.view.acknowledgement()
@@ -483,6 +523,15 @@ impl Journal {
         let closed = || StateError::Store(StoreError::Closed);
         self.inner.queue.blocking_send(command).map_err(|_| closed())?;
         answered.blocking_recv().unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// As [`Journal::apply_state_blocking`], for whoever may not block.
+    pub async fn apply_state(&self, batch: SignedStateBatch) -> Result<StateCursor, StateError> {
+        let (answer, answered) = oneshot::channel();
+        let command = Command::State { batch: Box::new(batch), answer };
+        let closed = || StateError::Store(StoreError::Closed);
+        self.inner.queue.send(command).await.map_err(|_| closed())?;
+        answered.await.unwrap_or_else(|_| Err(closed()))
     }
 
     /// Master data and open work as HQ last sent them.

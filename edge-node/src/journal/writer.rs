@@ -201,16 +201,7 @@ impl Writer {
     /// Serves the queue until it is told to stop or nobody can ask any more.
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Command>) {
         while let Some(first) = queue.blocking_recv() {
-            let mut commands = vec![first];
-            let mut facts = commands[0].facts();
-            while facts < COMMIT_FACTS_MAX
-                && !matches!(commands.last(), Some(Command::Stop { .. }))
-                && let Ok(next) = queue.try_recv()
-            {
-                facts += next.facts();
-                commands.push(next);
-            }
-            if self.turn(commands) {
+            if self.turn(queued(first, &mut queue)) {
                 return self.give_back();
             }
         }
@@ -292,6 +283,47 @@ impl Writer {
         self.view.reopen(&database, &loaded);
         self.state = Some(State::new(database, loaded, &self.options));
         Ok(())
+    }
+}
+
+/// What one commit takes of the queue.
+fn queued(first: Command, queue: &mut mpsc::Receiver<Command>) -> Vec<Command> {
+    let mut facts = first.facts();
+    let mut commands = vec![first];
+    while facts < COMMIT_FACTS_MAX
+        && !matches!(commands.last(), Some(Command::Stop { .. }))
+        && let Ok(next) = queue.try_recv()
+    {
+        facts += next.facts();
+        commands.push(next);
+    }
+    commands
+}
+
+/// The writer of a journal without a thread: whoever holds it says when something is written.
+pub struct Turns {
+    writer: Writer,
+    queue: mpsc::Receiver<Command>,
+}
+
+impl std::fmt::Debug for Turns {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Turns")
+    }
+}
+
+impl Turns {
+    pub(super) const fn new(writer: Writer, queue: mpsc::Receiver<Command>) -> Self {
+        Self { writer, queue }
+    }
+
+    /// One commit of whatever is queued; whether there was anything.
+    pub fn take(&mut self) -> bool {
+        let Ok(first) = self.queue.try_recv() else { return false };
+        if self.writer.turn(queued(first, &mut self.queue)) {
+            self.writer.give_back();
+        }
+        true
     }
 }
 

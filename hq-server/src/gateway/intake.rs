@@ -45,6 +45,7 @@ pub(crate) use logs::ReceivedLog;
 use logs::{LogEntry, Logs, recorded};
 use rows::damaged;
 pub use rows::{LogNo, LogRecord, Piece};
+pub use writer::Turns;
 use writer::{Request, Writer};
 
 /// How many facts may wait for the writer; more make their connections wait.
@@ -191,7 +192,30 @@ impl Intake {
         Self::start(IntakeFile::open_backend(backend)?, options)
     }
 
+    /// As [`Intake::open_backend`], without a thread: the caller says when the writer has its turn.
+    pub fn open_by_turns(
+        backend: impl StorageBackend,
+        options: IntakeOptions,
+    ) -> Result<(Self, Turns), FileError> {
+        let (intake, queue) = Self::load(IntakeFile::open_backend(backend)?, options)?;
+        let writer = Writer::new(Arc::clone(&intake.shared));
+        Ok((intake, Turns::new(writer, queue)))
+    }
+
     fn start(file: IntakeFile, options: IntakeOptions) -> Result<Self, FileError> {
+        let (intake, queue) = Self::load(file, options)?;
+        let writer = Writer::new(Arc::clone(&intake.shared));
+        let thread = std::thread::Builder::new()
+            .name("intake".to_owned())
+            .spawn(move || writer.run(queue))?;
+        *intake.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        Ok(intake)
+    }
+
+    fn load(
+        file: IntakeFile,
+        options: IntakeOptions,
+    ) -> Result<(Self, mpsc::Receiver<Request>), FileError> {
         let mut logs = Logs::default();
         for (record, cursor) in file.logs()? {
             let recorded_at = match cursor.last {
@@ -213,16 +237,8 @@ impl Intake {
             failure: watch::Sender::new(None),
         });
         let (requests, queue) = mpsc::channel(QUEUE_REQUESTS_MAX);
-        let writer = Writer::new(Arc::clone(&shared));
-        let thread = std::thread::Builder::new()
-            .name("intake".to_owned())
-            .spawn(move || writer.run(queue))?;
-        Ok(Self {
-            shared,
-            requests,
-            room: Arc::new(Semaphore::new(QUEUE_FACTS_MAX as usize)),
-            thread: Arc::new(Mutex::new(Some(thread))),
-        })
+        let room = Arc::new(Semaphore::new(QUEUE_FACTS_MAX as usize));
+        Ok((Self { shared, requests, room, thread: Arc::default() }, queue))
     }
 
     /// Lets the writer finish what is queued and ends it.
@@ -302,6 +318,11 @@ impl Intake {
     /// Tells how far a log is in the books.
     pub fn posted(&self, log: &LogId) -> Option<watch::Receiver<Seq>> {
         self.entry(log).map(|entry| entry.posted.subscribe())
+    }
+
+    /// The life of HQ's store.
+    pub fn history(&self) -> HistoryId {
+        self.shared.options.history
     }
 
     /// What HQ acknowledges of a log, signed.

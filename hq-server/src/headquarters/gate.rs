@@ -1,4 +1,4 @@
-//! The installation as the link sees it: refusals instead of errors. Knows no connection.
+//! The installation as the link sees it. Knows no connection.
 
 use std::sync::PoisonError;
 
@@ -6,41 +6,14 @@ use shared::ids::{CompanyNo, HistoryId, LogId, Seq, SiteNo};
 use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
 use shared::sync::hq::OpenedLog;
-use shared::sync::{
-    Code, Position, Refusal, Run, SignedAcknowledgement, SignedStateBatch, StateCursor,
-};
+use shared::sync::{Position, Refusal, Run, SignedAcknowledgement, SignedStateBatch, StateCursor};
 use tokio::sync::watch;
 
 use super::{Headquarters, LinkState};
-use crate::gateway::intake::{IntakeError, RunRefused, SealRefused};
+use crate::gateway::answers::{self, refusal, storage, unknown_log};
 use crate::gateway::store::{HqStore, LinkNews, Peer};
 use crate::own_log::{Draft, DraftError};
 use crate::web::desk::Change;
-
-fn refusal(error: &IntakeError) -> Refusal {
-    let code = match error {
-        IntakeError::UnknownLog(_) => Code::UNKNOWN_LOG,
-        IntakeError::Run(RunRefused::Fork(_))
-        | IntakeError::Seal(
-            SealRefused::OtherSeal(_) | SealRefused::OtherHead(_) | SealRefused::OtherDocument(_),
-        ) => Code::FORK,
-        IntakeError::Run(_) | IntakeError::Seal(_) => Code::BAD_FACTS,
-        IntakeError::Register(_) => Code::KEYS_TAKEN,
-        IntakeError::File(_) => Code::STORAGE,
-        IntakeError::Stopped => Code::LEAVING,
-    };
-    Refusal::new(code, error.to_string())
-}
-
-fn unknown_log() -> Refusal {
-    let text = "HQ does not know this log: enrol the node again with a code from HQ";
-    Refusal::new(Code::UNKNOWN_LOG, text)
-}
-
-fn storage(error: &dyn std::error::Error) -> Refusal {
-    tracing::error!("the intake: {error}");
-    Refusal::new(Code::STORAGE, "HQ can't read its store: try again later")
-}
 
 impl Headquarters {
     /// A site's log is stated in HQ's own, for whoever proves seals without certificates.
@@ -57,21 +30,7 @@ impl Headquarters {
 
 impl HqStore for Headquarters {
     fn open_log(&self, peer: Peer, log: &LogId, edge: Position) -> Result<OpenedLog, Refusal> {
-        let status = self.inner.intake.log(log).ok_or_else(unknown_log)?;
-        if (status.record.site, status.record.device) != (peer.site, peer.device) {
-            return Err(unknown_log());
-        }
-        let head_at_edge = if edge.last < status.received.last {
-            self.inner.intake.head_at(log, edge.last).map_err(|error| storage(&error))?
-        } else {
-            None
-        };
-        Ok(OpenedLog {
-            history: self.inner.store.history(),
-            cursor: status.received,
-            sealed: status.sealed,
-            head_at_edge,
-        })
+        answers::open_log(&self.inner.intake, peer, log, edge)
     }
 
     async fn accept(&self, log: LogId, run: Run) -> Result<Position, Refusal> {

@@ -27,6 +27,7 @@ use crate::report::tally::Tally;
 use crate::store::{EntryNo, FileError, Store};
 pub use feed::Feed;
 pub use replay::{Replay, ReplayError, Replayed, Step};
+pub use worker::Turns;
 use worker::{Fold, Worker};
 
 /// How many commits a slow reader of events may be behind before it must ask anew.
@@ -136,7 +137,29 @@ impl Sequencer {
         Self::start_with(store, intake, Books::apply)
     }
 
+    /// As [`Sequencer::start`], without a thread: the caller says when something is sequenced.
+    pub fn start_by_turns(
+        store: Arc<dyn Store>,
+        intake: Intake,
+    ) -> Result<(Self, Turns), StartError> {
+        let (sequencer, worker) = Self::prepare(store, intake, Books::apply)?;
+        Ok((sequencer, Turns::new(worker)))
+    }
+
     fn start_with(store: Arc<dyn Store>, intake: Intake, fold: Fold) -> Result<Self, StartError> {
+        let (sequencer, worker) = Self::prepare(store, intake, fold)?;
+        let thread =
+            std::thread::Builder::new().name("sequencer".to_owned()).spawn(move || worker.run());
+        let thread = thread.map_err(FileError::from)?;
+        *sequencer.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        Ok(sequencer)
+    }
+
+    fn prepare(
+        store: Arc<dyn Store>,
+        intake: Intake,
+        fold: Fold,
+    ) -> Result<(Self, Worker), StartError> {
         let mut catalogue = Catalogue::new();
         let mut tally = Tally::new();
         let mut feed = Feed::default();
@@ -172,11 +195,7 @@ impl Sequencer {
         let stop = Arc::new(AtomicBool::new(false));
         let worker =
             Worker::new(Arc::clone(&published), intake.clone(), feed, fold, Arc::clone(&stop))?;
-        let thread =
-            std::thread::Builder::new().name("sequencer".to_owned()).spawn(move || worker.run());
-        let thread = thread.map_err(FileError::from)?;
-        let thread = Arc::new(Mutex::new(Some(thread)));
-        Ok(Self { published, intake, stop, thread })
+        Ok((Self { published, intake, stop, thread: Arc::default() }, worker))
     }
 
     /// The books as of the last durable commit.

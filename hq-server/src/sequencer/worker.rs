@@ -103,6 +103,33 @@ pub(super) struct Worker {
     stop: Arc<AtomicBool>,
 }
 
+/// The work of a sequencer without a thread: whoever holds it says when something is sequenced.
+pub struct Turns(Worker);
+
+impl std::fmt::Debug for Turns {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Turns")
+    }
+}
+
+impl Turns {
+    pub(super) const fn new(worker: Worker) -> Self {
+        Self(worker)
+    }
+
+    /// One commit of what is received and not in the books; whether there was anything. Nothing is
+    /// taken once posting has stopped.
+    pub fn take(&mut self) -> bool {
+        let stopped = self.0.published.failure.borrow().is_some();
+        !stopped && self.0.turn() == Some(true)
+    }
+
+    /// What a sequencer does last: writes a checkpoint.
+    pub fn end(self) {
+        self.0.checkpoint();
+    }
+}
+
 impl Worker {
     /// Starts where the stored sequence ends.
     pub(super) fn new(
@@ -133,17 +160,22 @@ impl Worker {
     /// Serves until told to stop or until something fails that only a person can mend.
     pub(super) fn run(mut self) {
         while !self.stop.load(Ordering::Acquire) {
-            match self.commit_waiting() {
-                Ok(true) => {}
-                Ok(false) => self.intake.wait_for_facts(IDLE_MS),
-                Err(error) => {
-                    tracing::error!("posting stops: {error}");
-                    self.published.failure.send_replace(Some(error.to_string()));
-                    return;
-                }
+            match self.turn() {
+                Some(true) => {}
+                Some(false) => self.intake.wait_for_facts(IDLE_MS),
+                None => return,
             }
         }
         self.checkpoint();
+    }
+
+    /// One commit of what waits; whether there was anything, `None` where posting has stopped.
+    fn turn(&mut self) -> Option<bool> {
+        let committed = self.commit_waiting().inspect_err(|error| {
+            tracing::error!("posting stops: {error}");
+            self.published.failure.send_replace(Some(error.to_string()));
+        });
+        committed.ok()
     }
 
     fn checkpoint(&self) {

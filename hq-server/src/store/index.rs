@@ -6,7 +6,7 @@
 //! Invariant: the tables have all rows of a log up to its row of how far it is; what is here is
 //! after that.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use shared::ids::Seq;
 use shared::sync::Position;
@@ -96,7 +96,7 @@ impl Index {
         let is_written = |log: &LogNo, last: &Sequenced| {
             written.get(log).is_some_and(|written| written.entry >= last.entry)
         };
-        let known: HashSet<LogNo> = fresh
+        let known: BTreeSet<LogNo> = fresh
             .logs
             .iter()
             .filter(|(log, waiting)| is_written(log, &waiting.last))
@@ -107,8 +107,8 @@ impl Index {
 
     /// The logs whose rows are to be written with a commit: old ones, and not many more than it
     /// brings, so that commits take about the same time.
-    pub(super) fn due(&self, fresh: &Fresh) -> HashSet<LogNo> {
-        let mut due = HashSet::new();
+    pub(super) fn due(&self, fresh: &Fresh) -> BTreeSet<LogNo> {
+        let mut due = BTreeSet::new();
         let (mut rows, mut budget) = (self.rows + fresh.rows, 2 * fresh.rows + 64);
         let now = self.blocks + fresh.blocks;
         let starts = self.starts.iter().filter(|start| self.is_start(**start));
@@ -132,7 +132,7 @@ impl Index {
     }
 
     /// The first block that is not whole in the tables once `due` is written; `end` if all are.
-    pub(super) fn from(&self, fresh: &Fresh, due: &HashSet<LogNo>, end: EntryNo) -> EntryNo {
+    pub(super) fn from(&self, fresh: &Fresh, due: &BTreeSet<LogNo>, end: EntryNo) -> EntryNo {
         let old = self.starts.iter().filter(|start| self.is_start(**start));
         let old = old.map(|(_, block, log)| (*block, *log));
         let mut starts = old.chain(fresh.order.iter().copied());
@@ -140,12 +140,12 @@ impl Index {
     }
 
     /// Takes what became durable, and forgets what is in the tables.
-    pub(super) fn take(&mut self, fresh: Fresh, written: &HashSet<LogNo>) {
+    pub(super) fn take(&mut self, fresh: Fresh, written: &BTreeSet<LogNo>) {
         self.apply(fresh, written, false);
     }
 
     /// `keeps` the rows that wait already of logs that are written: they came later.
-    fn apply(&mut self, mut fresh: Fresh, written: &HashSet<LogNo>, keeps: bool) {
+    fn apply(&mut self, mut fresh: Fresh, written: &BTreeSet<LogNo>, keeps: bool) {
         if !keeps {
             for log in written {
                 let gone = self.logs.remove(log);

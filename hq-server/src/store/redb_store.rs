@@ -1,6 +1,6 @@
 //! The store in one redb file. Values stay within a page; keys are fixed-width integers.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 
@@ -224,7 +224,7 @@ impl RedbStore {
         transaction: &WriteTransaction,
         index: &Index,
         fresh: &Fresh,
-        due: &HashSet<LogNo>,
+        due: &BTreeSet<LogNo>,
     ) -> Result<(), FileError> {
         let mut facts = transaction.open_table(FACTS)?;
         let mut logs = transaction.open_table(LOGS)?;

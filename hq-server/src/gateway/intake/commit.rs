@@ -4,7 +4,7 @@
 //! Invariant: whole runs are taken and joined, and none is ever cut. A run ends with a whole group,
 //! so every piece does; where a seal ends plays no part in it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use shared::fact::Fact;
@@ -29,7 +29,7 @@ pub(super) struct Commit {
     /// Facts that are not yet rows: consecutive runs of a log become one piece.
     pending: BTreeMap<LogNo, Vec<Piece>>,
     /// Logs whose tails are in pieces with this commit, and which get none with it.
-    moved: HashSet<LogNo>,
+    moved: BTreeSet<LogNo>,
     /// New facts in pieces, in order.
     stored: Vec<LogRun>,
     /// New facts in tails, one run of a log.
@@ -52,14 +52,14 @@ impl Commit {
             batch: shared.file.batch()?,
             received_at: shared.options.clock.now(),
             pending: BTreeMap::new(),
-            moved: HashSet::new(),
+            moved: BTreeSet::new(),
             stored: Vec::new(),
             tails: Vec::new(),
         })
     }
 
     /// The logs that have all their facts in pieces with this commit.
-    pub(super) const fn moved(&self) -> &HashSet<LogNo> {
+    pub(super) const fn moved(&self) -> &BTreeSet<LogNo> {
         &self.moved
     }
 

@@ -4,7 +4,7 @@
 //!
 //! Keys are fixed-width integers: (log number 32 bits, seq 64 bits, part 32 bits) in one `u128`.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
@@ -146,7 +146,11 @@ impl IntakeFile {
     }
 
     /// Makes a batch durable. `moved` are the logs whose tails are in pieces with it.
-    pub(super) fn commit(&self, mut batch: Batch, moved: &HashSet<LogNo>) -> Result<(), FileError> {
+    pub(super) fn commit(
+        &self,
+        mut batch: Batch,
+        moved: &BTreeSet<LogNo>,
+    ) -> Result<(), FileError> {
         batch.drop_tail_blocks(&self.tails().emptied(moved))?;
         batch.transaction.commit()?;
         let mut tails = self.tails.write().unwrap_or_else(PoisonError::into_inner);

@@ -5,7 +5,7 @@
 //! Invariant: a log's tail is consecutive and follows its last piece, and a block is kept as long
 //! as a run of it is in a tail.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use shared::fact::Fact;
@@ -180,7 +180,7 @@ impl Tails {
     }
 
     /// Forgets tails that became pieces; their blocks went with them.
-    pub(super) fn forget(&mut self, moved: &HashSet<LogNo>) {
+    pub(super) fn forget(&mut self, moved: &BTreeSet<LogNo>) {
         for log in moved {
             let tail = self.logs.remove(log).unwrap_or_default();
             self.facts -= tail.facts;
@@ -204,7 +204,7 @@ impl Tails {
     }
 
     /// The blocks that nothing needs once some tails are pieces.
-    pub(super) fn emptied(&self, moved: &HashSet<LogNo>) -> Vec<BlockNo> {
+    pub(super) fn emptied(&self, moved: &BTreeSet<LogNo>) -> Vec<BlockNo> {
         let mut left: BTreeMap<BlockNo, usize> = BTreeMap::new();
         let runs = moved.iter().filter_map(|log| self.logs.get(log)).flat_map(|tail| &tail.runs);
         for Placed { block, .. } in runs {
@@ -302,7 +302,7 @@ mod tests {
         (LogNo(log), Arc::new(piece))
     }
 
-    fn set(logs: &[u32]) -> HashSet<LogNo> {
+    fn set(logs: &[u32]) -> BTreeSet<LogNo> {
         logs.iter().copied().map(LogNo).collect()
     }
 

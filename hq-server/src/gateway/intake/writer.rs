@@ -58,6 +58,20 @@ pub(super) enum Request {
     Stop,
 }
 
+impl Request {
+    /// Answers with the error that ended the writer; whether it asks for the end.
+    fn refuse(self, error: &Arc<FileError>) -> bool {
+        let error = IntakeError::File(Arc::clone(error));
+        match self {
+            Self::Register { reply, .. } => drop(reply.send(Err(error))),
+            Self::Accept { reply, .. } => drop(reply.send(Err(error))),
+            Self::Seal { reply, .. } => drop(reply.send(Err(error))),
+            Self::Stop => return true,
+        }
+        false
+    }
+}
+
 /// A log as the writer follows it.
 struct Followed {
     chain: Chain,
@@ -68,6 +82,32 @@ struct Followed {
 pub(super) struct Writer {
     shared: Arc<Shared>,
     followed: HashMap<LogNo, Followed>,
+    /// Nothing more is taken after the file failed.
+    failed: Option<Arc<FileError>>,
+}
+
+/// The writer of an intake without a thread: whoever holds it says when something is written.
+pub struct Turns {
+    writer: Writer,
+    queue: mpsc::Receiver<Request>,
+}
+
+impl std::fmt::Debug for Turns {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Turns")
+    }
+}
+
+impl Turns {
+    pub(super) const fn new(writer: Writer, queue: mpsc::Receiver<Request>) -> Self {
+        Self { writer, queue }
+    }
+
+    /// One commit of whatever is queued; whether there was anything.
+    pub fn take(&mut self) -> bool {
+        let first = self.queue.try_recv().ok();
+        first.map(|first| self.writer.turn(first, &mut self.queue)).is_some()
+    }
 }
 
 /// What becomes durable with the next commit, and who waits for it.
@@ -100,37 +140,30 @@ impl Answer {
 impl Writer {
     /// A writer that has seen nothing yet.
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, followed: HashMap::new() }
+        Self { shared, followed: HashMap::new(), failed: None }
     }
 
-    /// Serves requests until told to stop, or until the file fails.
+    /// Serves requests until told to stop; refuses them all once the file fails.
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Request>) {
         while let Some(first) = queue.blocking_recv() {
-            let mut stop = false;
-            match self.commit_queued(first, &mut queue, &mut stop) {
-                Ok(()) if stop => break,
-                Ok(()) => {}
-                Err(error) => {
-                    tracing::error!("the intake stops: {error}");
-                    self.shared.failure.send_replace(Some(error.to_string()));
-                    Self::refuse_all(&mut queue, &error);
-                    break;
-                }
+            if self.turn(first, &mut queue) {
+                break;
             }
         }
     }
 
-    /// Answers everything that still comes with the error that ended the writer.
-    fn refuse_all(queue: &mut mpsc::Receiver<Request>, error: &Arc<FileError>) {
-        while let Some(request) = queue.blocking_recv() {
-            let error = IntakeError::File(Arc::clone(error));
-            match request {
-                Request::Register { reply, .. } => drop(reply.send(Err(error))),
-                Request::Accept { reply, .. } => drop(reply.send(Err(error))),
-                Request::Seal { reply, .. } => drop(reply.send(Err(error))),
-                Request::Stop => return,
-            }
+    /// One commit of whatever is queued; whether that ends the writer.
+    fn turn(&mut self, first: Request, queue: &mut mpsc::Receiver<Request>) -> bool {
+        if let Some(error) = &self.failed {
+            return first.refuse(error);
         }
+        let mut stop = false;
+        if let Err(error) = self.commit_queued(first, queue, &mut stop) {
+            tracing::error!("the intake stops: {error}");
+            self.shared.failure.send_replace(Some(error.to_string()));
+            self.failed = Some(error);
+        }
+        stop
     }
 
     fn commit_queued(

@@ -1,0 +1,61 @@
+//! What the intake says, as an edge is told it: refusals instead of errors. Knows no connection.
+//! Invariant: a log is opened only for the installation that it was registered for.
+
+use shared::ids::LogId;
+use shared::sync::hq::OpenedLog;
+use shared::sync::{Code, Position, Refusal};
+
+use super::intake::{Intake, IntakeError, RunRefused, SealRefused};
+use super::store::Peer;
+
+/// Why the intake did not do what an edge asked.
+pub fn refusal(error: &IntakeError) -> Refusal {
+    let code = match error {
+        IntakeError::UnknownLog(_) => Code::UNKNOWN_LOG,
+        IntakeError::Run(RunRefused::Fork(_))
+        | IntakeError::Seal(
+            SealRefused::OtherSeal(_) | SealRefused::OtherHead(_) | SealRefused::OtherDocument(_),
+        ) => Code::FORK,
+        IntakeError::Run(_) | IntakeError::Seal(_) => Code::BAD_FACTS,
+        IntakeError::Register(_) => Code::KEYS_TAKEN,
+        IntakeError::File(_) => Code::STORAGE,
+        IntakeError::Stopped => Code::LEAVING,
+    };
+    Refusal::new(code, error.to_string())
+}
+
+/// Nobody enrolled with this log, or another installation did.
+pub(crate) fn unknown_log() -> Refusal {
+    let text = "HQ does not know this log: enrol the node again with a code from HQ";
+    Refusal::new(Code::UNKNOWN_LOG, text)
+}
+
+/// The intake's file does not read.
+pub(crate) fn storage(error: &dyn std::error::Error) -> Refusal {
+    tracing::error!("the intake: {error}");
+    Refusal::new(Code::STORAGE, "HQ can't read its store: try again later")
+}
+
+/// How far `peer`'s log is at HQ, for an edge that has it up to `edge`.
+pub fn open_log(
+    intake: &Intake,
+    peer: Peer,
+    log: &LogId,
+    edge: Position,
+) -> Result<OpenedLog, Refusal> {
+    let status = intake.log(log).ok_or_else(unknown_log)?;
+    if (status.record.site, status.record.device) != (peer.site, peer.device) {
+        return Err(unknown_log());
+    }
+    let head_at_edge = if edge.last < status.received.last {
+        intake.head_at(log, edge.last).map_err(|error| storage(&error))?
+    } else {
+        None
+    };
+    Ok(OpenedLog {
+        history: intake.history(),
+        cursor: status.received,
+        sealed: status.sealed,
+        head_at_edge,
+    })
+}
