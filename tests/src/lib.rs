@@ -13,3 +13,4 @@ pub mod power_cut;
 pub mod processes;
 pub mod random;
 pub mod real_input;
+pub mod simulate;

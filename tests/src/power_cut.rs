@@ -42,6 +42,21 @@ impl Power {
         power
     }
 
+    /// Lets it fail at the write or sync after so many others from now on.
+    pub fn fail_after(&self, changes: u64) {
+        self.supply().left = Some(changes);
+    }
+
+    /// Lets it stay, if it is still there.
+    pub fn stay(&self) {
+        self.supply().left = None;
+    }
+
+    /// Whether a cut is planned.
+    pub fn is_failing(&self) -> bool {
+        self.supply().left.is_some()
+    }
+
     /// Cuts it now.
     pub fn cut(&self) {
         self.supply().is_on = false;
@@ -138,6 +153,11 @@ impl Disk {
     #[must_use]
     pub fn emptied(&self, power: &Power) -> Self {
         Self::new(power, self.sync)
+    }
+
+    /// Stands for what is there, synced or not.
+    pub fn hash(&self) -> blake3::Hash {
+        blake3::hash(&self.content().live)
     }
 
     fn content(&self) -> MutexGuard<'_, Content> {

@@ -1,0 +1,225 @@
+//! What must be true once nothing is wrong any more: all have the same facts, the books are right and
+//! come out the same again. Changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hq_server::gateway::intake::{Intake, LogStatus};
+use hq_server::sequencer::{Replay, ReplayError};
+use hq_server::store::SequenceEntry;
+use shared::catalogue::Catalogue;
+use shared::fact::effective::LogRank;
+use shared::fact::{Fact, Kind, field};
+use shared::ids::{CompanyNo, LogId, Seq, SiteNo};
+use shared::sync::StateCursor;
+
+use super::Wrong;
+use super::hq::Running;
+use super::world::{NodeNo, World};
+use crate::agreement::{Standing, deliver};
+use crate::arrival::Arrival;
+
+fn running(world: &World) -> Result<&Running, Wrong> {
+    world.hq.running.as_ref().ok_or_else(|| Wrong("HQ does not run".to_owned()))
+}
+
+/// Whether every node and HQ have the same facts, seals and keyed state; why not.
+pub(super) fn agreement(world: &World) -> Result<(), Wrong> {
+    let hq = running(world)?;
+    if world.hq.desk_waits() {
+        return Err(Wrong("HQ's desk waits for a statement".to_owned()));
+    }
+    for site in 1..=world.plan.sites {
+        let live = world.live_nodes().into_iter().map(|no| &world.places[no.0]);
+        if live.filter(|place| place.node.site == SiteNo(site)).count() == 0 {
+            return Err(Wrong(format!("site {site} has no installation")));
+        }
+    }
+    world.live_nodes().into_iter().try_for_each(|no| node_agrees(world, hq, no))
+}
+
+fn node_agrees(world: &World, hq: &Running, no: NodeNo) -> Result<(), Wrong> {
+    let node = &world.places[no.0].node;
+    let wrong = |why: String| Wrong(format!("node {}: {why}", no.0));
+    let Some(edge) = &node.running else { return Err(wrong("it does not run".to_owned())) };
+    if !node.keeper.open.is_empty() {
+        return Err(wrong("a keeper waits for an answer".to_owned()));
+    }
+    let status = hq.intake.log(&node.genesis.log_id());
+    let status = status.ok_or_else(|| wrong("HQ does not know it".to_owned()))?;
+    let own = edge.journal.position();
+    if status.received != own {
+        return Err(wrong(format!("HQ has {}, it has {}", status.received.last, own.last)));
+    }
+    if status.sealed != own.last || edge.journal.sealed() != own.last {
+        let (there, here) = (status.sealed, edge.journal.sealed());
+        return Err(wrong(format!("{} recorded, {here} sealed, {there} at HQ", own.last)));
+    }
+    let acknowledged = edge.journal.acknowledgement().map(|signed| signed.acknowledgement);
+    let levels =
+        acknowledged.map_or((Seq::ZERO, Seq::ZERO), |said| (said.received.last, said.posted));
+    if levels != (own.last, own.last) {
+        return Err(wrong(format!("{} recorded, acknowledged and posted {levels:?}", own.last)));
+    }
+    if hq.intake.state_since(node.site, edge.journal.state_cursor(), 1).is_some() {
+        return Err(wrong("HQ has keyed state that it does not have".to_owned()));
+    }
+    Ok(())
+}
+
+/// Everything else, once all agree.
+pub(super) fn at_the_end(world: &mut World) -> Result<(), Wrong> {
+    agreement(world)?;
+    let hq = running(world)?;
+    for no in world.live_nodes() {
+        let node = &world.places[no.0].node;
+        same_state(hq, node.site, &node.running.as_ref().expect("it agrees").journal.catalogue())
+            .map_err(|why| Wrong(format!("node {}: {}", no.0, why.0)))?;
+        let last = Seq(node.facts.len() as u64);
+        if facts_of(&hq.intake, &node.genesis.log_id(), last)? != node.facts {
+            return Err(Wrong(format!("node {}: HQ has other facts", no.0)));
+        }
+    }
+    let logs = logs(&hq.intake)?;
+    each_group_once(&logs)?;
+    books(hq, &logs)?;
+    stock(world)?;
+    let facts: usize = logs
+        .iter()
+        .filter(|(log, _)| log.record.site != SiteNo::HQ)
+        .map(|(_, facts)| facts.len())
+        .sum();
+    world.trace().figures.facts = facts as u64;
+    Ok(())
+}
+
+/// The node's master data are those that HQ tells its site.
+fn same_state(hq: &Running, site: SiteNo, known: &Catalogue) -> Result<(), Wrong> {
+    let mut told = Catalogue::new();
+    if let Some(signed) = hq.intake.state_since(site, StateCursor::START, usize::MAX) {
+        let facts = signed.batch.facts();
+        for fact in facts.map_err(|error| Wrong(format!("keyed state does not read: {error}")))? {
+            told.apply(&fact);
+        }
+    }
+    let (told, known) = (format!("{told:#?}"), format!("{known:#?}"));
+    if told == known {
+        return Ok(());
+    }
+    let differ = told.lines().zip(known.lines()).find(|(told, known)| told != known);
+    Err(Wrong(format!("other keyed state than HQ tells: {differ:?}")))
+}
+
+fn facts_of(intake: &Intake, log: &LogId, last: Seq) -> Result<Vec<Fact>, Wrong> {
+    let no = intake.log_no(log).ok_or_else(|| Wrong("HQ lost a log".to_owned()))?;
+    let facts = intake.facts(no, Seq(1), last);
+    facts.map_err(|error| Wrong(format!("HQ can't read a log: {error}")))
+}
+
+type HeldLog = (LogStatus, Vec<Fact>);
+
+fn logs(intake: &Intake) -> Result<Vec<HeldLog>, Wrong> {
+    let logs = intake.logs().into_iter();
+    logs.map(|log| {
+        let facts = facts_of(intake, &log.record.log, log.received.last)?;
+        Ok((log, facts))
+    })
+    .collect()
+}
+
+/// A keeper's group stands in one place alone.
+fn each_group_once(logs: &[HeldLog]) -> Result<(), Wrong> {
+    let mut known: BTreeMap<Vec<u8>, (LogId, u64)> = BTreeMap::new();
+    for (log, facts) in logs.iter().filter(|(log, _)| log.record.site != SiteNo::HQ) {
+        for (seq, fact) in (1..).zip(facts) {
+            let Some(document) = field::DOCUMENT.of(fact) else { continue };
+            let group = seq + field::GROUP_LEFT.of(fact).unwrap_or(0);
+            let place = (log.record.log, group);
+            let first = *known.entry(document.to_vec()).or_insert(place);
+            if first != place {
+                let document = String::from_utf8_lossy(document);
+                return Err(Wrong(format!("group {document} stands in two places")));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The books are whole, and come out the same from the sequence and from the facts alone.
+fn books(hq: &Running, logs: &[HeldLog]) -> Result<(), Wrong> {
+    let published = hq.sequencer.published();
+    let ledgers = published.ledgers();
+    ledgers.books.check().map_err(|broken| Wrong(format!("the books: {broken}")))?;
+    let mut sequenced: BTreeMap<_, Seq> = BTreeMap::new();
+    let mut gap = None;
+    let replayed = Replay::new(&**published.store(), &hq.intake).run(|step| {
+        let (SequenceEntry::Run(run) | SequenceEntry::Held { run, .. }) = step.entry else {
+            return Ok(());
+        };
+        let known = sequenced.entry(run.log).or_default();
+        if run.first != known.next() {
+            gap = Some(format!("entry {}: facts {} follow {known}", step.no, run.first));
+        }
+        *known = run.last;
+        Ok::<_, ReplayError>(())
+    });
+    let replayed = replayed.map_err(|error| Wrong(format!("the sequence: {error}")))?;
+    if let Some(gap) = gap {
+        return Err(Wrong(format!("the sequence has a gap: {gap}")));
+    }
+    if replayed.last != *published.last().borrow() {
+        return Err(Wrong("the sequence ends elsewhere than it is said to".to_owned()));
+    }
+    if replayed.books.state_hash() != ledgers.books.state_hash() {
+        return Err(Wrong("the books come out otherwise from the sequence".to_owned()));
+    }
+    let arrivals: Vec<Arrival> = logs
+        .iter()
+        .filter(|(_, facts)| !facts.is_empty())
+        .map(|(log, facts)| Arrival::Run {
+            site: log.record.site,
+            rank: LogRank::of(&log.record.log),
+            first: Seq(1),
+            facts: facts.clone(),
+        })
+        .collect();
+    let expected = Standing::of_books(&deliver(&arrivals));
+    let differences = expected.differences(&Standing::of_books(&ledgers.books));
+    if differences.is_empty() {
+        Ok(())
+    } else {
+        Err(Wrong(format!("the books depend on how facts arrived: {differences}")))
+    }
+}
+
+/// What the keeper sees on hand is what HQ's books have at his site.
+fn stock(world: &mut World) -> Result<(), Wrong> {
+    for no in world.live_nodes() {
+        let seen = world.places[no.0].node.stock();
+        let node = &world.places[no.0].node;
+        let hq = running(world)?;
+        let ledgers = hq.sequencer.published().ledgers();
+        let rank = LogRank::of(&node.genesis.log_id());
+        // Another log of the site has moved goods, or something waits for what it names.
+        let logs = hq.intake.logs();
+        let alone = logs.iter().filter(|log| log.record.site == node.site).count() == 1;
+        if !alone || ledgers.books.waiting().any(|(_, group)| group.log == rank) {
+            continue;
+        }
+        // What is received counts at HQ after it was shipped, whatever the clocks say; a count of
+        // the keeper's may stand between.
+        let came: BTreeSet<u64> = (node.facts.iter())
+            .filter(|fact| matches!(fact.kind(), Some(Kind::TransferReceive | Kind::Reversal)))
+            .filter_map(|fact| field::ITEM.of(fact))
+            .collect();
+        for (item, seen) in seen.into_iter().filter(|(item, _)| !came.contains(&item.0.into())) {
+            let held = ledgers.books.on_hand(CompanyNo::FIRST, node.site, item).0;
+            if held != seen {
+                let site = node.site;
+                return Err(Wrong(format!(
+                    "site {site} has {seen} of item {item}, the books {held}"
+                )));
+            }
+        }
+    }
+    Ok(())
+}

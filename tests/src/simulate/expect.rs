@@ -1,0 +1,93 @@
+//! What has to happen where a node's file was put back or copied, or HQ was, in one place: today HQ
+//! refuses such a node with code 8 or 9, a person enrols another installation in its place, and nobody
+//! else is disturbed.
+
+use shared::ids::Seq;
+use shared::sync::edge::EdgeEnd;
+use shared::sync::{Acknowledgement, Code, VERSIONS};
+
+use super::Wrong;
+use super::link::LinkNo;
+use super::trace::note;
+use super::world::{Event, NodeNo, World};
+
+/// An edge heard what HQ has: it is of facts that the edge has, and never less than before.
+pub(super) fn acknowledged(
+    world: &mut World,
+    no: NodeNo,
+    said: &Acknowledgement,
+) -> Result<(), Wrong> {
+    let place = &world.places[no.0];
+    if !place.is_doubtful && !place.node.has(said.received) {
+        return Err(Wrong(format!(
+            "node {}: HQ acknowledges facts up to {} that this node does not have: the fork was not noticed",
+            no.0, said.received.last
+        )));
+    }
+    world.hq.told(no, said)
+}
+
+/// HQ has less than it acknowledged.
+pub(super) fn hq_lost(
+    world: &World,
+    restored: bool,
+    acknowledged: Seq,
+    has: Seq,
+) -> Result<(), Wrong> {
+    // The files of a node that was put back say nothing of what HQ once said to it.
+    let was_restored = world.hq_restores() > 0;
+    if was_restored {
+        return Ok(());
+    }
+    Err(Wrong(format!(
+        "HQ acknowledged {acknowledged} and has {has} (another history: {restored}), but nobody restored it"
+    )))
+}
+
+/// A session ended at the edge.
+pub(super) fn edge_ended(world: &mut World, link: LinkNo, end: &EdgeEnd) -> Result<(), Wrong> {
+    let no = world.links[&link].node;
+    note!(world.trace(), "link {}: node {} ends: {end}", link.0, no.0);
+    world.places[no.0].link = None;
+    let is_forked = match end {
+        EdgeEnd::Fork(_) | EdgeEnd::Restored { .. } => true,
+        EdgeEnd::Refused(refusal) => match refusal.code {
+            Code::FORK | Code::RESTORED => true,
+            Code::STORAGE | Code::LEAVING | Code::BUSY | Code::STALLED => false,
+            Code::WRONG_VERSION if world.has_other_versions => {
+                // Somebody puts the right program there.
+                world.places[no.0].node.versions = VERSIONS;
+                world.dial_after_failure(no, true);
+                return Ok(());
+            }
+            _ => return Err(Wrong(format!("node {}: {end}", no.0))),
+        },
+        EdgeEnd::Left | EdgeEnd::HqLeft(_) | EdgeEnd::Stalled => false,
+        EdgeEnd::LogUnreadable if !world.places[no.0].node.has_power() => false,
+        _ => return Err(Wrong(format!("node {}: {end}", no.0))),
+    };
+    if is_forked {
+        return noticed(world, no, end);
+    }
+    world.dial_after_failure(no, false);
+    Ok(())
+}
+
+/// A node is refused for good: only one whose file was put back or copied may be.
+fn noticed(world: &mut World, no: NodeNo, end: &EdgeEnd) -> Result<(), Wrong> {
+    if !world.places[no.0].is_doubtful {
+        return Err(Wrong(format!("node {} was never put back or copied: {end}", no.0)));
+    }
+    world.trace().figures.noticed += 1;
+    let place = &mut world.places[no.0];
+    place.is_retired = true;
+    place.node.stop();
+    let site = place.node.site;
+    // A copy that goes on is all that the site needs.
+    let lives = world.places.iter().any(|place| place.node.site == site && !place.is_retired);
+    if !lives {
+        let delay = world.random.between(60_000, 200_000);
+        world.after(delay, Event::Enrol(no));
+    }
+    Ok(())
+}

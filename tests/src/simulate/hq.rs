@@ -1,0 +1,525 @@
+//! HQ in the simulation: the real intake, sequencer, books and own log on disks that lose power
+//! together. Knows no connection. Invariant: what HQ acknowledged is there whenever it opens again,
+//! unless it was put back to a backup on purpose.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use ed25519_dalek::SigningKey;
+use hq_server::chart::GENERIC;
+use hq_server::clock::Clock;
+use hq_server::gateway::answers::{open_log, refusal};
+use hq_server::gateway::intake::{self, Intake, IntakeError, IntakeOptions};
+use hq_server::gateway::store::Peer;
+use hq_server::own_log::{Draft, DraftError, ItemDraft, OwnLog, PartnerDraft};
+use hq_server::sequencer::{self, Sequencer};
+use hq_server::store::RedbStore;
+use shared::fact::statement::CostScope;
+use shared::ids::{DeviceNo, HistoryId, LogId, Seq, SiteNo};
+use shared::segment::chain::Genesis;
+use shared::segment::seal::SignedSeal;
+use shared::sync::hq::{HqEvent, OpenedLog};
+use shared::sync::{Acknowledgement, Position, Refusal, Run};
+use shared::time::OffsetMinutes;
+
+use super::Wrong;
+use super::asked::{Asked, answered};
+use super::clock::MachineClock;
+use super::link::LinkNo;
+use super::world::NodeNo;
+use crate::power_cut::{Disk, Power, Sync};
+use crate::random::Random;
+
+/// What the intake is asked for by a session.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) link: LinkNo,
+    pub(super) event: HqEvent,
+}
+
+/// What runs while there is power.
+pub(super) struct Running {
+    pub(super) intake: Intake,
+    intake_turns: intake::Turns,
+    pub(super) sequencer: Sequencer,
+    sequencer_turns: sequencer::Turns,
+    own_log: OwnLog,
+    asked: Asked<Answer>,
+    desk: Option<Pin<Box<dyn Future<Output = Result<(), String>>>>>,
+    pub(super) power: Power,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running").finish_non_exhaustive()
+    }
+}
+
+/// How far HQ said to have a log, in this history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Levels {
+    pub(super) received: Seq,
+    pub(super) safe: Seq,
+    pub(super) posted: Seq,
+}
+
+/// Everything that HQ promised.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Promises {
+    received: BTreeMap<LogId, Position>,
+    levels: BTreeMap<NodeNo, Levels>,
+    /// Entries of the sequence.
+    entries: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Hq {
+    pub(super) key: SigningKey,
+    pub(super) history: HistoryId,
+    clock: Arc<MachineClock>,
+    intake: Disk,
+    books: Disk,
+    promises: Promises,
+    /// How many items its people want to have stated.
+    items: u32,
+    scope: CostScope,
+    pub(super) running: Option<Running>,
+}
+
+/// A copy of HQ's files.
+#[derive(Clone, Debug)]
+pub(super) struct Backup {
+    intake: Disk,
+    books: Disk,
+    promises: Promises,
+}
+
+impl Hq {
+    pub(super) fn new(random: &mut Random, clock: Arc<MachineClock>, sync: Sync) -> Self {
+        let steady = Power::steady();
+        Self {
+            key: SigningKey::from_bytes(&bytes(random)),
+            history: HistoryId(bytes(random)),
+            clock,
+            intake: Disk::new(&steady, sync),
+            books: Disk::new(&steady, sync),
+            promises: Promises::default(),
+            items: 3,
+            scope: if random.chance(1, 3) { CostScope::Company } else { CostScope::Site },
+            running: None,
+        }
+    }
+
+    /// The first start: company, chart, sites, some items.
+    pub(super) fn found(&mut self, sites: u32, random: &mut Random) -> Result<(), Wrong> {
+        let opened = self.open_files(&Power::steady()).map_err(Wrong)?;
+        let (intake, mut turns) = opened;
+        let own = bytes(random);
+        let made = answered(OwnLog::create(&intake, &self.key, own), || turns.take());
+        made.ok_or_else(|| Wrong("HQ's log was not made".to_owned()))?
+            .map_err(|error| Wrong(format!("HQ's log: {error}")))?;
+        drop((intake, turns));
+        if !self.start(&Power::steady())? {
+            return Err(Wrong("HQ does not start".to_owned()));
+        }
+        let scope = self.scope;
+        self.state(move |draft| {
+            draft.rules(hq_server::books::RULES);
+            let currency = "CNY".parse().expect("a currency");
+            draft.company("C", "Company", currency, OffsetMinutes(480), scope)?;
+            draft.chart(&GENERIC)?;
+            for site in 1..=sites {
+                draft.site(SiteNo(site), &format!("S{site}"), &format!("Site {site}"))?;
+            }
+            for code in ["P1", "P2"] {
+                draft.partner(&PartnerDraft {
+                    code: code.to_owned(),
+                    name: code.to_owned(),
+                    customer: true,
+                    supplier: true,
+                })?;
+            }
+            Ok(())
+        });
+        self.work_off()?;
+        self.restate();
+        self.work_off()
+    }
+
+    /// Lets the desk's statement be recorded and posted now.
+    fn work_off(&mut self) -> Result<(), Wrong> {
+        while self.running.as_ref().is_some_and(|running| running.desk.is_some()) {
+            self.intake_turn();
+            self.sequencer_turn();
+            self.desk_turn()?;
+        }
+        Ok(())
+    }
+
+    fn open_files(&mut self, power: &Power) -> Result<(Intake, intake::Turns), String> {
+        self.intake = self.intake.moved_to(power);
+        self.books = self.books.moved_to(power);
+        let clock = Arc::clone(&self.clock);
+        let options = IntakeOptions {
+            key: self.key.clone(),
+            history: self.history,
+            clock: Clock::from_fn(move || clock.wall()),
+            cache_bytes: 1 << 20,
+        };
+        Intake::open_by_turns(self.intake.clone(), options)
+            .map_err(|error| format!("HQ's intake does not open: {error}"))
+    }
+
+    fn try_start(&mut self, power: &Power) -> Result<Running, String> {
+        let (intake, intake_turns) = self.open_files(power)?;
+        let store = RedbStore::open_backend(self.books.clone(), self.history)
+            .map_err(|error| format!("HQ's books do not open: {error}"))?;
+        if hq_server::store::Store::history(&store) != self.history {
+            return Err("HQ's books are of another history".to_owned());
+        }
+        let (sequencer, sequencer_turns) =
+            Sequencer::start_by_turns(Arc::new(store), intake.clone())
+                .map_err(|error| format!("HQ's sequence does not replay: {error}"))?;
+        let clock = Arc::clone(&self.clock);
+        let clock = Clock::from_fn(move || clock.wall());
+        let own_log = OwnLog::open(&intake, sequencer.published(), self.key.clone(), clock)
+            .map_err(|error| format!("HQ's own log: {error}"))?;
+        Ok(Running {
+            intake,
+            intake_turns,
+            sequencer,
+            sequencer_turns,
+            own_log,
+            asked: Asked::default(),
+            desk: None,
+            power: power.clone(),
+        })
+    }
+
+    /// Opens everything; false where the power went meanwhile.
+    pub(super) fn start(&mut self, power: &Power) -> Result<bool, Wrong> {
+        match self.try_start(power) {
+            Ok(running) => self.running = Some(running),
+            Err(_) if !power.is_on() => return Ok(false),
+            Err(why) => return Err(Wrong(why)),
+        }
+        self.prove()?;
+        Ok(true)
+    }
+
+    /// What was acknowledged is there.
+    fn prove(&self) -> Result<(), Wrong> {
+        let running = self.running.as_ref().expect("just opened");
+        let entries = running.sequencer.published().last().borrow().0;
+        if entries < self.promises.entries {
+            let promised = self.promises.entries;
+            return Err(Wrong(format!("HQ had {promised} entries in its sequence, now {entries}")));
+        }
+        for (log, promised) in &self.promises.received {
+            let found = running.intake.cursor(log);
+            if found.is_none_or(|found| found.last < promised.last) {
+                let (log, last) = (log.short(), promised.last);
+                return Err(Wrong(format!(
+                    "HQ acknowledged log {log} up to {last}, after its start it has {found:?}"
+                )));
+            }
+            let head = running.intake.head_at(log, promised.last);
+            if head.ok().flatten() != Some(promised.head) {
+                let log = log.short();
+                return Err(Wrong(format!("HQ acknowledged another log {log} than it has")));
+            }
+        }
+        Ok(())
+    }
+
+    /// An edge heard this: HQ must keep it, and never say less in this history.
+    pub(super) fn told(&mut self, node: NodeNo, said: &Acknowledgement) -> Result<(), Wrong> {
+        if said.history != self.history {
+            return Ok(());
+        }
+        let known = self.promises.received.entry(said.log).or_insert(said.received);
+        if said.received.last > known.last {
+            *known = said.received;
+        }
+        let levels = self.promises.levels.entry(node).or_default();
+        let now = Levels { received: said.received.last, safe: said.safe, posted: said.posted };
+        let lower = now.received < levels.received || now.posted < levels.posted;
+        if lower {
+            return Err(Wrong(format!("HQ said {levels:?} to node {}, then {now:?}", node.0)));
+        }
+        *levels = now;
+        Ok(())
+    }
+
+    pub(super) fn lose_power(&mut self, random: &mut Random) {
+        if let Some(running) = &self.running {
+            running.power.cut();
+        }
+        self.note_entries();
+        self.running = None;
+        self.intake = self.intake.after_cut(&Power::steady(), random);
+        self.books = self.books.after_cut(&Power::steady(), random);
+    }
+
+    /// Its program is killed: nothing more is written.
+    pub(super) fn stop(&mut self) {
+        self.note_entries();
+        let steady = Power::steady();
+        let left = (self.intake.moved_to(&steady), self.books.moved_to(&steady));
+        if let Some(running) = self.running.take() {
+            running.power.cut();
+        }
+        (self.intake, self.books) = left;
+    }
+
+    /// Stops in good order.
+    pub(super) fn leave(&mut self) {
+        self.note_entries();
+        if let Some(running) = self.running.take() {
+            running.sequencer_turns.end();
+        }
+    }
+
+    fn note_entries(&mut self) {
+        if let Some(running) = &self.running {
+            self.promises.entries = running.sequencer.published().last().borrow().0;
+        }
+    }
+
+    pub(super) fn disk_hashes(&self) -> (blake3::Hash, blake3::Hash) {
+        (self.intake.hash(), self.books.hash())
+    }
+
+    /// Copies the files; HQ goes on.
+    pub(super) fn backup(&mut self) -> Backup {
+        self.note_entries();
+        let steady = Power::steady();
+        Backup {
+            intake: self.intake.moved_to(&steady),
+            books: self.books.moved_to(&steady),
+            promises: self.promises.clone(),
+        }
+    }
+
+    /// Puts a backup in the place of the files: another history begins.
+    pub(super) fn put_back(&mut self, backup: &Backup, random: &mut Random) -> Result<(), Wrong> {
+        assert!(self.running.is_none(), "files are replaced while nobody has them open");
+        let steady = Power::steady();
+        (self.intake, self.books) =
+            (backup.intake.moved_to(&steady), backup.books.moved_to(&steady));
+        self.promises = backup.promises.clone();
+        // Nothing is promised in the new history but what is there.
+        self.promises.levels.clear();
+        let history = HistoryId(bytes(random));
+        let mut store = RedbStore::open_backend(self.books.clone(), self.history)
+            .map_err(|error| Wrong(format!("a backup of the books does not open: {error}")))?;
+        store
+            .renew_history(history)
+            .map_err(|error| Wrong(format!("a backup does not take a new history: {error}")))?;
+        self.history = history;
+        Ok(())
+    }
+
+    /// Lets an installation in.
+    pub(super) fn register(&mut self, genesis: &Genesis) -> Result<(), Wrong> {
+        let Some(running) = &mut self.running else { return Ok(()) };
+        let Running { intake, intake_turns, .. } = running;
+        let registering = intake.register(genesis.site, genesis.device, genesis);
+        match answered(registering, || intake_turns.take()) {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(IntakeError::File(_))) if !running.power.is_on() => Ok(()),
+            other => Err(Wrong(format!("an installation is not let in: {other:?}"))),
+        }
+    }
+
+    pub(super) fn next_device(&self) -> Option<DeviceNo> {
+        self.running.as_ref().map(|running| running.intake.next_device())
+    }
+
+    /// HQ's people want one more item, and whatever a restore lost.
+    pub(super) fn want_item(&mut self) {
+        self.items += 1;
+        self.restate();
+    }
+
+    /// States what is wanted and not known: numbers come out as they were.
+    pub(super) fn restate(&mut self) {
+        let wanted = self.items;
+        let is_missing =
+            |draft: &Draft, number| draft.known().item_by_code(&format!("I{number}")).is_none();
+        self.state(move |draft| {
+            for number in 1..=wanted {
+                if is_missing(draft, number) {
+                    draft.item(&item(number))?;
+                }
+            }
+            Ok(())
+        });
+    }
+
+    /// HQ's people call an item by another name.
+    pub(super) fn rename_item(&mut self, random: &mut Random) {
+        let (number, mark) = (1 + random.number(self.items), random.number(1_000));
+        self.state(move |draft| {
+            if draft.known().item_by_code(&format!("I{number}")).is_none() {
+                return Ok(());
+            }
+            draft.item_change(&ItemDraft { name: format!("Item {mark}"), ..item(number) })?;
+            Ok(())
+        });
+    }
+
+    fn state(&mut self, make: impl FnOnce(&mut Draft) -> Result<(), DraftError> + 'static) {
+        let Some(running) = self.running.as_mut().filter(|running| running.desk.is_none()) else {
+            return;
+        };
+        let own_log = running.own_log.clone();
+        running.desk = Some(Box::pin(async move {
+            let recorded = own_log.record(|published, _| {
+                let mut draft = Draft::new(&published.catalogue());
+                make(&mut draft)?;
+                Ok::<_, DraftError>((draft.into_groups(), ()))
+            });
+            recorded.await.map(drop).map_err(|error| error.to_string())
+        }));
+        self.look_at_desk();
+    }
+
+    fn look_at_desk(&mut self) -> Option<Result<(), String>> {
+        let running = self.running.as_mut()?;
+        let waker = std::task::Waker::noop();
+        let mut context = std::task::Context::from_waker(waker);
+        match running.desk.as_mut()?.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(done) => {
+                running.desk = None;
+                Some(done)
+            }
+            std::task::Poll::Pending => None,
+        }
+    }
+
+    /// Whether a statement is done; wrong where it failed with the power on.
+    pub(super) fn desk_turn(&mut self) -> Result<(), Wrong> {
+        match self.look_at_desk() {
+            Some(Err(why)) if self.running.as_ref().is_some_and(|hq| hq.power.is_on()) => {
+                Err(Wrong(format!("HQ's desk: {why}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether HQ's desk waits for something.
+    pub(super) fn desk_waits(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.desk.is_some())
+    }
+
+    pub(super) fn open_log(
+        &self,
+        peer: Peer,
+        log: &LogId,
+        edge: Position,
+    ) -> Result<OpenedLog, Refusal> {
+        let running = self.running.as_ref().expect("sessions live while HQ runs");
+        open_log(&running.intake, peer, log, edge)
+    }
+
+    pub(super) fn accept(&mut self, link: LinkNo, log: LogId, run: Run) {
+        let running = self.running.as_mut().expect("sessions live while HQ runs");
+        let intake = running.intake.clone();
+        running.asked.ask(async move {
+            let Run { first, facts, head, .. } = run;
+            let accepted = intake.accept(&log, first, facts, head).await;
+            let event =
+                accepted.map_or_else(|error| HqEvent::Refused(refusal(&error)), HqEvent::Stored);
+            Answer { link, event }
+        });
+    }
+
+    pub(super) fn accept_seal(&mut self, link: LinkNo, seal: SignedSeal) {
+        let running = self.running.as_mut().expect("sessions live while HQ runs");
+        let intake = running.intake.clone();
+        running.asked.ask(async move {
+            let accepted = intake.accept_seal(seal).await;
+            let event = accepted
+                .map_or_else(|error| HqEvent::Refused(refusal(&error)), |()| HqEvent::SealStored);
+            Answer { link, event }
+        });
+    }
+
+    /// The power stays from here on.
+    pub(super) fn steady(&self) {
+        if let Some(running) = &self.running {
+            running.power.stay();
+        }
+    }
+
+    /// The intake has its turn: one commit of whatever is queued.
+    pub(super) fn intake_turn(&mut self) -> Vec<Answer> {
+        let Some(running) = &mut self.running else { return Vec::new() };
+        running.intake_turns.take();
+        let answers = running.asked.answers();
+        // Nobody hears what was answered as the power went.
+        if running.power.is_on() { answers } else { Vec::new() }
+    }
+
+    /// Does whatever is asked by now; who asked hears of it later.
+    pub(super) fn flush(&mut self) {
+        for answer in self.intake_turn() {
+            if let Some(running) = &mut self.running {
+                running.asked.ask(std::future::ready(answer));
+            }
+        }
+    }
+
+    /// The answer to the one question that nobody else waits for; `None` where the power went.
+    pub(super) fn answer_to(&mut self, link: LinkNo) -> Option<HqEvent> {
+        let mut others = Vec::new();
+        let mut found = None;
+        for answer in self.intake_turn() {
+            if answer.link == link { found = Some(answer.event) } else { others.push(answer) }
+        }
+        let running = self.running.as_mut()?;
+        others.into_iter().for_each(|answer| running.asked.ask(std::future::ready(answer)));
+        found
+    }
+
+    /// The sequencer has its turn; whether there was anything.
+    pub(super) fn sequencer_turn(&mut self) -> bool {
+        self.running.as_mut().is_some_and(|running| running.sequencer_turns.take())
+    }
+
+    /// Posting or receiving stopped although there is power.
+    pub(super) fn check_running(&self) -> Result<(), Wrong> {
+        let Some(running) = self.running.as_ref().filter(|running| running.power.is_on()) else {
+            return Ok(());
+        };
+        let posting = running.sequencer.published().failure().borrow().clone();
+        let failure = posting.or_else(|| running.intake.failure().borrow().clone());
+        failure.map_or(Ok(()), |why| Err(Wrong(format!("HQ stopped: {why}"))))
+    }
+}
+
+fn item(number: u32) -> ItemDraft {
+    let weighed = number.is_multiple_of(3);
+    ItemDraft {
+        code: format!("I{number}"),
+        name: format!("Item {number}"),
+        category: GENERIC.categories[0].0.to_owned(),
+        unit: if weighed { "KG" } else { "EA" }.to_owned(),
+        decimals: if weighed { 3 } else { 0 },
+        service: false,
+        cost: number.is_multiple_of(2).then(|| "3.50".to_owned()),
+    }
+}
+
+/// Bytes for keys and ids.
+pub(super) fn bytes(random: &mut Random) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    for chunk in bytes.chunks_mut(8) {
+        chunk.copy_from_slice(&random.bits().to_le_bytes());
+    }
+    bytes
+}

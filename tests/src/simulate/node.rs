@@ -1,0 +1,416 @@
+//! An edge node in the simulation: the real journal on a disk that can lose its power, a clock that
+//! can be wrong, a keeper. Knows no connection. Invariant: what the journal once showed as recorded is
+//! there whenever it opens again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ed25519_dalek::SigningKey;
+use edge_node::journal::{Journal, Options, RecordError, Recorded, StateError, StoreError, Turns};
+use shared::fact::Fact;
+use shared::ids::{DeviceNo, Head, ItemNo, Seq, SiteNo};
+use shared::segment::chain::{Chain, FORMAT, Genesis};
+use shared::sync::{Position, SignedAcknowledgement, SignedStateBatch, StateCursor, Versions};
+
+use super::Wrong;
+use super::asked::Asked;
+use super::clock::MachineClock;
+use super::keeper::{Keeper, Sight};
+use super::link::LinkNo;
+use crate::power_cut::{Disk, Power, Sync};
+use crate::random::Random;
+
+/// What the journal is asked for.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// Groups, by the keeper's numbers.
+    Recorded(Vec<u64>, Vec<Result<Recorded, RecordError>>),
+    Sealed(Result<(), StoreError>),
+    Noted(LinkNo),
+    Applied(LinkNo, Result<StateCursor, StateError>),
+}
+
+/// What runs while there is power.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) journal: Journal,
+    turns: Turns,
+    asked: Asked<Answer>,
+    pub(super) power: Power,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) site: SiteNo,
+    pub(super) device: DeviceNo,
+    pub(super) key: SigningKey,
+    pub(super) genesis: Genesis,
+    pub(super) clock: Arc<MachineClock>,
+    pub(super) keeper: Keeper,
+    /// What it says it speaks.
+    pub(super) versions: Versions,
+    disk: Disk,
+    /// The file was made to the end once.
+    is_made: bool,
+    /// What the journal showed as recorded.
+    pub(super) facts: Vec<Fact>,
+    /// The head after each of them; the first is that of the genesis.
+    heads: Vec<Head>,
+    chain: Chain,
+    sealed: Seq,
+    /// Keyed state that was confirmed.
+    state: StateCursor,
+    pub(super) running: Option<Running>,
+}
+
+/// How an installation begins.
+pub(super) struct Installation {
+    pub(super) site: SiteNo,
+    pub(super) device: DeviceNo,
+    pub(super) key: SigningKey,
+    pub(super) random: [u8; 32],
+}
+
+impl Node {
+    pub(super) fn new(
+        new: Installation,
+        clock: Arc<MachineClock>,
+        keeper: Keeper,
+        sync: Sync,
+    ) -> Self {
+        let Installation { site, device, key, random } = new;
+        let genesis = Genesis {
+            format: FORMAT,
+            site,
+            device,
+            random,
+            public_key: key.verifying_key().to_bytes(),
+            predecessor: None,
+        };
+        Self {
+            site,
+            device,
+            chain: Chain::start(genesis.log_id()),
+            heads: vec![Chain::start(genesis.log_id()).head()],
+            key,
+            genesis,
+            clock,
+            keeper,
+            versions: shared::sync::VERSIONS,
+            disk: Disk::new(&Power::steady(), sync),
+            is_made: false,
+            facts: Vec::new(),
+            sealed: Seq::ZERO,
+            state: StateCursor::START,
+            running: None,
+        }
+    }
+
+    /// A copy of the node as it stands on its disk: also of what it was told is recorded.
+    pub(super) fn image(&self) -> Image {
+        Image {
+            disk: self.disk.moved_to(&Power::steady()),
+            is_made: self.is_made,
+            facts: self.facts.len(),
+            state: self.state,
+            sealed: self.sealed,
+        }
+    }
+
+    /// Puts an image in the place of the disk. The node is not running.
+    pub(super) fn put_back(&mut self, image: &Image) {
+        assert!(self.running.is_none(), "a file is replaced while nobody has it open");
+        self.disk = image.disk.moved_to(&Power::steady());
+        self.is_made = image.is_made;
+        self.facts.truncate(image.facts);
+        self.heads.truncate(image.facts + 1);
+        self.chain = Chain::start(self.genesis.log_id());
+        self.chain.extend(&self.facts);
+        (self.state, self.sealed) = (image.state, image.sealed);
+    }
+
+    /// Another machine with a copy of this one's disk.
+    pub(super) fn twin(&self, image: &Image, clock: Arc<MachineClock>, keeper: Keeper) -> Self {
+        let mut twin = Self {
+            site: self.site,
+            device: self.device,
+            key: self.key.clone(),
+            genesis: self.genesis.clone(),
+            clock,
+            keeper,
+            versions: self.versions,
+            disk: image.disk.moved_to(&Power::steady()),
+            is_made: image.is_made,
+            facts: self.facts.clone(),
+            heads: self.heads.clone(),
+            chain: self.chain.clone(),
+            sealed: image.sealed,
+            state: image.state,
+            running: None,
+        };
+        twin.put_back(image);
+        twin
+    }
+
+    /// What the journal showed last.
+    pub(super) fn position(&self) -> Position {
+        Position { last: self.chain.seq(), head: self.chain.head() }
+    }
+
+    pub(super) fn disk_hash(&self) -> blake3::Hash {
+        self.disk.hash()
+    }
+
+    /// Opens the journal; false where the power went while it was opening.
+    pub(super) fn start(&mut self, power: &Power) -> Result<bool, Wrong> {
+        self.disk = if self.is_made { self.disk.moved_to(power) } else { self.disk.emptied(power) };
+        let mut options = Options::new(Some(self.key.clone()));
+        options.clock = Arc::clone(&self.clock) as Arc<dyn edge_node::journal::Clock>;
+        options.cache_bytes = 1 << 20;
+        let opened = Journal::by_turns(self.disk.clone(), &self.genesis, options);
+        let (journal, turns) = match opened {
+            Ok(opened) => opened,
+            Err(_) if !power.is_on() => return Ok(false),
+            Err(error) => return Err(self.wrong(&format!("its journal does not open: {error}"))),
+        };
+        self.is_made = true;
+        let asked = Asked::default();
+        self.running = Some(Running { journal, turns, asked, power: power.clone() });
+        self.prove()?;
+        Ok(true)
+    }
+
+    fn wrong(&self, why: &str) -> Wrong {
+        Wrong(format!("the node of site {}, device {}: {why}", self.site, self.device))
+    }
+
+    /// What was recorded is there as it was.
+    fn prove(&mut self) -> Result<(), Wrong> {
+        let running = self.running.as_ref().expect("just opened");
+        let journal = &running.journal;
+        let (told, found) = (self.position(), journal.position());
+        if found.last < told.last {
+            let why = format!("{} was recorded, the log ends at {}", told.last, found.last);
+            return Err(self.wrong(&why));
+        }
+        if journal.sealed() < self.sealed {
+            let why = format!("{} was sealed, now {} is", self.sealed, journal.sealed());
+            return Err(self.wrong(&why));
+        }
+        let mut facts = Vec::new();
+        let read = journal.for_each_fact(Seq(1), |_, fact| {
+            facts.push(fact.clone());
+            std::ops::ControlFlow::Continue(())
+        });
+        read.map_err(|error| self.wrong(&format!("its log does not read: {error}")))?;
+        if facts.len() as u64 != found.last.0 || facts[..self.facts.len()] != self.facts {
+            return Err(self.wrong("other facts than were recorded"));
+        }
+        let state = journal.state_cursor();
+        if state.handle == self.state.handle && state.at < self.state.at {
+            let why = format!("keyed state was taken up to {:?}, now it is {state:?}", self.state);
+            return Err(self.wrong(&why));
+        }
+        let new = facts.split_off(self.facts.len());
+        self.take(new);
+        self.state = state;
+        if self.chain.head() != found.head {
+            return Err(self.wrong("its chain has another head than its facts"));
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, new: Vec<Fact>) {
+        for fact in new {
+            self.chain.extend(std::slice::from_ref(&fact));
+            self.heads.push(self.chain.head());
+            self.facts.push(fact);
+        }
+    }
+
+    /// Whether a place is on this node's log.
+    pub(super) fn has(&self, place: Position) -> bool {
+        let at = usize::try_from(place.last.0).unwrap_or(usize::MAX);
+        self.heads.get(at) == Some(&place.head)
+    }
+
+    /// The power stays from here on.
+    pub(super) fn steady(&self) {
+        if let Some(running) = &self.running {
+            running.power.stay();
+        }
+    }
+
+    pub(super) fn has_power(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.power.is_on())
+    }
+
+    /// Its program is killed: what was asked is never answered, and nothing more is written.
+    pub(super) fn stop(&mut self) {
+        let left = self.disk.moved_to(&Power::steady());
+        if let Some(running) = self.running.take() {
+            running.power.cut();
+        }
+        self.disk = left;
+    }
+
+    /// The power is gone: the disk holds what it holds.
+    pub(super) fn lose_power(&mut self, random: &mut Random) {
+        if let Some(running) = &self.running {
+            running.power.cut();
+        }
+        self.running = None;
+        self.disk = self.disk.after_cut(&Power::steady(), random);
+    }
+
+    /// Stops in good order, unless its power goes meanwhile.
+    pub(super) fn leave(&mut self, random: &mut Random) -> Result<(), Wrong> {
+        let Some(running) = &mut self.running else { return Ok(()) };
+        let power = running.power.clone();
+        let closed = super::asked::answered(running.journal.close(), || running.turns.take());
+        self.running = None;
+        if !power.is_on() {
+            self.disk = self.disk.after_cut(&Power::steady(), random);
+            return Ok(());
+        }
+        let closed = closed.is_some_and(|closed| closed.is_ok());
+        if closed { Ok(()) } else { Err(self.wrong("it does not stop in good order")) }
+    }
+
+    /// The keeper records some groups, what is unanswered first.
+    pub(super) fn record(&mut self, groups: usize, sites: u32, random: &mut Random) {
+        let Some(running) = &mut self.running else { return };
+        if self.keeper.open.is_empty() {
+            let catalogue = running.journal.catalogue();
+            let sight = Sight {
+                catalogue: &catalogue,
+                site: self.site,
+                sites,
+                device: self.device,
+                facts: &self.facts,
+                now: self.clock.wall(),
+            };
+            self.keeper.think(groups, &sight, random);
+        }
+        if self.keeper.open.is_empty() {
+            return;
+        }
+        let (numbers, submissions): (Vec<u64>, Vec<_>) = self.keeper.open.iter().cloned().unzip();
+        let journal = running.journal.clone();
+        running.asked.ask(async move {
+            let answers = journal.record_many(submissions).await;
+            Answer::Recorded(numbers, answers)
+        });
+    }
+
+    /// Seals what is due, or all of it.
+    pub(super) fn seal(&mut self, all: bool) {
+        let Some(running) = &mut self.running else { return };
+        let journal = running.journal.clone();
+        running.asked.ask(async move {
+            let sealed = if all { journal.seal_now().await } else { journal.seal_due().await };
+            Answer::Sealed(sealed)
+        });
+    }
+
+    pub(super) fn note(&mut self, link: LinkNo, signed: SignedAcknowledgement) {
+        let Some(running) = &mut self.running else { return };
+        let journal = running.journal.clone();
+        running.asked.ask(async move {
+            // As in the link: it need not be kept.
+            drop(journal.note_acknowledgement(signed).await);
+            Answer::Noted(link)
+        });
+    }
+
+    pub(super) fn apply(&mut self, link: LinkNo, batch: SignedStateBatch) {
+        let Some(running) = &mut self.running else { return };
+        let journal = running.journal.clone();
+        running.asked.ask(async move { Answer::Applied(link, journal.apply_state(batch).await) });
+    }
+
+    /// The journal has its turn: one commit of whatever is queued.
+    pub(super) fn turn(&mut self) -> Result<Vec<Answer>, Wrong> {
+        let Some(running) = &mut self.running else { return Ok(Vec::new()) };
+        running.turns.take();
+        let answers = running.asked.answers();
+        if !running.power.is_on() {
+            // Nobody hears them any more.
+            return Ok(Vec::new());
+        }
+        let (last, sealed) = (running.journal.position().last, running.journal.sealed());
+        let state = running.journal.state_cursor();
+        let (mut next, mut new) = (self.chain.seq().next(), Vec::new());
+        while next <= last {
+            let run = running.journal.run_from(next, 4_096);
+            let run =
+                run.map_err(|error| Wrong(format!("what was recorded reads not: {error}")))?;
+            let run = run.ok_or_else(|| Wrong(format!("fact {next} is recorded and not there")))?;
+            next = run.last.next();
+            new.extend(run.facts);
+        }
+        let head = running.journal.position().head;
+        self.take(new);
+        (self.sealed, self.state) = (sealed, state);
+        if self.chain.head() != head {
+            return Err(self.wrong("its chain has another head than its facts"));
+        }
+        Ok(answers)
+    }
+
+    /// Groups that were answered, for good or bad, are not asked for again.
+    pub(super) fn settle(
+        &mut self,
+        numbers: &[u64],
+        answers: &[Result<Recorded, RecordError>],
+    ) -> Result<(), Wrong> {
+        for (number, answer) in numbers.iter().zip(answers) {
+            match answer {
+                Err(RecordError::Store(_)) => {}
+                Ok(recorded) if recorded.last > self.chain.seq() => {
+                    return Err(self.wrong(&format!("{recorded:?} was answered and is not there")));
+                }
+                Ok(_) => self.keeper.open.retain(|(open, _)| open != number),
+                Err(
+                    RecordError::NegativeStock(_)
+                    | RecordError::AlreadyReversed { .. }
+                    | RecordError::ReversalOfNothing { .. }
+                    | RecordError::Unit { .. },
+                ) => self.keeper.open.retain(|(open, _)| open != number),
+                Err(other) => {
+                    return Err(self.wrong(&format!("group {number} is refused: {other}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is on hand by its own log, lots together.
+    pub(super) fn stock(&mut self) -> BTreeMap<ItemNo, i64> {
+        let mut stock = BTreeMap::new();
+        let Some(running) = &mut self.running else { return stock };
+        let lines = super::asked::answered(running.journal.stock(), || running.turns.take());
+        for line in lines.and_then(Result::ok).unwrap_or_default() {
+            *stock.entry(line.bucket.item).or_default() += line.quantity.0;
+        }
+        stock
+    }
+
+    /// HQ's time, as its welcome said it.
+    pub(super) fn hear_time(&self, at: shared::time::Timestamp) {
+        if let Some(running) = &self.running {
+            running.journal.note_hq_time(at);
+        }
+    }
+}
+
+/// A node's disk at some time, and what its keeper had been told by then.
+#[derive(Clone, Debug)]
+pub(super) struct Image {
+    disk: Disk,
+    is_made: bool,
+    facts: usize,
+    state: StateCursor,
+    sealed: Seq,
+}
