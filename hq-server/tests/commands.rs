@@ -143,10 +143,13 @@ fn a_second_company_has_its_own_chart_and_sites() {
     place.json(&["rate", "set", "CNY", "1.08", "--from", "2026-11-01", "--company", "hk"]);
     assert_eq!(place.json(&["rate", "list"])[0]["company"], "hk");
     assert_eq!(place.json(&["mapping", "check"])["complete"], true);
-    let accounts = place.json(&["account", "list"]);
-    let stock = accounts.as_array().expect("a list").iter();
-    let stock: Vec<_> = stock.filter(|account| account["role"] == "inventory").collect();
-    assert_eq!(stock.len(), 2, "each company has its own");
+    for company in ["demo", "hk"] {
+        let accounts = place.json(&["account", "list", "--company", company]);
+        let stock = accounts.as_array().expect("a list").iter();
+        let stock: Vec<_> = stock.filter(|account| account["role"] == "inventory").collect();
+        assert_eq!(stock.len(), 1, "each company has its own");
+        assert_eq!(stock[0]["company"], company);
+    }
     let group = place.json(&["report", "group"]);
     let companies: Vec<_> = group["companies"].as_array().expect("a list").iter().collect();
     assert_eq!(companies.len(), 2);
@@ -155,6 +158,48 @@ fn a_second_company_has_its_own_chart_and_sites() {
     assert!(again.contains("there is a company 'hk' already"), "{again}");
     let nowhere = place.error(&["site", "add", "south", "--company", "tw"]);
     assert!(nowhere.contains("there is no company 'tw'"), "{nowhere}");
+}
+
+#[test]
+fn finance_works_in_the_books_of_the_company_that_is_named() {
+    let place = Place::new();
+    place.json(&["company", "add", "hk", "--currency", "HKD"]);
+    place.json(&["site", "add", "north"]);
+    place.json(&["site", "add", "kowloon", "--company", "hk"]);
+    place.json(&["item", "add", "bolt", "Bolt M6"]);
+    let of = |company: &'static str, arguments: &[&'static str]| {
+        place.json(&[&["--company", company], arguments].concat())
+    };
+    of("hk", &["policy", "set", "receipt_fx", "cost"]);
+    let chosen = |company| {
+        let policies = of(company, &["policy", "list"]);
+        policies
+            .as_array()
+            .expect("a list")
+            .iter()
+            .find(|line| line["policy"] == "receipt_fx")
+            .expect("stated")["setting"]
+            .clone()
+    };
+    assert_eq!((chosen("demo"), chosen("hk")), ("exchange".into(), "cost".into()));
+    of("hk", &["account", "add", "1499", "Consignment", "--type", "asset"]);
+    let accounts = |company| of(company, &["account", "list"]).as_array().map_or(0, Vec::len);
+    assert_eq!(accounts("hk"), accounts("demo") + 1);
+    of("hk", &["mapping", "add", "inventory", "1499", "--site", "kowloon"]);
+    of("hk", &["costing", "set", "fifo"]);
+    of("hk", &["period", "close", "2026-01"]);
+    let closed = |company| of(company, &["period", "list"])["closed"][3]["through"].clone();
+    assert_eq!((closed("demo"), closed("hk")), (Value::Null, "2026-01".into()));
+    assert_eq!(of("hk", &["report", "trial-balance"])["currency"], "HKD");
+    assert_eq!(of("hk", &["report", "account", "1499"])["account"]["code"], "1499");
+    let elsewhere = place.error(&["report", "account", "1499"]);
+    assert!(elsewhere.contains("there is no account '1499'"), "{elsewhere}");
+    let other = place.error(&["standard-cost", "bolt", "2", "--site", "kowloon"]);
+    assert!(other.contains("site 'kowloon' is of company 'hk': add --company hk"), "{other}");
+    let nobody = place.error(&["--company", "tw", "report", "stock"]);
+    assert!(nobody.contains("there is no company tw"), "{nobody}");
+    let nobody = place.error(&["--company", "tw", "costing", "set", "fifo"]);
+    assert!(nobody.contains("there is no company 'tw'"), "{nobody}");
 }
 
 #[test]

@@ -5,6 +5,8 @@ mod common;
 
 use std::collections::BTreeMap;
 
+use axum::body::Body;
+use axum::http::{Request, header};
 use common::{Hands, Site, currency, init, measure, populate, price, receipt, sale};
 use hq_server::books::{Books, Settings};
 use hq_server::chart::GENERIC;
@@ -22,9 +24,10 @@ use hq_server::web::desk::Desk as _;
 use shared::catalogue::{Catalogue, OpenTransfer};
 use shared::fact::Kind;
 use shared::fact::statement::{CostMethod, CostScope, Movement, PolicyKind, Role, SharedBy};
-use shared::ids::{Capture, DeviceNo, ItemNo, SiteNo};
+use shared::ids::{Capture, CompanyNo, DeviceNo, ItemNo, SiteNo};
 use shared::sync::StateCursor;
 use shared::time::OffsetMinutes;
+use tower_service::Service as _;
 
 fn check_costs(desk: &Desk<'_>, received: Capture, sold: Capture) {
     let on = |of: Capture| LandedOnDraft { of: of.to_string(), weight: None };
@@ -155,7 +158,7 @@ async fn invoice_in(
     let now = hq.clock().now();
     let recorded = hq.own_log().record(|published, _| {
         let (ledgers, catalogue) = (published.ledgers(), published.catalogue());
-        let desk = Desk::new(&catalogue, &ledgers.books, now)?;
+        let desk = Desk::new(&catalogue, &ledgers.books, CompanyNo::FIRST, now)?;
         Ok::<_, FinanceError>((vec![desk.supplier_invoice(&draft)?], ()))
     });
     recorded.await.expect("recorded").0[0]
@@ -171,7 +174,7 @@ async fn pay(hq: &Headquarters, invoice: Capture, amount: &str) {
     let now = hq.clock().now();
     let recorded = hq.own_log().record(|published, next| {
         let (ledgers, catalogue) = (published.ledgers(), published.catalogue());
-        let desk = Desk::new(&catalogue, &ledgers.books, now)?;
+        let desk = Desk::new(&catalogue, &ledgers.books, CompanyNo::FIRST, now)?;
         Ok::<_, FinanceError>((vec![desk.payment(&draft, next)?], ()))
     });
     recorded.await.expect("recorded");
@@ -214,6 +217,57 @@ async fn second_company(hq: &Headquarters) {
         Ok::<_, DraftError>((draft.into_groups(), ()))
     });
     made.await.expect("recorded");
+}
+
+/// Pages go on with the company that was chosen; programs name it each time.
+async fn a_reader_chooses_a_company(hq: &Headquarters) {
+    let mut router = hq_server::api::router(hq, hq_server::api::Access::Loopback);
+    let mut page = async |address: &str, cookie: &str| {
+        let request = Request::get(address).header(header::COOKIE, cookie).body(Body::empty());
+        let response = router.call(request.expect("an address")).await.expect("answers");
+        let cookie = response.headers().get(header::SET_COOKIE).cloned();
+        let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.expect("a body");
+        let cookie = cookie.map(|cookie| cookie.to_str().expect("text").to_owned());
+        (String::from_utf8(bytes.to_vec()).expect("text"), cookie)
+    };
+    let (first, cookie) = page("/accounts?lang=en", "").await;
+    assert!(first.contains("/accounts?company=hk") && first.contains("Hong Kong"), "{first}");
+    assert!(cookie.is_some_and(|cookie| !cookie.contains("company")));
+    let (chosen, cookie) = page("/stock?company=hk", "").await;
+    assert!(chosen.contains("54.00") && !chosen.contains("48.00"), "{chosen}");
+    let cookie = cookie.expect("is remembered");
+    let (name, _) = cookie.split_once(';').expect("with attributes");
+    let (later, again) = page("/stock", name).await;
+    assert!(later.contains("54.00") && again.is_none(), "{later}");
+    let (program, _) = page("/api/reports/stock", name).await;
+    assert!(program.contains("48.00"), "{program}");
+}
+
+fn another_companys_receipt_is_not_invoiced(hq: &Headquarters, unknown: Capture) {
+    let (ledgers, catalogue) = (hq.published().ledgers(), hq.published().catalogue());
+    let now = hq.clock().now();
+    let line = |of: &str| InvoiceLineDraft {
+        of: of.to_owned(),
+        price: "6".to_owned(),
+        ..InvoiceLineDraft::default()
+    };
+    let draft = |of: &str| InvoiceDraft {
+        partner: "acme".to_owned(),
+        lines: vec![line(of)],
+        ..InvoiceDraft::default()
+    };
+    let invoice = |company, of: &str| {
+        let desk = Desk::new(&catalogue, &ledgers.books, company, now).expect("a company");
+        desk.supplier_invoice(&draft(of)).map_err(|error| error.to_string())
+    };
+    let mut facts = ledgers.books.facts().iter();
+    let first = facts.find(|(_, record)| record.kind == Kind::Receipt);
+    let first = first.expect("a receipt").1.capture.to_string();
+    assert!(invoice(CompanyNo::FIRST, &first).is_ok());
+    let other = invoice(CompanyNo(2), &first).expect_err("of the first company");
+    assert!(other.ends_with("is of company 'demo': add --company demo"), "{other}");
+    let none = invoice(CompanyNo(2), &unknown.to_string()).expect_err("was never sent");
+    assert!(none.contains("is not in the books"), "{none}");
 }
 
 #[tokio::test]
@@ -268,6 +322,13 @@ async fn what_one_company_sells_to_another_costs_the_group_what_it_cost() {
         ("48.00", "even")
     );
     assert!(dashboard.receivable.is_zero(), "the customer is the other company's");
+    let hong_kong = desk.of_company("hk").expect("is there").dashboard().expect("reads");
+    assert_eq!(
+        (hong_kong.company.code.as_str(), hong_kong.stock.total.to_string().as_str()),
+        ("hk", "54.00")
+    );
+    a_reader_chooses_a_company(&hq).await;
+    another_companys_receipt_is_not_invoiced(&hq, south.record(receipt(1, "1", "9")));
     assert_whole(&hq);
     let text = serde_json::to_value(&group).expect("JSON");
     let chinese = text_of("group", &text, Language::Chinese.words()).expect("a table");
@@ -498,7 +559,7 @@ async fn invoices_and_payments_are_checked_before_they_are_recorded() {
 fn check_finance(hq: &Headquarters, received: Capture, sold: Capture) {
     let now = hq.clock().now();
     let (ledgers, catalogue) = (hq.published().ledgers(), hq.published().catalogue());
-    let desk = Desk::new(&catalogue, &ledgers.books, now).expect("a company");
+    let desk = Desk::new(&catalogue, &ledgers.books, CompanyNo::FIRST, now).expect("a company");
     let line = |of: Capture, quantity: &str, price: &str| InvoiceDraft {
         partner: "acme".to_owned(),
         lines: vec![InvoiceLineDraft {

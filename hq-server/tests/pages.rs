@@ -44,7 +44,7 @@ impl Site {
             company: CompanyNo::FIRST,
             books: sample.clone(),
             archive: sample.clone(),
-            links: Box::new(move || links.links(NOW)),
+            links: Arc::new(move || links.links(NOW)),
             clock: Clock::from_fn(|| NOW),
             changes: sample.changes.clone(),
         });

@@ -22,7 +22,7 @@ async fn main() -> std::io::Result<()> {
         company: CompanyNo::FIRST,
         books: sample.clone(),
         archive: sample.clone(),
-        links: Box::new(move || links.links(ticking.now())),
+        links: Arc::new(move || links.links(ticking.now())),
         clock: clock.clone(),
         changes: sample.changes.clone(),
     });

@@ -11,6 +11,7 @@ use utoipa_axum::routes;
 use super::finance::{day, state, state_all};
 use super::master::Recorded;
 use super::problem::ApiError;
+use super::whose::{Company, Whose};
 use crate::headquarters::Headquarters;
 use crate::own_log::{
     LandedCostDraft, LandedOnDraft, PoolDraft, RevaluationDraft, StandardCostDraft, WriteDownDraft,
@@ -154,9 +155,11 @@ pub(super) fn router() -> OpenApiRouter<Headquarters> {
 
 /// Sets how goods are costed.
 #[utoipa::path(post, path = "/api/costing", tag = "costs", request_body = CostingBody,
+    params(Company),
     responses((status = 200, body = Recorded)))]
 async fn costing_set(
     State(hq): State<Headquarters>,
+    whose: Whose,
     Json(body): Json<CostingBody>,
 ) -> Result<Json<Recorded>, ApiError> {
     let method = CostMethod::from_word(&body.method).ok_or_else(|| {
@@ -165,14 +168,16 @@ async fn costing_set(
         ApiError::refused(format!("'{}' is no costing method: write one of {words}", body.method))
     })?;
     let category = body.category.as_deref();
-    state_all(&hq, |desk, _| desk.costing(method, category, body.from_the_beginning)).await
+    state_all(&hq, whose, |desk, _| desk.costing(method, category, body.from_the_beginning)).await
 }
 
 /// Adds a bill to what receipts cost, and shares it among them.
 #[utoipa::path(post, path = "/api/landed-costs", tag = "costs", request_body = LandedCostBody,
+    params(Company),
     responses((status = 200, body = Recorded)))]
 async fn landed_cost(
     State(hq): State<Headquarters>,
+    whose: Whose,
     Json(body): Json<LandedCostBody>,
 ) -> Result<Json<Recorded>, ApiError> {
     let receipt = |LandedOnBody { of, weight }| LandedOnDraft { of, weight };
@@ -186,44 +191,50 @@ async fn landed_cost(
         partner: body.partner,
         document: body.document,
     };
-    state(&hq, |desk, _| desk.landed_cost(&draft)).await
+    state(&hq, whose, |desk, _| desk.landed_cost(&draft)).await
 }
 
 /// Adds an amount to the value of what is on hand.
 #[utoipa::path(post, path = "/api/revaluations", tag = "costs", request_body = RevaluationBody,
+    params(Company),
     responses((status = 200, body = Recorded)))]
 async fn revaluation(
     State(hq): State<Headquarters>,
+    whose: Whose,
     Json(body): Json<RevaluationBody>,
 ) -> Result<Json<Recorded>, ApiError> {
     let RevaluationBody { item, site, lot, amount, receipts, reason, date } = body;
     let (pool, date) = (PoolDraft { item, site, lot }, day(date.as_ref())?);
     let draft = RevaluationDraft { pool, amount, receipts, reason, date };
-    state(&hq, |desk, _| desk.revaluation(&draft)).await
+    state(&hq, whose, |desk, _| desk.revaluation(&draft)).await
 }
 
 /// Sets a new standard cost and restates what is on hand to it.
 #[utoipa::path(post, path = "/api/standard-costs", tag = "costs", request_body = StandardCostBody,
+    params(Company),
     responses((status = 200, body = Recorded)))]
 async fn standard_cost(
     State(hq): State<Headquarters>,
+    whose: Whose,
     Json(body): Json<StandardCostBody>,
 ) -> Result<Json<Recorded>, ApiError> {
     let StandardCostBody { item, site, lot, cost, reason, date } = body;
     let (pool, date) = (PoolDraft { item, site, lot }, day(date.as_ref())?);
     let draft = StandardCostDraft { pool, cost, reason, date };
-    state(&hq, |desk, _| desk.standard_cost(&draft)).await
+    state(&hq, whose, |desk, _| desk.standard_cost(&draft)).await
 }
 
 /// Writes goods down to what they are worth on the market, or takes that back. What they cost stays.
 #[utoipa::path(post, path = "/api/write-downs", tag = "costs", request_body = WriteDownBody,
+    params(Company),
     responses((status = 200, body = Recorded)))]
 async fn write_down(
     State(hq): State<Headquarters>,
+    whose: Whose,
     Json(body): Json<WriteDownBody>,
 ) -> Result<Json<Recorded>, ApiError> {
     let WriteDownBody { item, site, lot, amount, reason, date } = body;
     let (pool, date) = (PoolDraft { item, site, lot }, day(date.as_ref())?);
     let draft = WriteDownDraft { pool, amount, reason, date };
-    state(&hq, |desk, _| desk.write_down(&draft)).await
+    state(&hq, whose, |desk, _| desk.write_down(&draft)).await
 }

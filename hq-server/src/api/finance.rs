@@ -12,6 +12,7 @@ use utoipa_axum::routes;
 
 use super::master::{Recorded, recorded};
 use super::problem::ApiError;
+use super::whose::{Company, Whose};
 use crate::headquarters::Headquarters;
 use crate::own_log::{
     AllocationDraft, Desk, FinanceError, Group, InvoiceDraft, InvoiceLineDraft, PaymentDraft,
@@ -103,21 +104,23 @@ pub(super) fn router() -> OpenApiRouter<Headquarters> {
 
 pub(super) async fn state(
     hq: &Headquarters,
+    whose: Whose,
     make: impl FnOnce(&Desk<'_>, Capture) -> Result<Group, FinanceError>,
 ) -> Result<Json<Recorded>, ApiError> {
-    state_all(hq, |desk, next| Ok(vec![make(desk, next)?])).await
+    state_all(hq, whose, |desk, next| Ok(vec![make(desk, next)?])).await
 }
 
 /// Records what the desk makes of a draft, each group by itself.
 pub(super) async fn state_all(
     hq: &Headquarters,
+    Whose(company): Whose,
     make: impl FnOnce(&Desk<'_>, Capture) -> Result<Vec<Group>, FinanceError>,
 ) -> Result<Json<Recorded>, ApiError> {
     let now = hq.clock().now();
     let done = hq.own_log().record(|published, next| {
         let ledgers = published.ledgers();
         let catalogue = published.catalogue();
-        let desk = Desk::new(&catalogue, &ledgers.books, now)?;
+        let desk = Desk::new(&catalogue, &ledgers.books, company, now)?;
         Ok::<_, FinanceError>((make(&desk, next)?, ()))
     });
     let (captures, ()) = done.await?;
@@ -155,42 +158,50 @@ fn invoice(body: InvoiceBody) -> Result<InvoiceDraft, ApiError> {
 
 /// Records a supplier's invoice for receipts.
 #[utoipa::path(post, path = "/api/invoices/supplier", tag = "finance", request_body = InvoiceBody,
+    params(Company),
     responses((status = 200, body = Recorded)))]
 async fn supplier_invoice(
     State(hq): State<Headquarters>,
+    whose: Whose,
     Json(body): Json<InvoiceBody>,
 ) -> Result<Json<Recorded>, ApiError> {
     let draft = invoice(body)?;
-    state(&hq, |desk, _| desk.supplier_invoice(&draft)).await
+    state(&hq, whose, |desk, _| desk.supplier_invoice(&draft)).await
 }
 
 /// Records a supplier's credit note for receipts.
 #[utoipa::path(post, path = "/api/invoices/supplier-credit", tag = "finance",
-    request_body = InvoiceBody, responses((status = 200, body = Recorded)))]
+    request_body = InvoiceBody,
+    params(Company), responses((status = 200, body = Recorded)))]
 async fn supplier_credit(
     State(hq): State<Headquarters>,
+    whose: Whose,
     Json(body): Json<InvoiceBody>,
 ) -> Result<Json<Recorded>, ApiError> {
     let draft = invoice(body)?;
-    state(&hq, |desk, _| desk.supplier_credit(&draft)).await
+    state(&hq, whose, |desk, _| desk.supplier_credit(&draft)).await
 }
 
 /// Records an invoice to a customer for shipments that were to be invoiced later.
 #[utoipa::path(post, path = "/api/invoices/customer", tag = "finance", request_body = InvoiceBody,
+    params(Company),
     responses((status = 200, body = Recorded)))]
 async fn customer_invoice(
     State(hq): State<Headquarters>,
+    whose: Whose,
     Json(body): Json<InvoiceBody>,
 ) -> Result<Json<Recorded>, ApiError> {
     let draft = invoice(body)?;
-    state(&hq, |desk, _| desk.customer_invoice(&draft)).await
+    state(&hq, whose, |desk, _| desk.customer_invoice(&draft)).await
 }
 
 /// Records a payment and what it settles.
 #[utoipa::path(post, path = "/api/payments", tag = "finance", request_body = PaymentBody,
+    params(Company),
     responses((status = 200, body = Recorded)))]
 async fn payment(
     State(hq): State<Headquarters>,
+    whose: Whose,
     Json(body): Json<PaymentBody>,
 ) -> Result<Json<Recorded>, ApiError> {
     let inward = match body.direction.as_str() {
@@ -210,7 +221,7 @@ async fn payment(
         document: body.document,
         allocations: body.allocations.into_iter().map(allocation).collect(),
     };
-    state(&hq, |desk, next| desk.payment(&draft, next)).await
+    state(&hq, whose, |desk, next| desk.payment(&draft, next)).await
 }
 
 fn allocation(body: AllocationBody) -> AllocationDraft {
@@ -219,12 +230,14 @@ fn allocation(body: AllocationBody) -> AllocationDraft {
 
 /// Settles an open item with a payment that was recorded before.
 #[utoipa::path(post, path = "/api/payments/{capture}/allocations", tag = "finance",
-    request_body = AllocationBody, responses((status = 200, body = Recorded)))]
+    request_body = AllocationBody,
+    params(Company), responses((status = 200, body = Recorded)))]
 async fn allocate(
     State(hq): State<Headquarters>,
+    whose: Whose,
     Path(payment): Path<String>,
     Json(body): Json<AllocationBody>,
 ) -> Result<Json<Recorded>, ApiError> {
     let draft = allocation(body);
-    state(&hq, |desk, _| desk.allocate(&payment, &draft)).await
+    state(&hq, whose, |desk, _| desk.allocate(&payment, &draft)).await
 }

@@ -11,6 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::problem::ApiError;
+use super::whose::{Company, Whose};
 use crate::headquarters::Headquarters;
 use crate::own_log::{Draft, DraftError, ItemDraft, MappingDraft, PartnerDraft};
 
@@ -318,8 +319,17 @@ pub(super) async fn state(
     hq: &Headquarters,
     make: impl FnOnce(&mut Draft) -> Result<Vec<u32>, DraftError>,
 ) -> Result<Json<Recorded>, ApiError> {
+    state_of(hq, Whose(CompanyNo::FIRST), make).await
+}
+
+/// As [`state`], of a company.
+async fn state_of(
+    hq: &Headquarters,
+    Whose(company): Whose,
+    make: impl FnOnce(&mut Draft) -> Result<Vec<u32>, DraftError>,
+) -> Result<Json<Recorded>, ApiError> {
     let done = hq.own_log().record(|published, _| {
-        let mut draft = Draft::new(&published.catalogue());
+        let mut draft = Draft::of(&published.catalogue(), company);
         let numbers = make(&mut draft)?;
         draft.check(published.ledgers().books.settings())?;
         Ok::<_, DraftError>((draft.into_groups(), numbers))
@@ -520,34 +530,39 @@ fn movement(word: &str) -> Result<Kind, ApiError> {
     })
 }
 
-/// Every account with the role it takes.
-#[utoipa::path(get, path = "/api/accounts", tag = "master",
+/// Every account of a company with the role it takes.
+#[utoipa::path(get, path = "/api/accounts", tag = "master", params(Company),
     responses((status = 200, body = Vec<AccountLine>)))]
-async fn account_list(State(hq): State<Headquarters>) -> Json<Vec<AccountLine>> {
+async fn account_list(
+    State(hq): State<Headquarters>,
+    Whose(company): Whose,
+) -> Json<Vec<AccountLine>> {
     let ledgers = hq.published().ledgers();
     let catalogue = hq.published().catalogue();
-    let company = |no| catalogue.company(no).map(|company| company.code.clone());
+    let code = |no| catalogue.company(no).map(|company| company.code.clone());
     let line = |account: &shared::catalogue::Account| AccountLine {
         number: account.account.0,
-        company: company(account.company).unwrap_or_default(),
+        company: code(account.company).unwrap_or_default(),
         code: account.code.clone(),
         name: account.name.clone(),
         account_type: account.account_type.word().to_owned(),
         role: ledgers.books.settings().role_of(account.account).map(|role| role.word().to_owned()),
     };
-    Json(catalogue.accounts().map(line).collect())
+    Json(catalogue.accounts().filter(|account| account.company == company).map(line).collect())
 }
 
 /// Adds accounts.
 #[utoipa::path(post, path = "/api/accounts", tag = "master", request_body = Vec<AccountBody>,
+    params(Company),
     responses((status = 200, body = Recorded), (status = 409, description = "a code is taken")))]
 async fn account_add(
     State(hq): State<Headquarters>,
+    whose: Whose,
     Json(bodies): Json<Vec<AccountBody>>,
 ) -> Result<Json<Recorded>, ApiError> {
     let types = bodies.iter().map(|body| account_type(&body.account_type));
     let types = types.collect::<Result<Vec<_>, _>>()?;
-    state(&hq, |draft| {
+    state_of(&hq, whose, |draft| {
         let add = |(body, account_type): (AccountBody, AccountType)| {
             draft.account(&body.code, &body.name, account_type).map(|number| number.0)
         };
@@ -566,12 +581,14 @@ fn account_type(word: &str) -> Result<AccountType, ApiError> {
 
 /// Adds mapping rules. The books refuse a rule that gives a proved account a second role.
 #[utoipa::path(post, path = "/api/mappings", tag = "master", request_body = Vec<MappingBody>,
+    params(Company),
     responses((status = 200, body = Recorded)))]
 async fn mapping_add(
     State(hq): State<Headquarters>,
+    whose: Whose,
     Json(bodies): Json<Vec<MappingBody>>,
 ) -> Result<Json<Recorded>, ApiError> {
-    state(&hq, |draft| {
+    state_of(&hq, whose, |draft| {
         for body in bodies {
             let MappingBody { role, account, category, site, movement, reason } = body;
             let rule = MappingDraft { role, account, category, site, movement, reason };
@@ -591,15 +608,18 @@ async fn mapping_check(State(hq): State<Headquarters>) -> Json<MappingGaps> {
 }
 
 /// What the company chose of its policies, as it holds now.
-#[utoipa::path(get, path = "/api/policies", tag = "master",
+#[utoipa::path(get, path = "/api/policies", tag = "master", params(Company),
     responses((status = 200, body = Vec<PolicyLine>)))]
-async fn policy_list(State(hq): State<Headquarters>) -> Json<Vec<PolicyLine>> {
+async fn policy_list(
+    State(hq): State<Headquarters>,
+    Whose(company): Whose,
+) -> Json<Vec<PolicyLine>> {
     let now = hq.clock().now();
     let ledgers = hq.published().ledgers();
     let settings = ledgers.books.settings();
     let line = |policy: &PolicyKind| PolicyLine {
         policy: policy.word().to_owned(),
-        setting: settings.chosen(CompanyNo::FIRST, *policy, now).unwrap_or_default().to_owned(),
+        setting: settings.chosen(company, *policy, now).unwrap_or_default().to_owned(),
         choices: policy.choices().into_iter().map(ToOwned::to_owned).collect(),
     };
     let of_company = PolicyKind::ALL.iter().filter(|policy| policy.is_of_company());
@@ -608,9 +628,11 @@ async fn policy_list(State(hq): State<Headquarters>) -> Json<Vec<PolicyLine>> {
 
 /// Sets a policy, from now on or from a day on.
 #[utoipa::path(post, path = "/api/policies", tag = "master", request_body = PolicyBody,
+    params(Company),
     responses((status = 200, body = Recorded)))]
 async fn policy_set(
     State(hq): State<Headquarters>,
+    whose: Whose,
     Json(body): Json<PolicyBody>,
 ) -> Result<Json<Recorded>, ApiError> {
     let policy = PolicyKind::from_word(&body.policy).ok_or_else(|| {
@@ -619,7 +641,7 @@ async fn policy_set(
         ApiError::refused(format!("'{}' is no policy: write one of {words}", body.policy))
     })?;
     let (day, now) = (super::finance::day(body.from.as_ref())?, hq.clock().now());
-    state(&hq, |draft| {
+    state_of(&hq, whose, |draft| {
         draft.valid_from(draft.start_of(day).unwrap_or(now));
         draft.policy(policy, &body.setting.to_string(), body.site.as_deref())?;
         Ok(Vec::new())

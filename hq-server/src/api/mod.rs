@@ -11,6 +11,7 @@ mod periods;
 mod problem;
 mod rates;
 mod sites;
+mod whose;
 
 use std::sync::Arc;
 

@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use shared::fact::statement::PeriodStep;
-use shared::ids::CompanyNo;
 use shared::time::Month;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -13,6 +12,7 @@ use utoipa_axum::routes;
 use super::finance::state;
 use super::master::Recorded;
 use super::problem::ApiError;
+use super::whose::{Company, Whose};
 use crate::books::Area;
 use crate::headquarters::Headquarters;
 use crate::own_log::PeriodDraft;
@@ -61,10 +61,10 @@ pub(super) fn router() -> OpenApiRouter<Headquarters> {
 }
 
 /// How far months are closed.
-#[utoipa::path(get, path = "/api/periods", tag = "finance",
+#[utoipa::path(get, path = "/api/periods", tag = "finance", params(Company),
     responses((status = 200, body = PeriodsState)))]
-async fn period_state(State(hq): State<Headquarters>) -> Json<PeriodsState> {
-    let closed = hq.published().ledgers().books.closed(CompanyNo::FIRST);
+async fn period_state(State(hq): State<Headquarters>, Whose(company): Whose) -> Json<PeriodsState> {
+    let closed = hq.published().ledgers().books.closed(company);
     let written = |month: Option<Month>| month.map(|month| month.to_string());
     let line = |area: &Area| ClosedLine {
         area: area.word().to_owned(),
@@ -76,9 +76,11 @@ async fn period_state(State(hq): State<Headquarters>) -> Json<PeriodsState> {
 
 /// Takes a month's averages, closes it or reopens it.
 #[utoipa::path(post, path = "/api/periods", tag = "finance", request_body = PeriodBody,
+    params(Company),
     responses((status = 200, body = Recorded)))]
 async fn period_step(
     State(hq): State<Headquarters>,
+    whose: Whose,
     Json(body): Json<PeriodBody>,
 ) -> Result<Json<Recorded>, ApiError> {
     let PeriodBody { month, step, reason, despite_waiting } = body;
@@ -91,5 +93,5 @@ async fn period_step(
         ApiError::refused(format!("'{step}' is no step of a month: write one of {words}"))
     })?;
     let draft = PeriodDraft { month, step, reason, despite_waiting };
-    state(&hq, |desk, _| desk.period(&draft)).await
+    state(&hq, whose, |desk, _| desk.period(&draft)).await
 }

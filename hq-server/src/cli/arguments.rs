@@ -43,6 +43,9 @@ pub(super) struct Arguments {
         help_heading = EVERYWHERE
     )]
     pub(super) data: PathBuf,
+    /// Whose books, by the company's code: the first company's where absent.
+    #[arg(long, global = true, value_name = "CODE", help_heading = EVERYWHERE)]
+    pub(super) company: Option<String>,
     /// Print JSON instead of text, errors too.
     #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(super) json: bool,
@@ -241,9 +244,6 @@ pub(super) enum SiteCommand {
         /// A longer name; the code where absent.
         #[arg(long)]
         title: Option<String>,
-        /// Its company; the first where absent.
-        #[arg(long, value_name = "CODE")]
-        company: Option<String>,
     },
     /// Every warehouse and its installations.
     List,
@@ -483,9 +483,6 @@ pub(super) enum RateCommand {
         /// The last day; the first where absent.
         #[arg(long, value_parser = day, value_name = "DAY")]
         until: Option<String>,
-        /// The company whose books take it; the first where absent.
-        #[arg(long, value_name = "CODE")]
-        company: Option<String>,
     },
     /// Set rates from a CSV file with the columns currency,rate,from,until.
     Import {

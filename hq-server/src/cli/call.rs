@@ -27,6 +27,8 @@ const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
 pub(super) struct Client<'a> {
     runtime: &'a Runtime,
     way: Way,
+    /// Whose books are spoken of.
+    company: Option<String>,
 }
 
 enum Way {
@@ -36,7 +38,11 @@ enum Way {
 
 impl<'a> Client<'a> {
     /// Finds the running server, else opens the store.
-    pub(super) fn open(directory: &Path, runtime: &'a Runtime) -> Result<Self, CliError> {
+    pub(super) fn open(
+        directory: &Path,
+        company: Option<String>,
+        runtime: &'a Runtime,
+    ) -> Result<Self, CliError> {
         let opened = {
             let _inside = runtime.enter();
             Headquarters::open(directory, Clock::system())
@@ -50,7 +56,7 @@ impl<'a> Client<'a> {
             Err(error) if is_in_use(&error) => Self::server(directory)?,
             Err(error) => return Err(error.into()),
         };
-        Ok(Self { runtime, way })
+        Ok(Self { runtime, way, company })
     }
 
     fn server(directory: &Path) -> Result<Way, CliError> {
@@ -65,6 +71,11 @@ impl<'a> Client<'a> {
         let token = (!running.api.ip().is_loopback()).then(|| token(directory)).transpose();
         let token = token.map_err(HeadquartersError::from)?;
         Ok(Way::Server { agent: config.into(), base: running.base(), token })
+    }
+
+    /// The code of the company that was named.
+    pub(super) fn company(&self) -> Option<&str> {
+        self.company.as_deref()
     }
 
     pub(super) fn get(&self, path: &str) -> Result<Value, CliError> {
@@ -88,7 +99,15 @@ impl<'a> Client<'a> {
         })
     }
 
+    /// An address with the company whose books are meant.
+    fn address(&self, path: &str) -> String {
+        let Some(company) = &self.company else { return path.to_owned() };
+        let mark = if path.contains('?') { '&' } else { '?' };
+        format!("{path}{mark}company={}", super::path(company))
+    }
+
     fn call(&self, method: &Method, path: &str, body: &Value) -> Result<Value, CliError> {
+        let path = self.address(path);
         let request = Request::builder()
             .method(method)
             .header(header::CONTENT_TYPE, "application/json")

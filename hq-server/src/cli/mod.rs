@@ -55,7 +55,7 @@ fn start_log(server: bool) {
 
 fn run(arguments: Arguments) -> Result<ExitCode, CliError> {
     let runtime = tokio::runtime::Runtime::new()?;
-    let (directory, json) = (arguments.data, arguments.json);
+    let (directory, company, json) = (arguments.data, arguments.company, arguments.json);
     match arguments.command {
         Command::Init(options) => runtime.block_on(init(&directory, options, json))?,
         Command::Run(options) => {
@@ -64,7 +64,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, CliError> {
         }
         Command::Restore { from } => restore(&from, &directory, json)?,
         command => {
-            let client = Client::open(&directory, &runtime)?;
+            let client = Client::open(&directory, company, &runtime)?;
             let done = ask(&client, command, json);
             client.close();
             return done;
@@ -183,8 +183,8 @@ fn ask(client: &Client<'_>, command: Command, json: bool) -> Result<ExitCode, Cl
 
 fn site(client: &Client<'_>, command: SiteCommand) -> Result<Value, CliError> {
     match command {
-        SiteCommand::Add { name, title, company } => {
-            let body = json!({ "code": name, "name": title, "company": company });
+        SiteCommand::Add { name, title } => {
+            let body = json!({ "code": name, "name": title, "company": client.company() });
             client.post("/api/sites", &body)
         }
         SiteCommand::List => client.get("/api/sites"),
@@ -257,10 +257,10 @@ fn master(client: &Client<'_>, command: Command) -> Result<Value, CliError> {
             client.post("/api/policies", &body)
         }
         Command::Policy(PolicyCommand::List) => client.get("/api/policies"),
-        Command::Rate(RateCommand::Set { currency, rate, from, until, company }) => {
+        Command::Rate(RateCommand::Set { currency, rate, from, until }) => {
             let body = json!([{
                 "currency": currency, "rate": rate, "from": from, "until": until,
-                "company": company
+                "company": client.company()
             }]);
             client.post("/api/rates", &body)
         }

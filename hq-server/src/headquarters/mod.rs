@@ -359,7 +359,7 @@ impl Headquarters {
             company: CompanyNo::FIRST,
             books: Arc::new(self.clone()),
             archive: Arc::new(self.clone()),
-            links: Box::new(move || links.log_links()),
+            links: Arc::new(move || links.log_links()),
             clock: self.inner.clock.clone(),
             changes: self.inner.changes.clone(),
         }

@@ -173,10 +173,15 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// On top of what is known.
+    /// On top of what is known; of the first company where nothing else is said.
     pub fn new(known: &Catalogue) -> Self {
+        Self::of(known, CompanyNo::FIRST)
+    }
+
+    /// As [`Self::new`], of a company.
+    pub fn of(known: &Catalogue, company: CompanyNo) -> Self {
         let (known, statements) = (known.clone(), Vec::new());
-        Self { known, statements, valid_from: None, company: CompanyNo::FIRST }
+        Self { known, statements, valid_from: None, company }
     }
 
     /// What follows is of this company; of the first where none is named.

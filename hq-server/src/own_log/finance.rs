@@ -64,6 +64,14 @@ pub enum FinanceError {
     /// What is named is of another partner.
     #[error("{0} is of another partner")]
     OtherPartner(Capture),
+    /// What is named stands in the books of another company.
+    #[error("{what} is of company '{company}': add --company {company}")]
+    OtherCompany {
+        /// A fact or a site.
+        what: String,
+        /// The company's code.
+        company: String,
+    },
     /// Not a figure.
     #[error(transparent)]
     BadFigure(#[from] DecimalError),
@@ -259,19 +267,22 @@ pub struct Desk<'a> {
     catalogue: &'a Catalogue,
     books: &'a Books,
     now: Timestamp,
+    company: CompanyNo,
     currency: Currency,
     zone: OffsetMinutes,
 }
 
 impl<'a> Desk<'a> {
-    /// The first company's desk.
+    /// A company's desk: what it states is of that company's books, and so is what it names.
     pub fn new(
         catalogue: &'a Catalogue,
         books: &'a Books,
+        company: CompanyNo,
         now: Timestamp,
     ) -> Result<Self, FinanceError> {
-        let company = catalogue.company(CompanyNo::FIRST).ok_or(FinanceError::NoCompany)?;
-        Ok(Self { catalogue, books, now, currency: company.currency, zone: company.zone })
+        let stated = catalogue.company(company).ok_or(FinanceError::NoCompany)?;
+        let (currency, zone) = (stated.currency, stated.zone);
+        Ok(Self { catalogue, books, now, company, currency, zone })
     }
 
     /// A supplier's invoice: one group.
@@ -297,10 +308,8 @@ impl<'a> Desk<'a> {
         let partner = self.partner(&draft.partner, side)?;
         let amount = self.amount("the payment", &draft.amount)?;
         let account = draft.account.as_ref().map(|code| {
-            let account = self
-                .catalogue
-                .account_by_code(CompanyNo::FIRST, code)
-                .map(|account| account.account);
+            let account =
+                self.catalogue.account_by_code(self.company, code).map(|account| account.account);
             account.ok_or_else(|| FinanceError::UnknownAccount(code.clone()))
         });
         let mut statements = vec![Statement::Payment(Payment {
@@ -460,7 +469,18 @@ impl<'a> Desk<'a> {
 
     fn record(&self, capture: Capture) -> Result<&'a crate::books::FactRecord, FinanceError> {
         let facts = self.books.facts();
-        facts.find(capture).map(|id| &facts[id]).ok_or(FinanceError::NotInBooks(capture))
+        let found = facts.find(capture).map(|id| &facts[id]);
+        let record = found.ok_or(FinanceError::NotInBooks(capture))?;
+        if record.company != self.company {
+            let company = self.code_of(record.company);
+            return Err(FinanceError::OtherCompany { what: capture.to_string(), company });
+        }
+        Ok(record)
+    }
+
+    fn code_of(&self, company: CompanyNo) -> String {
+        let stated = self.catalogue.company(company);
+        stated.map_or_else(|| company.to_string(), |stated| stated.code.clone())
     }
 
     fn group(&self, date: Option<Day>, statements: Vec<Statement>) -> Result<Group, FinanceError> {
@@ -470,7 +490,7 @@ impl<'a> Desk<'a> {
             Some(day) if day < today => Some(Timestamp(day.start(self.zone).0 + NOON_MS)),
             _ => None,
         };
-        Ok(Group { occurred_at, company: Some(CompanyNo::FIRST), statements })
+        Ok(Group { occurred_at, company: Some(self.company), statements })
     }
 }
 

@@ -38,6 +38,7 @@ pub trait Lender: Send + Sync + 'static {
 }
 
 /// What HQ gives the desk.
+#[derive(Clone)]
 pub struct BooksDesk {
     /// The company whose books are shown.
     pub company: CompanyNo,
@@ -46,7 +47,7 @@ pub struct BooksDesk {
     /// Stored vouchers and facts.
     pub archive: Arc<dyn Archive>,
     /// How every log and its connection stand.
-    pub links: Box<dyn Fn() -> Vec<LogLink> + Send + Sync>,
+    pub links: Arc<dyn Fn() -> Vec<LogLink> + Send + Sync>,
     /// Ages are counted by it.
     pub clock: Clock,
     /// Tells of changes.
@@ -166,7 +167,8 @@ impl Desk for BooksDesk {
             records.map(|record| (record.capture.device, record.seq)).collect()
         });
         let facts = self.stored_facts(&places)?;
-        Ok(self.read(|lens, _| VoucherReport::of(lens, &stored, &facts)))
+        let own = Self { company, ..self.clone() };
+        Ok(own.read(|lens, _| VoucherReport::of(lens, &stored, &facts)))
     }
 
     fn fact(&self, capture: Capture) -> Result<FactReport, DeskError> {
@@ -176,7 +178,12 @@ impl Desk for BooksDesk {
         if Stamp::parse(&stored.fact).map(|stamp| stamp.capture) != Ok(capture) {
             return Err(missing());
         }
-        self.read(|lens, _| FactReport::of(lens, &stored, set_aside))
+        let posted = |lens: &Lens<'_>| {
+            let found = lens.books.facts().find(capture);
+            found.map_or(self.company, |id| lens.books.facts()[id].company)
+        };
+        let own = Self { company: self.read(|lens, _| posted(lens)), ..self.clone() };
+        own.read(|lens, _| FactReport::of(lens, &stored, set_aside))
             .map_err(|error| DeskError::Store(error.to_string()))
     }
 
@@ -235,7 +242,9 @@ impl Desk for BooksDesk {
             vouchers.extend(of_month);
         }
         self.read(|lens, _| {
-            let found = lens.books.settings().accounts().find(|(no, _)| *no == account);
+            let mut accounts = lens.books.settings().accounts();
+            let found =
+                accounts.find(|(no, stated)| *no == account && stated.company == self.company);
             found.map(|account| AccountLedger::of(lens, account, (from, to), page, &vouchers))
         })
         .ok_or_else(|| Self::missing("account", &account))
@@ -256,6 +265,23 @@ impl Desk for BooksDesk {
             let own = sites.filter(|(no, site)| *no != SiteNo::HQ && site.company == self.company);
             own.map(|(site, _)| lens.site(site)).collect()
         })
+    }
+
+    fn companies(&self) -> Vec<Named> {
+        self.read(|lens, _| {
+            let all = lens.books.settings().companies();
+            let others = all.map(|(no, _)| no).filter(|no| *no != self.company);
+            let named = |no| Lens::new(lens.books, no).company_name();
+            std::iter::once(self.company).chain(others).map(named).collect()
+        })
+    }
+
+    fn of_company(&self, code: &str) -> Option<Arc<dyn Desk>> {
+        let company = self.read(|lens, _| {
+            let mut all = lens.books.settings().companies();
+            all.find(|(_, stated)| stated.code == code).map(|(no, _)| no)
+        });
+        Some(Arc::new(Self { company: company?, ..self.clone() }))
     }
 
     fn posted(&self) -> Posted {

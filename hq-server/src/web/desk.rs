@@ -101,6 +101,10 @@ pub trait Desk: Send + Sync + 'static {
     fn set_aside(&self, page: u64) -> Result<SetAside, DeskError>;
     /// Every site, for filters.
     fn sites(&self) -> Vec<Named>;
+    /// Every company, the one whose books these are first.
+    fn companies(&self) -> Vec<Named>;
+    /// The same over the books of another company, by its code.
+    fn of_company(&self, code: &str) -> Option<Arc<dyn Desk>>;
     /// Where the books stand, with every site.
     fn posted(&self) -> Posted;
     /// Tells of every change from now on. Who falls behind asks [`Desk::posted`] again.

@@ -17,6 +17,7 @@ use super::Desks;
 use super::desk::{Change, Posted};
 use super::language::Chosen;
 use super::pages::LiveDashboard;
+use super::whose::Reader;
 
 /// A connection says something at least this often, so that both ends notice when it is gone.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -75,9 +76,9 @@ fn posted_event(posted: &Posted) -> Event {
 }
 
 /// The moving parts of the dashboard, for the page's own script.
-pub(super) async fn dashboard_events(State(desk): State<Desks>, chosen: Chosen) -> Stream {
+pub(super) async fn dashboard_events(reader: Reader, chosen: Chosen) -> Stream {
     let (to, from) = mpsc::channel(1);
-    tokio::spawn(tell_dashboard(desk, chosen, to));
+    tokio::spawn(tell_dashboard(reader.desk, chosen, to));
     stream(from)
 }
 

@@ -12,6 +12,7 @@ mod language;
 mod live;
 mod pages;
 mod read_api;
+mod whose;
 
 use std::sync::Arc;
 

@@ -12,6 +12,7 @@ use shared::time::{Day, Month};
 use super::chart::Chart;
 use super::desk::{Desk, DeskError};
 use super::language::Chosen;
+use super::whose::Reader;
 use super::{Desks, ask, assets};
 use crate::report::cost::CostFilter;
 use crate::report::dashboard::Dashboard;
@@ -71,6 +72,8 @@ impl Section {
 /// What stands around every page.
 struct Frame {
     language: Language,
+    /// Every company, the one whose books are shown first.
+    companies: Vec<Named>,
     section: Section,
     here: Uri,
     live: bool,
@@ -91,9 +94,35 @@ impl Frame {
         Language::ALL.into_iter().filter(move |language| *language != mine)
     }
 
+    /// The company whose books are shown, where there is more than one.
+    fn company(&self) -> Option<&Named> {
+        self.companies.first().filter(|_| self.companies.len() > 1)
+    }
+
+    fn other_companies(&self) -> &[Named] {
+        self.companies.get(1..).unwrap_or_default()
+    }
+
+    /// The same part of the site over another company's books.
+    fn address_of(&self, company: &Named) -> String {
+        let here = self.section.path().parse().expect("a path is an address");
+        with_parameter(&here, "company", &encoded(&company.code))
+    }
+
     fn address_in(&self, language: &Language) -> String {
         with_parameter(&self.here, "lang", language.tag())
     }
+}
+
+/// A word as part of an address.
+fn encoded(word: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
+            char::from(byte).to_string()
+        }
+        other => format!("%{other:02X}"),
+    };
+    word.bytes().map(byte).collect()
 }
 
 /// This address with one parameter set.
@@ -133,6 +162,7 @@ impl Pager {
 /// What every handler knows of its request.
 pub(super) struct Request {
     desk: Desks,
+    reader: Reader,
     chosen: Chosen,
     here: Uri,
 }
@@ -145,7 +175,8 @@ impl axum::extract::FromRequestParts<Desks> for Request {
         desk: &Desks,
     ) -> Result<Self, Self::Rejection> {
         let chosen = Chosen::from_request_parts(parts, desk).await?;
-        Ok(Self { desk: Desks::clone(desk), chosen, here: parts.uri.clone() })
+        let reader = Reader::from_request_parts(parts, desk).await?;
+        Ok(Self { desk: Desks::clone(&reader.desk), reader, chosen, here: parts.uri.clone() })
     }
 }
 
@@ -157,6 +188,7 @@ impl Request {
     fn frame(&self, section: Section) -> Frame {
         Frame {
             language: self.chosen.language,
+            companies: self.reader.companies.clone(),
             section,
             here: self.here.clone(),
             live: assets::is_live(),
@@ -180,8 +212,8 @@ impl Request {
             }
         };
         let mut response = (status, Html(html)).into_response();
-        if let Some((name, value)) = self.chosen.cookie() {
-            response.headers_mut().insert(name, value);
+        for (name, value) in self.chosen.cookie().into_iter().chain(self.reader.cookie()) {
+            response.headers_mut().append(name, value);
         }
         response
     }

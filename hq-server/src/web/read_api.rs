@@ -1,7 +1,7 @@
 //! The read API: the reports of the pages as JSON. Amounts and quantities are decimal strings.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use shared::ids::{AccountNo, Capture, ItemNo};
@@ -11,6 +11,7 @@ use utoipa_axum::routes;
 
 use super::desk::{Desk, DeskError};
 use super::pages::{Filter, numbered};
+use super::whose::{Company, Whose};
 use super::{Desks, ask, live};
 use crate::report::cost::CostReport;
 use crate::report::dashboard::Dashboard;
@@ -62,34 +63,34 @@ impl IntoResponse for DeskError {
 type Answer<T> = Result<Json<T>, DeskError>;
 
 /// Stock value, freshness of the sites, latest vouchers.
-#[utoipa::path(get, path = "/api/reports/dashboard", tag = "read",
+#[utoipa::path(get, path = "/api/reports/dashboard", tag = "read", params(Company),
     responses((status = 200, body = Dashboard)))]
-async fn dashboard(State(desk): State<Desks>) -> Answer<Dashboard> {
+async fn dashboard(Whose(desk): Whose) -> Answer<Dashboard> {
     ask(&desk, Desk::dashboard).await.map(Json)
 }
 
 /// Vouchers, newest first.
 #[utoipa::path(get, path = "/api/reports/vouchers", tag = "read",
-    params(("month" = Option<String>, Query, description = "only this month: 2026-11"),
+    params(Company, ("month" = Option<String>, Query, description = "only this month: 2026-11"),
         ("page" = Option<u64>, Query, description = "from 1")),
     responses((status = 200, body = VoucherList)))]
-async fn vouchers(State(desk): State<Desks>, Query(filter): Query<Filter>) -> Answer<VoucherList> {
+async fn vouchers(Whose(desk): Whose, Query(filter): Query<Filter>) -> Answer<VoucherList> {
     ask(&desk, move |desk| desk.vouchers(filter.month(), filter.page())).await.map(Json)
 }
 
 /// One voucher with its lines and the facts behind it.
 #[utoipa::path(get, path = "/api/reports/vouchers/{id}", tag = "read",
-    params(("id" = String, Path)),
+    params(Company, ("id" = String, Path)),
     responses((status = 200, body = VoucherReport), (status = 404, body = Problem)))]
-async fn voucher(State(desk): State<Desks>, Path(id): Path<String>) -> Answer<VoucherReport> {
+async fn voucher(Whose(desk): Whose, Path(id): Path<String>) -> Answer<VoucherReport> {
     ask(&desk, move |desk| desk.voucher(&id)).await.map(Json)
 }
 
 /// One signed fact: fields, place in its chain, seal, vouchers.
 #[utoipa::path(get, path = "/api/reports/facts/{capture}", tag = "read",
-    params(("capture" = String, Path, example = "3-1042")),
+    params(Company, ("capture" = String, Path, example = "3-1042")),
     responses((status = 200, body = FactReport), (status = 404, body = Problem)))]
-async fn fact(State(desk): State<Desks>, Path(capture): Path<String>) -> Answer<FactReport> {
+async fn fact(Whose(desk): Whose, Path(capture): Path<String>) -> Answer<FactReport> {
     let found = ask(&desk, move |desk| {
         let missing = || DeskError::NotFound { what: "fact", key: capture.clone() };
         desk.fact(capture.parse::<Capture>().map_err(|_| missing())?)
@@ -99,20 +100,20 @@ async fn fact(State(desk): State<Desks>, Path(capture): Path<String>) -> Answer<
 
 /// What is on hand and what it is worth.
 #[utoipa::path(get, path = "/api/reports/stock", tag = "read",
-    params(("site" = Option<u32>, Query, description = "only this site"),
+    params(Company, ("site" = Option<u32>, Query, description = "only this site"),
         ("q" = Option<String>, Query, description = "part of an item's code or name"),
         ("at" = Option<String>, Query, description = "at the end of this day: 2026-11-24"),
         ("known_at" = Option<String>, Query, description = "as HQ knew it at the end of this day"),
         ("page" = Option<u64>, Query, description = "from 1")),
     responses((status = 200, body = StockBalance)))]
-async fn stock(State(desk): State<Desks>, Query(filter): Query<Filter>) -> Answer<StockBalance> {
+async fn stock(Whose(desk): Whose, Query(filter): Query<Filter>) -> Answer<StockBalance> {
     let found = ask(&desk, move |desk| desk.stock(filter.stock(), filter.page()));
     found.await.map(Json)
 }
 
 /// How the cost of an item came to be, step by step.
 #[utoipa::path(get, path = "/api/reports/costs/{no}", tag = "read",
-    params(("no" = u32, Path, description = "the item"),
+    params(Company, ("no" = u32, Path, description = "the item"),
         ("site" = Option<u32>, Query, description = "the site, where each costs its own goods"),
         ("lot" = Option<String>, Query, description = "the lot, where each is costed by itself"),
         ("at" = Option<String>, Query, description = "up to the end of this day: 2026-11-24"),
@@ -120,7 +121,7 @@ async fn stock(State(desk): State<Desks>, Query(filter): Query<Filter>) -> Answe
         ("page" = Option<u64>, Query, description = "from 1; the last one when absent")),
     responses((status = 200, body = CostReport), (status = 404, body = Problem)))]
 async fn cost(
-    State(desk): State<Desks>,
+    Whose(desk): Whose,
     Path(number): Path<String>,
     Query(filter): Query<Filter>,
 ) -> Answer<CostReport> {
@@ -133,11 +134,11 @@ async fn cost(
 
 /// One item's movements with the running balance.
 #[utoipa::path(get, path = "/api/reports/items/{no}", tag = "read",
-    params(("no" = u32, Path), ("site" = Option<u32>, Query, description = "only this site"),
+    params(Company, ("no" = u32, Path), ("site" = Option<u32>, Query, description = "only this site"),
         ("page" = Option<u64>, Query, description = "from 1; the last one when absent")),
     responses((status = 200, body = ItemLedger), (status = 404, body = Problem)))]
 async fn item(
-    State(desk): State<Desks>,
+    Whose(desk): Whose,
     Path(number): Path<String>,
     Query(filter): Query<Filter>,
 ) -> Answer<ItemLedger> {
@@ -149,21 +150,18 @@ async fn item(
 
 /// Opening balance, turnover and closing balance of every account.
 #[utoipa::path(get, path = "/api/reports/trial-balance", tag = "read",
-    params(("from" = Option<String>, Query, description = "first month: 2026-11"),
+    params(Company, ("from" = Option<String>, Query, description = "first month: 2026-11"),
         ("to" = Option<String>, Query, description = "last month: 2026-11")),
     responses((status = 200, body = TrialBalance)))]
-async fn trial_balance(
-    State(desk): State<Desks>,
-    Query(filter): Query<Filter>,
-) -> Answer<TrialBalance> {
+async fn trial_balance(Whose(desk): Whose, Query(filter): Query<Filter>) -> Answer<TrialBalance> {
     ask(&desk, move |desk| desk.trial_balance(filter.months())).await.map(Json)
 }
 
 /// A month as it stands in the ledger, beside what it would have been had everything been known.
 #[utoipa::path(get, path = "/api/reports/months/{month}", tag = "read",
-    params(("month" = String, Path, description = "YEAR-MONTH: 2026-11")),
+    params(Company, ("month" = String, Path, description = "YEAR-MONTH: 2026-11")),
     responses((status = 200, body = MonthReport), (status = 404, body = Problem)))]
-async fn month(State(desk): State<Desks>, Path(month): Path<String>) -> Answer<MonthReport> {
+async fn month(Whose(desk): Whose, Path(month): Path<String>) -> Answer<MonthReport> {
     let found = ask(&desk, move |desk| {
         let missing = || DeskError::NotFound { what: "month", key: month.clone() };
         desk.month(month.parse::<Month>().map_err(|_| missing())?)
@@ -173,20 +171,20 @@ async fn month(State(desk): State<Desks>, Path(month): Path<String>) -> Answer<M
 
 /// All companies as one: what goods cost the group, and what one company sold to another.
 #[utoipa::path(get, path = "/api/reports/group", tag = "read",
-    params(("page" = Option<u64>, Query, description = "from 1")),
+    params(Company, ("page" = Option<u64>, Query, description = "from 1")),
     responses((status = 200, body = GroupReport)))]
-async fn group(State(desk): State<Desks>, Query(filter): Query<Filter>) -> Answer<GroupReport> {
+async fn group(Whose(desk): Whose, Query(filter): Query<Filter>) -> Answer<GroupReport> {
     ask(&desk, move |desk| desk.group(filter.page())).await.map(Json)
 }
 
 /// One account's lines with the running balance.
 #[utoipa::path(get, path = "/api/reports/accounts/{no}", tag = "read",
-    params(("no" = u32, Path), ("from" = Option<String>, Query, description = "first month"),
+    params(Company, ("no" = u32, Path), ("from" = Option<String>, Query, description = "first month"),
         ("to" = Option<String>, Query, description = "last month"),
         ("page" = Option<u64>, Query, description = "from 1; the last one when absent")),
     responses((status = 200, body = AccountLedger), (status = 404, body = Problem)))]
 async fn account(
-    State(desk): State<Desks>,
+    Whose(desk): Whose,
     Path(number): Path<String>,
     Query(filter): Query<Filter>,
 ) -> Answer<AccountLedger> {
@@ -198,17 +196,17 @@ async fn account(
 
 /// Receivables, payables and receipts not yet invoiced.
 #[utoipa::path(get, path = "/api/reports/open-items", tag = "read",
-    params(("partner" = Option<u32>, Query, description = "only this customer or supplier"),
+    params(Company, ("partner" = Option<u32>, Query, description = "only this customer or supplier"),
         ("page" = Option<u64>, Query, description = "page of every list, from 1")),
     responses((status = 200, body = OpenItems)))]
-async fn open_items(State(desk): State<Desks>, Query(filter): Query<Filter>) -> Answer<OpenItems> {
+async fn open_items(Whose(desk): Whose, Query(filter): Query<Filter>) -> Answer<OpenItems> {
     ask(&desk, move |desk| desk.open_items(filter.open())).await.map(Json)
 }
 
 /// Facts that wait because something they need is missing, and why.
 #[utoipa::path(get, path = "/api/reports/set-aside", tag = "read",
-    params(("page" = Option<u64>, Query, description = "from 1")),
+    params(Company, ("page" = Option<u64>, Query, description = "from 1")),
     responses((status = 200, body = SetAside)))]
-async fn set_aside(State(desk): State<Desks>, Query(filter): Query<Filter>) -> Answer<SetAside> {
+async fn set_aside(Whose(desk): Whose, Query(filter): Query<Filter>) -> Answer<SetAside> {
     ask(&desk, move |desk| desk.set_aside(filter.page())).await.map(Json)
 }

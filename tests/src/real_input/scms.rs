@@ -216,7 +216,8 @@ impl Taken {
         };
         let now = TODAY.parse::<Day>().expect("a day").start(ZONE);
         let BooksAlone { books, catalogue, .. } = &self.alone;
-        let group = Desk::new(catalogue, books, now).and_then(|desk| desk.landed_cost(&draft));
+        let group = Desk::new(catalogue, books, CompanyNo::FIRST, now)
+            .and_then(|desk| desk.landed_cost(&draft));
         let group = group.map_err(|error| ProcessError::Answer(error.to_string()))?;
         let times: (Timestamp, Timestamp) = (now, now);
         self.alone.state_at_hq(times, &group.statements)?;

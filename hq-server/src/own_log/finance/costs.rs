@@ -7,7 +7,7 @@ use shared::fact::statement::{
     CostMethod, CostScope, LandedCost, MasterData, Money, Permission, PoolName, Revaluation,
     SharedBy, StandardCost, Statement, WriteDown,
 };
-use shared::ids::{Capture, CategoryNo, CompanyNo, ItemNo, ReasonNo, SiteNo};
+use shared::ids::{Capture, CategoryNo, ItemNo, ReasonNo, SiteNo};
 use shared::money::{Amount, Currency};
 use shared::quantity::{Scaled, ShortText};
 use shared::time::Day;
@@ -215,7 +215,7 @@ impl Desk<'_> {
             format!("{} {}", Amount(amount).display(decimals), self.currency)
         };
         if change < 0 {
-            let barred = self.books.settings().write_down_reversal(CompanyNo::FIRST, self.now);
+            let barred = self.books.settings().write_down_reversal(self.company, self.now);
             if barred == Permission::Barred {
                 return Err(FinanceError::WriteDownStands);
             }
@@ -247,7 +247,7 @@ impl Desk<'_> {
         if method.by_lot() && !from_the_beginning {
             return Err(FinanceError::LotsFromTheBeginning);
         }
-        let barred = || self.books.settings().lifo(CompanyNo::FIRST, self.now);
+        let barred = || self.books.settings().lifo(self.company, self.now);
         if method == CostMethod::Lifo && barred() == Permission::Barred {
             return Err(FinanceError::LifoBarred);
         }
@@ -256,7 +256,7 @@ impl Desk<'_> {
             found.ok_or_else(|| FinanceError::UnknownCategory(code.to_owned()))
         });
         let category = category.transpose()?;
-        let data = MasterData::Costing { company: CompanyNo::FIRST, category, method };
+        let data = MasterData::Costing { company: self.company, category, method };
         let valid_from = (!from_the_beginning).then_some(self.now);
         let mut groups = vec![Group::one(Statement::MasterData { valid_from, data })];
         if method == CostMethod::Standard && !from_the_beginning {
@@ -278,7 +278,7 @@ impl Desk<'_> {
                 item.fallback_cost.filter(|_| concerned && pool.state.stock.quantity() != 0)?;
             Some(Statement::StandardCost(StandardCost { pool: named(pool), cost, reason: None }))
         };
-        self.books.pools().iter().filter_map(standard).collect()
+        self.pools().filter_map(standard).collect()
     }
 
     fn weight(
@@ -334,22 +334,35 @@ impl Desk<'_> {
     fn pool_name_or_all(&self, draft: &PoolDraft) -> Result<(PoolName, bool), FinanceError> {
         let item = self.catalogue.item_by_code(&draft.item).map(|item| item.item);
         let item = item.ok_or_else(|| FinanceError::UnknownItem(draft.item.clone()))?;
-        let one_pool = self.books.scope(CompanyNo::FIRST) == CostScope::Company;
-        let site = draft.site.as_ref().map(|code| {
-            let site = self.catalogue.site_by_code(code).map(|site| site.site);
-            site.ok_or_else(|| FinanceError::UnknownSite(code.clone()))
-        });
+        let one_pool = self.books.scope(self.company) == CostScope::Company;
+        let site = draft.site.as_ref().map(|code| self.site(code));
         let site = site.transpose()?.filter(|_| !one_pool);
         let lot = draft.lot.as_deref().map(|lot| ShortText::from_slice(lot.as_bytes()));
         let names_one = one_pool || site.is_some();
         Ok((PoolName { item, site, lot }, names_one))
     }
 
+    /// A warehouse of the company.
+    fn site(&self, code: &str) -> Result<SiteNo, FinanceError> {
+        let site = self.catalogue.site_by_code(code);
+        let site = site.ok_or_else(|| FinanceError::UnknownSite(code.to_owned()))?;
+        if site.company == self.company {
+            return Ok(site.site);
+        }
+        let (what, company) = (format!("site '{code}'"), self.code_of(site.company));
+        Err(FinanceError::OtherCompany { what, company })
+    }
+
+    /// The company's pools.
+    fn pools(&self) -> impl Iterator<Item = &Pool> {
+        self.books.pools().iter().filter(|pool| pool.company == self.company)
+    }
+
     /// The pools that a name means; all of the item's where it names no site.
     fn pools_of(&self, name: &PoolName) -> impl Iterator<Item = &Pool> {
         let (item, site, lot): (ItemNo, Option<SiteNo>, _) =
             (name.item, name.site, name.lot.clone());
-        self.books.pools().iter().filter(move |pool| {
+        self.pools().filter(move |pool| {
             let here = site.is_none() || pool.site == site;
             pool.item == item && here && (lot.is_none() || pool.lot == lot)
         })

@@ -1,10 +1,11 @@
 //! Closing and reopening months before it is recorded: whether it may be done now. Pure.
 
-use shared::fact::statement::{PeriodAction, PeriodStep, Statement};
-use shared::ids::CompanyNo;
+use shared::fact::statement::{PeriodAction, PeriodStep, Stamp, Statement};
+use shared::ids::{CompanyNo, SiteNo};
 use shared::time::Month;
 
 use super::{Desk, FinanceError};
+use crate::books::Waiting;
 use crate::own_log::Group;
 
 /// A step of a ledger month.
@@ -30,19 +31,31 @@ impl Desk<'_> {
             return Err(FinanceError::NotOver(month));
         }
         if reopens {
-            let closed = self.books.closed(CompanyNo::FIRST).of_month(month);
+            let closed = self.books.closed(self.company).of_month(month);
             closed.ok_or(FinanceError::NotClosed(month))?;
             if draft.reason.is_none() {
                 return Err(FinanceError::ReopeningNeedsReason);
             }
         }
         let locks_stock = !reopens && step >= PeriodStep::CloseStock;
-        let waiting = self.books.waiting().count();
+        let waiting = self.books.waiting().filter(|(_, group)| self.concerns(group)).count();
         if locks_stock && waiting > 0 && !draft.despite_waiting {
             return Err(FinanceError::Waiting { month, waiting });
         }
         let reason = self.reason(draft.reason.as_deref())?;
         let action = PeriodAction { month, step, reason };
         self.group(None, vec![Statement::PeriodAction(action)])
+    }
+
+    /// Whether what waits would be posted in the company's books. Of a site that nobody knows yet
+    /// it can't be said, so it might.
+    fn concerns(&self, waiting: &Waiting) -> bool {
+        let company = if waiting.site == SiteNo::HQ {
+            let stamp = waiting.facts.first().and_then(|fact| Stamp::parse(fact).ok());
+            stamp.map(|stamp| stamp.company.unwrap_or(CompanyNo::FIRST))
+        } else {
+            self.catalogue.site(waiting.site).map(|site| site.company)
+        };
+        company.is_none_or(|company| company == self.company)
     }
 }
