@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use shared::ids::Seq;
+use shared::ids::{Head, Seq};
 use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
 use shared::sync::{Position, Run, SignedAcknowledgement, SignedStateBatch, StateCursor};
@@ -48,6 +48,10 @@ impl EdgeStore for JournalLink {
 
     fn run_from(&self, first: Seq, facts_max: usize) -> Result<Option<Run>, EdgeStoreError> {
         Ok(self.journal.run_from(first, facts_max)?)
+    }
+
+    fn head_at(&self, seq: Seq) -> Result<Head, EdgeStoreError> {
+        Ok(self.journal.head_at(seq)?)
     }
 
     fn seals_from(&self, first: Seq, seals_max: usize) -> Result<Vec<SignedSeal>, EdgeStoreError> {

@@ -29,7 +29,7 @@ use redb::StorageBackend;
 use shared::catalogue::{Catalogue, UnitError};
 use shared::fact::statement::Statement;
 use shared::fact::{Fact, Malformed};
-use shared::ids::{Capture, CompanyNo, DeviceNo, LogId, PersonNo, Seq};
+use shared::ids::{Capture, CompanyNo, DeviceNo, Head, LogId, PersonNo, Seq};
 use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
 use shared::sync::{Position, Run, SignedAcknowledgement, SignedStateBatch, StateCursor};
@@ -372,6 +372,11 @@ impl Journal {
     /// Facts from `first` on, at most about `facts_max`, whole groups, one group at least.
     pub fn run_from(&self, first: Seq, facts_max: usize) -> Result<Option<Run>, StoreError> {
         self.inner.view.run_from(first, facts_max.max(1))
+    }
+
+    /// The chain's head after a fact of the log.
+    pub fn head_at(&self, seq: Seq) -> Result<Head, StoreError> {
+        self.inner.view.head_at(seq)
     }
 
     /// Seals whose range begins at `first` or later, in order, at most `count_max`.

@@ -263,7 +263,7 @@ impl View {
     }
 
     /// The head after any fact, from the nearest window that is stored before it.
-    fn head_at(&self, seq: Seq) -> Result<Head, StoreError> {
+    pub(super) fn head_at(&self, seq: Seq) -> Result<Head, StoreError> {
         let transaction = self.transaction()?;
         let before = store::segment_ending_before(&transaction, self.log, seq)?;
         let mut chain = before.map_or_else(

@@ -138,13 +138,14 @@ impl<'a, S: EdgeStore> Driver<'a, S> {
 
     async fn woken(&mut self, shutdown: &mut watch::Receiver<bool>) -> Woken {
         let reads = self.session.end().is_none();
+        let takes = reads && self.session.wants_frames();
         let timeout = self.session.timeout().map(|moment| {
             let due = self.started + Duration::from_millis(moment.0);
             due.min(Instant::now() + WATCH)
         });
         tokio::select! {
             written = self.outgoing.write(), if !self.outgoing.is_empty() => Woken::Written(written),
-            read = self.incoming.read(), if reads => Woken::Read(read),
+            read = self.incoming.read(), if takes => Woken::Read(read),
             position = next(&mut self.position) => Woken::Event(EdgeEvent::Recorded(position.last)),
             sealed = next(&mut self.sealed) => Woken::Event(EdgeEvent::Sealed(sealed)),
             Some(reply) = self.replies.join_next() => {
@@ -166,7 +167,7 @@ impl<'a, S: EdgeStore> Driver<'a, S> {
     }
 
     fn take_frames(&mut self) {
-        while self.session.end().is_none() {
+        while self.session.end().is_none() && self.session.wants_frames() {
             let moment = self.moment();
             match self.incoming.next() {
                 Ok(Some(frame)) => self.session.handle_frame(frame, moment),
@@ -210,6 +211,10 @@ fn perform<S: EdgeStore>(store: &S, request: EdgeRequest) -> EdgeEvent {
         },
         EdgeRequest::ReadSeals { first, seals_max } => match store.seals_from(first, seals_max) {
             Ok(seals) => EdgeEvent::SealsRead(seals),
+            Err(error) => unreadable(&error),
+        },
+        EdgeRequest::ReadHead(at) => match store.head_at(at) {
+            Ok(head) => EdgeEvent::HeadRead(head),
             Err(error) => unreadable(&error),
         },
         EdgeRequest::NoteAcknowledgement(signed) => {

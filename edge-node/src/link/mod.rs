@@ -265,6 +265,13 @@ impl<S: EdgeStore> Link<S> {
                 tracing::warn!("{text}");
                 self.status.warning = Some(text);
             }
+            EdgeNotice::Forked { common } => {
+                let text = format!(
+                    "HQ holds another log under this node's name, the same up to fact {common}: this node was copied, or restored from an older image. HQ books what it records as a branch and compares the two; ask HQ for a code and enrol this node anew"
+                );
+                tracing::warn!("{text}");
+                self.status.warning = Some(text);
+            }
         }
         self.status.heard_at = Some(self.config.wall.now());
         self.store.set_link_status(self.status.clone());

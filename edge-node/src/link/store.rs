@@ -1,7 +1,7 @@
 //! What the link needs of the node's journal, so that it can be tried with another one. Knows no
 //! file. Invariant: what a position or a reply names is durable already.
 
-use shared::ids::Seq;
+use shared::ids::{Head, Seq};
 use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
 use shared::sync::{Position, Run, SignedAcknowledgement, SignedStateBatch, StateCursor};
@@ -34,6 +34,9 @@ pub trait EdgeStore: Send + Sync + 'static {
     /// Facts from `first` on: whole groups, one at least, else at most `facts_max`; `None` where
     /// there are none.
     fn run_from(&self, first: Seq, facts_max: usize) -> Result<Option<Run>, EdgeStoreError>;
+
+    /// The chain's head after a fact of the log.
+    fn head_at(&self, seq: Seq) -> Result<Head, EdgeStoreError>;
 
     /// Seals whose first fact is `first` or later, in order, at most `seals_max`.
     fn seals_from(&self, first: Seq, seals_max: usize) -> Result<Vec<SignedSeal>, EdgeStoreError>;

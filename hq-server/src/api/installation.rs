@@ -11,6 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::problem::ApiError;
+use crate::gateway::branches::Branches;
 use crate::headquarters::{Headquarters, VerifyReport};
 
 /// How the installation stands.
@@ -61,6 +62,18 @@ pub struct LogLine {
     pub clock_ahead_ms: Option<i64>,
     /// Why something of it was refused: the site is doubtful.
     pub refusal: Option<String>,
+    /// It is what an installation recorded otherwise than its log says: the site is doubtful.
+    #[serde(default)]
+    pub branch: Option<BranchLine>,
+}
+
+/// Where a branch leaves the log of its installation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BranchLine {
+    /// The log that it leaves, in hex.
+    pub of: String,
+    /// The last fact that the two have in common, as the installation counts.
+    pub after: u64,
 }
 
 /// Where a backup goes.
@@ -117,6 +130,8 @@ async fn status(State(hq): State<Headquarters>) -> Result<Json<Status>, ApiError
             program: link.program,
             clock_ahead_ms: link.clock_ahead_ms,
             refusal: log.refusal,
+            branch: Branches::left(&log.record)
+                .map(|(of, after)| BranchLine { of: of.to_string(), after: after.0 }),
         }
     };
     Ok(Json(Status {

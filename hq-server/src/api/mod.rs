@@ -26,7 +26,7 @@ pub use costs::{
     CostingBody, LandedCostBody, LandedOnBody, RevaluationBody, StandardCostBody, WriteDownBody,
 };
 pub use finance::{AllocationBody, InvoiceBody, InvoiceLineBody, PaymentBody};
-pub use installation::{BackupBody, BackupReport, LogLine, Status};
+pub use installation::{BackupBody, BackupReport, BranchLine, LogLine, Status};
 pub use master::{
     AccountBody, AccountLine, CategoryBody, ItemBody, ItemLine, MappingBody, MappingGaps,
     MeasureBody, NamedLine, PartnerBody, PartnerLine, PolicyBody, PolicyLine, ReasonBody, Recorded,

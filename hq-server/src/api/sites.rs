@@ -69,7 +69,8 @@ async fn site_list(State(hq): State<Headquarters>) -> Json<Vec<SiteLine>> {
     let devices = hq.authority().devices();
     let catalogue = hq.published().catalogue();
     let line = |site: &shared::catalogue::Site| {
-        let of_site = devices.iter().filter(|device| device.site == site.site);
+        let of_site =
+            devices.iter().filter(|device| device.site == site.site && device.branch_of.is_none());
         let (revoked, active): (Vec<_>, Vec<_>) =
             of_site.partition(|device| device.revoked_at.is_some());
         SiteLine {

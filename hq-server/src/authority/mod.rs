@@ -133,6 +133,12 @@ impl Authority {
         self.register().devices()
     }
 
+    /// Gives an installation number to a branch of an installation's log: no box, and nothing that
+    /// a certificate could be made for.
+    pub fn branch_add(&self, of: Peer, now: Timestamp) -> Result<DeviceNo, SiteError> {
+        self.register().branch_add(of.device, now)
+    }
+
     /// Revokes every installation of a site; live connections close. Gives their numbers.
     pub fn site_revoke(&self, site: SiteNo, now: Timestamp) -> Result<Vec<DeviceNo>, SiteError> {
         let devices = self.register().devices_of(site);

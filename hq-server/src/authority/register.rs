@@ -74,6 +74,10 @@ pub struct DeviceRecord {
     pub enrolled_at: Timestamp,
     /// When it was revoked, if it was.
     pub revoked_at: Option<Timestamp>,
+    /// It is no box of its own: another installation's log was continued twice, and this is the
+    /// number of what differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch_of: Option<DeviceNo>,
     /// Its certificates, oldest first.
     certificates: Vec<CertificateRecord>,
 }
@@ -279,8 +283,30 @@ impl Register {
             genesis_random: Hex(request.genesis_random),
             enrolled_at: now,
             revoked_at: None,
+            branch_of: None,
             certificates: Vec::new(),
         }
+    }
+
+    /// Gives a number to a branch of an installation's log.
+    pub(super) fn branch_add(
+        &mut self,
+        of: DeviceNo,
+        now: Timestamp,
+    ) -> Result<DeviceNo, SiteError> {
+        let record = self.devices.get(&of).ok_or(SiteError::UnknownDevice(of))?;
+        let last = self.devices.keys().next_back().map_or(FIRST_DEVICE - 1, |last| last.0);
+        let branch = DeviceRecord {
+            device: DeviceNo(last + 1),
+            enrolled_at: now,
+            branch_of: Some(of),
+            certificates: Vec::new(),
+            ..record.clone()
+        };
+        self.write(&[Row::Device(&branch)])?;
+        let device = branch.device;
+        self.devices.insert(device, branch);
+        Ok(device)
     }
 
     /// Remembers a certificate that was made for an installation.

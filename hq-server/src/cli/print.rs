@@ -74,6 +74,12 @@ pub(super) fn status(value: &Value, as_json: bool) {
         if let Some(refusal) = log["refusal"].as_str() {
             line(format_args!("{} device {}: {refusal}", plain(&log["code"]), log["device"]));
         }
+        if let Some(after) = log["branch"]["after"].as_u64() {
+            let (code, device) = (plain(&log["code"]), &log["device"]);
+            line(format_args!(
+                "{code} device {device}: a branch, the same log up to fact {after} and another one                  after it: the box was copied, or restored from an older image. Both are booked;                  stop one, and enrol the other anew: 'hq-server site code {code}'."
+            ));
+        }
     }
 }
 

@@ -3,9 +3,9 @@
 
 use shared::ids::LogId;
 use shared::sync::hq::OpenedLog;
-use shared::sync::{Code, Position, Refusal};
+use shared::sync::{Code, Refusal};
 
-use super::intake::{Intake, IntakeError, RunRefused, SealRefused};
+use super::intake::{Intake, IntakeError, LogStatus, RunRefused, SealRefused};
 use super::store::Peer;
 
 /// Why the intake did not do what an edge asked.
@@ -36,26 +36,16 @@ pub(crate) fn storage(error: &dyn std::error::Error) -> Refusal {
     Refusal::new(Code::STORAGE, "HQ can't read its store: try again later")
 }
 
-/// How far `peer`'s log is at HQ, for an edge that has it up to `edge`.
-pub fn open_log(
-    intake: &Intake,
-    peer: Peer,
-    log: &LogId,
-    edge: Position,
-) -> Result<OpenedLog, Refusal> {
+/// A log, for the installation that it is of.
+pub(crate) fn owned_log(intake: &Intake, peer: Peer, log: &LogId) -> Result<LogStatus, Refusal> {
     let status = intake.log(log).ok_or_else(unknown_log)?;
-    if (status.record.site, status.record.device) != (peer.site, peer.device) {
-        return Err(unknown_log());
-    }
-    let head_at_edge = if edge.last < status.received.last {
-        intake.head_at(log, edge.last).map_err(|error| storage(&error))?
-    } else {
-        None
-    };
-    Ok(OpenedLog {
-        history: intake.history(),
-        cursor: status.received,
-        sealed: status.sealed,
-        head_at_edge,
-    })
+    let is_own = (status.record.site, status.record.device) == (peer.site, peer.device);
+    if is_own { Ok(status) } else { Err(unknown_log()) }
+}
+
+/// How far `peer`'s log is at HQ.
+pub fn open_log(intake: &Intake, peer: Peer, log: &LogId) -> Result<OpenedLog, Refusal> {
+    let status = owned_log(intake, peer, log)?;
+    let (history, cursor) = (intake.history(), status.received);
+    Ok(OpenedLog { history, cursor, sealed: status.sealed })
 }

@@ -34,6 +34,7 @@ use shared::sync::{
 use shared::time::Timestamp;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
+use super::branches::Branches;
 use super::keyed_state::KeyedState;
 use crate::clock::Clock;
 use crate::store::FileError;
@@ -332,15 +333,35 @@ impl Intake {
         let posted = *entry.posted.borrow();
         let safe = Seq(entry.safe.load(Ordering::Acquire));
         let received = *entry.received.borrow();
-        let acknowledgement = Acknowledgement {
-            history: self.shared.options.history,
-            log: *log,
-            received,
-            safe,
-            posted,
-            at: self.shared.options.clock.now(),
-        };
-        Some(acknowledgement.sign(&self.shared.options.key))
+        Some(self.sign(log, received, safe, posted))
+    }
+
+    /// The same of a log that differs from HQ's, whose facts up to `received` lie in `branch`, as
+    /// its installation counts.
+    pub fn acknowledgement_at(
+        &self,
+        log: &LogId,
+        branch: &LogId,
+        received: Position,
+    ) -> Option<SignedAcknowledgement> {
+        let entry = self.entry(branch)?;
+        let before = Branches::left(&entry.record).map_or(0, |(_, last)| last.0);
+        let level = |last: Seq| Seq(before + last.0).min(received.last);
+        let posted = level(*entry.posted.borrow());
+        let safe = level(Seq(entry.safe.load(Ordering::Acquire)));
+        Some(self.sign(log, received, safe, posted))
+    }
+
+    fn sign(
+        &self,
+        log: &LogId,
+        received: Position,
+        safe: Seq,
+        posted: Seq,
+    ) -> SignedAcknowledgement {
+        let IntakeOptions { key, history, clock, .. } = &self.shared.options;
+        let (history, log, at) = (*history, *log, clock.now());
+        Acknowledgement { history, log, received, safe, posted, at }.sign(key)
     }
 
     /// What a site does not know yet of its keyed state; `None` when it knows everything.
@@ -387,6 +408,13 @@ impl Intake {
         if let Some(entry) = self.entry(log) {
             entry.announced.fetch_max(last.0, Ordering::AcqRel);
             entry.heard_at.store(self.shared.options.clock.now().0, Ordering::Release);
+        }
+    }
+
+    /// What the installation said it has is not of this log.
+    pub(crate) fn forget_announced(&self, log: &LogId) {
+        if let Some(entry) = self.entry(log) {
+            entry.announced.store(0, Ordering::Release);
         }
     }
 

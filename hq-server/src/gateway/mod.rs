@@ -2,6 +2,7 @@
 //! Knows nothing of the books: receiving never waits for posting.
 
 pub mod answers;
+pub mod branches;
 pub mod enrol;
 pub mod intake;
 pub mod keyed_state;

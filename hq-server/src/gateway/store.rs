@@ -10,6 +10,8 @@ use shared::sync::hq::OpenedLog;
 use shared::sync::{Position, Refusal, Run, SignedAcknowledgement, SignedStateBatch, StateCursor};
 use tokio::sync::watch;
 
+pub use super::branches::Place;
+
 /// Who is at the other end, as its certificate says and the site register confirms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Peer {
@@ -42,10 +44,16 @@ pub enum LinkNews {
 /// The intake as the link sees it. What fails comes back as the refusal that the edge is told.
 pub trait HqStore: Send + Sync + 'static {
     /// How far `peer`'s log is here: unknown logs and those of another installation are refused.
-    ///
-    /// `edge` is how far the edge has it; where that is less than here, the head at that place
-    /// tells a restored log from a forked one, if the store can say it.
-    fn open_log(&self, peer: Peer, log: &LogId, edge: Position) -> Result<OpenedLog, Refusal>;
+    fn open_log(&self, peer: Peer, log: &LogId) -> Result<OpenedLog, Refusal>;
+
+    /// Where a log that differs from what is here goes on: the first of `places` that is known of
+    /// it or of its branches, else its beginning.
+    fn open_branch(
+        &self,
+        peer: Peer,
+        log: LogId,
+        places: [Position; 2],
+    ) -> impl Future<Output = Result<(OpenedLog, Place), Refusal>> + Send;
 
     /// Stores a run that follows what is stored. Facts that are stored already are skipped. Durable
     /// when it returns.
@@ -55,11 +63,27 @@ pub trait HqStore: Send + Sync + 'static {
         run: Run,
     ) -> impl Future<Output = Result<Position, Refusal>> + Send;
 
+    /// Stores what is not here yet of a run of a log that differs, wherever it goes on from what is
+    /// known. Durable when it returns.
+    fn accept_branch(
+        &self,
+        peer: Peer,
+        log: LogId,
+        run: Run,
+    ) -> impl Future<Output = Result<Place, Refusal>> + Send;
+
     /// Checks and stores a seal over stored facts.
     fn accept_seal(&self, seal: SignedSeal) -> impl Future<Output = Result<(), Refusal>> + Send;
 
     /// Signs how far the log is received, safe and posted.
     fn acknowledgement(&self, log: &LogId) -> Result<SignedAcknowledgement, Refusal>;
+
+    /// The same of a log that differs, whose facts went to `place`.
+    fn branch_acknowledgement(
+        &self,
+        log: &LogId,
+        place: &Place,
+    ) -> Result<SignedAcknowledgement, Refusal>;
 
     /// Changes when the books have more of the log.
     fn posted(&self, log: &LogId) -> Result<watch::Receiver<Seq>, Refusal>;

@@ -2,20 +2,41 @@
 
 use std::sync::PoisonError;
 
-use shared::ids::{CompanyNo, HistoryId, LogId, Seq, SiteNo};
+use shared::ids::{CompanyNo, DeviceNo, HistoryId, LogId, Seq, SiteNo};
 use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
 use shared::sync::hq::OpenedLog;
-use shared::sync::{Position, Refusal, Run, SignedAcknowledgement, SignedStateBatch, StateCursor};
+use shared::sync::{
+    Code, Position, Refusal, Run, SignedAcknowledgement, SignedStateBatch, StateCursor,
+};
 use tokio::sync::watch;
 
 use super::{Headquarters, LinkState};
 use crate::gateway::answers::{self, refusal, storage, unknown_log};
-use crate::gateway::store::{HqStore, LinkNews, Peer};
+use crate::gateway::branches::{BranchError, NewBranch};
+use crate::gateway::intake::LogRecord;
+use crate::gateway::store::{HqStore, LinkNews, Peer, Place};
 use crate::own_log::{Draft, DraftError};
 use crate::web::desk::Change;
 
 impl Headquarters {
+    /// An installation number for a branch of an installation's log.
+    fn number_branch(&self, peer: Peer) -> Result<DeviceNo, String> {
+        let now = self.inner.clock.now();
+        self.inner.authority.branch_add(peer, now).map_err(|error| error.to_string())
+    }
+
+    /// A branch is stated as other logs are, once its facts are stored.
+    async fn state_branch(&self, log: &LogId) -> Result<(), Refusal> {
+        if self.published().is_log_stated(log) {
+            return Ok(());
+        }
+        let status = self.inner.intake.log(log).ok_or_else(unknown_log)?;
+        let LogRecord { site, device, genesis, .. } = status.record;
+        let genesis = Genesis::decode(&genesis).expect("the intake registered it");
+        self.state_site_log(Peer { site, device }, &genesis).await
+    }
+
     /// A site's log is stated in HQ's own, for whoever proves seals without certificates.
     async fn state_site_log(&self, peer: Peer, genesis: &Genesis) -> Result<(), Refusal> {
         let (log, key) = (genesis.log_id(), genesis.public_key);
@@ -29,8 +50,33 @@ impl Headquarters {
 }
 
 impl HqStore for Headquarters {
-    fn open_log(&self, peer: Peer, log: &LogId, edge: Position) -> Result<OpenedLog, Refusal> {
-        answers::open_log(&self.inner.intake, peer, log, edge)
+    fn open_log(&self, peer: Peer, log: &LogId) -> Result<OpenedLog, Refusal> {
+        answers::open_log(&self.inner.intake, peer, log)
+    }
+
+    async fn open_branch(
+        &self,
+        peer: Peer,
+        log: LogId,
+        places: [Position; 2],
+    ) -> Result<(OpenedLog, Place), Refusal> {
+        answers::owned_log(&self.inner.intake, peer, &log)?;
+        let place = self.inner.branches.common(&log, &places).await;
+        let place = place.map_err(|error| storage(&error))?;
+        self.inner.intake.forget_announced(&log);
+        let (history, cursor) = (self.inner.store.history(), place.position);
+        Ok((OpenedLog { history, cursor, sealed: cursor.last }, place))
+    }
+
+    async fn accept_branch(&self, peer: Peer, log: LogId, run: Run) -> Result<Place, Refusal> {
+        let number = async |_: NewBranch| self.number_branch(peer);
+        let placed = self.inner.branches.accept(&log, run, number).await;
+        let place = placed.map_err(|error| match error {
+            BranchError::Intake(error) => refusal(&error),
+            error => Refusal::new(Code::FORK, error.to_string()),
+        })?;
+        self.state_branch(&place.log).await?;
+        Ok(place)
     }
 
     async fn accept(&self, log: LogId, run: Run) -> Result<Position, Refusal> {
@@ -45,6 +91,15 @@ impl HqStore for Headquarters {
 
     fn acknowledgement(&self, log: &LogId) -> Result<SignedAcknowledgement, Refusal> {
         self.inner.intake.acknowledgement(log).ok_or_else(unknown_log)
+    }
+
+    fn branch_acknowledgement(
+        &self,
+        log: &LogId,
+        place: &Place,
+    ) -> Result<SignedAcknowledgement, Refusal> {
+        let signed = self.inner.intake.acknowledgement_at(log, &place.log, place.position);
+        signed.ok_or_else(unknown_log)
     }
 
     fn posted(&self, log: &LogId) -> Result<watch::Receiver<Seq>, Refusal> {

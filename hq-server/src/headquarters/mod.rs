@@ -35,6 +35,7 @@ use crate::authority::{Authority, AuthorityError};
 use crate::books::{Company, RULES};
 use crate::chart::Chart;
 use crate::clock::Clock;
+use crate::gateway::branches::Branches;
 use crate::gateway::intake::{Intake, IntakeError, IntakeOptions};
 use crate::own_log::{Draft, DraftError, Missing, OpenError, OwnLog, RecordError, check_mapping};
 use crate::report::dashboard::LogLink;
@@ -155,6 +156,7 @@ struct Inner {
     authority: Authority,
     store: Arc<dyn Store>,
     intake: Intake,
+    branches: Branches,
     sequencer: Sequencer,
     own_log: OwnLog,
     links: Mutex<BTreeMap<DeviceNo, LinkState>>,
@@ -235,6 +237,7 @@ impl Headquarters {
                 clock,
                 authority,
                 store,
+                branches: Branches::new(&intake),
                 intake,
                 sequencer,
                 own_log,

@@ -21,7 +21,7 @@ use shared::quantity::Unit;
 use shared::segment::chain::{Chain, FORMAT, Genesis};
 use shared::segment::columns;
 use shared::segment::seal::{Seal, last_sealable};
-use shared::sync::{Position, Run};
+use shared::sync::{EnrolRequest, Position, Run, VERSIONS};
 use shared::time::{OffsetMinutes, Timestamp};
 
 /// 2026-11-02T08:00:00Z.
@@ -194,6 +194,34 @@ impl Site {
     pub async fn register(&self, hq: &Headquarters) {
         let registered = hq.register_log(self.peer, CompanyNo::FIRST, self.genesis.clone()).await;
         registered.expect("registered");
+    }
+
+    /// As [`Self::register`], through HQ's site register: the site's first installation.
+    pub async fn enrol(&self, hq: &Headquarters) {
+        let now = hq.clock().now();
+        let code = hq.authority().site_add(self.peer.site, "site", CompanyNo::FIRST, now);
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key");
+        let request = rcgen::CertificateParams::default().serialize_request(&key);
+        let request = request.expect("a request").der().to_vec();
+        let (code, random) = (code.expect("a code"), self.genesis.random);
+        let request = EnrolRequest::new(VERSIONS, &code, request, random, &self.key);
+        let redeemed = hq.authority().redeem(&request, now).expect("let in");
+        assert_eq!(redeemed.peer, self.peer);
+        self.register(hq).await;
+    }
+
+    /// The installation as it was after some facts: restored, or copied then.
+    pub fn image(&self, facts: usize) -> Self {
+        let mut image = Self::new(self.peer.site.0, self.peer.device.0);
+        (image.facts, image.now) = (self.facts[..facts].to_vec(), self.now);
+        image
+    }
+
+    /// How far its log goes.
+    pub fn position(&self) -> Position {
+        let mut chain = Chain::start(self.log());
+        chain.extend(&self.facts);
+        Position { last: chain.seq(), head: chain.head() }
     }
 
     /// Sends what HQ does not have, in runs of at most `facts`.

@@ -11,6 +11,8 @@ pub const CHAIN: &str = "warebook 2026-11 chain";
 pub const JOURNAL_ACTOR: &str = "warebook 2026-11 journal actor";
 /// Salted hash of a text that stands beside a fact.
 pub const TEXT: &str = "warebook 2026-11 text";
+/// Hash of the first fact of a branch: stands for the random bytes in its log's genesis.
+pub const BRANCH: &str = "warebook 2026-11 branch";
 /// A writer's signature under a seal.
 pub const SEAL: &str = "warebook 2026-11 seal";
 /// HQ's signature under an acknowledgement.
@@ -19,7 +21,8 @@ pub const ACKNOWLEDGEMENT: &str = "warebook 2026-11 acknowledgement";
 pub const STATE_BATCH: &str = "warebook 2026-11 state batch";
 
 /// Every context: hashes first, then signatures.
-pub const ALL: &[&str] = &[GENESIS, CHAIN, JOURNAL_ACTOR, TEXT, SEAL, ACKNOWLEDGEMENT, STATE_BATCH];
+pub const ALL: &[&str] =
+    &[GENESIS, CHAIN, JOURNAL_ACTOR, TEXT, BRANCH, SEAL, ACKNOWLEDGEMENT, STATE_BATCH];
 
 /// How many random bytes salt the hash of a text.
 pub const SALT_BYTES: usize = 16;

@@ -2,7 +2,7 @@
 //! frames, store requests and notices out. Knows no transport, no store and no clock, so that a
 //! simulator can drive thousands. Invariants: facts leave in order and at most a window of them is
 //! unacknowledged; state is confirmed only when the store says it is durable; what HQ says counts
-//! only with HQ's signature.
+//! only with HQ's signature; facts leave only after a place where HQ's log and the node's are one.
 //!
 //! A driver calls `handle_*` for whatever happens and then empties `poll_request`, `poll_notice`
 //! and, as often as the transport takes one, `poll_frame`. Frames are chosen at the moment they
@@ -20,7 +20,7 @@ use super::place::{Position, Run, StateCursor};
 use super::state::SignedStateBatch;
 use super::wire::FrameError;
 use crate::fact::statement::GROUP_MAX;
-use crate::ids::{HistoryId, LogId, Seq, SiteNo};
+use crate::ids::{Head, HistoryId, LogId, Seq, SiteNo};
 use crate::segment::SEGMENT_FACTS_MAX;
 use crate::segment::seal::SignedSeal;
 
@@ -88,6 +88,8 @@ pub enum EdgeEvent {
     RunRead(Option<Run>),
     /// Reply to [`EdgeRequest::ReadSeals`].
     SealsRead(Vec<SignedSeal>),
+    /// Reply to [`EdgeRequest::ReadHead`].
+    HeadRead(Head),
     /// Reply to [`EdgeRequest::NoteAcknowledgement`], whether it could be stored or not.
     AcknowledgementNoted,
     /// Reply to [`EdgeRequest::ApplyState`]: the batch is durable.
@@ -120,6 +122,8 @@ pub enum EdgeRequest {
         /// The most seals wanted.
         seals_max: usize,
     },
+    /// The chain's head after a fact of the log.
+    ReadHead(Seq),
     /// Keep the newest acknowledgement, as a witness and for people.
     NoteAcknowledgement(SignedAcknowledgement),
     /// Apply keyed state durably, as a whole.
@@ -142,6 +146,12 @@ pub enum EdgeNotice {
         acknowledged: Seq,
         /// What HQ has now.
         has: Seq,
+    },
+    /// HQ holds another log under this node's name: the node was copied, or restored and used on.
+    /// What this one records HQ keeps as a branch of its own.
+    Forked {
+        /// Up to here at least the two are one.
+        common: Seq,
     },
 }
 
@@ -194,6 +204,8 @@ pub struct EdgeSession {
     start: EdgeStart,
     settings: EdgeSettings,
     phase: Phase,
+    /// The node's log and HQ's differ, and HQ was told.
+    forked: bool,
     /// Leaves before everything else.
     farewell: Option<Frame>,
     notices: VecDeque<EdgeNotice>,
@@ -209,6 +221,13 @@ pub struct EdgeSession {
 enum Phase {
     Fresh,
     Joining,
+    /// HQ has facts of the log: are they ours? The store is asked for the head there.
+    Comparing {
+        welcome: Box<Welcome>,
+        asked: bool,
+    },
+    /// They are not; HQ is to be told up to where they may be.
+    Branching,
     Open(HistoryId),
     Ended(EdgeEnd),
 }
@@ -297,6 +316,7 @@ impl EdgeSession {
             start,
             settings,
             phase: Phase::Fresh,
+            forked: false,
             farewell: None,
             notices: VecDeque::new(),
             pong: None,
@@ -321,6 +341,11 @@ impl EdgeSession {
         self.is_open() && self.facts.acknowledged == self.facts.tip
     }
 
+    /// Whether the driver should go on reading frames.
+    pub const fn wants_frames(&self) -> bool {
+        !matches!(self.phase, Phase::Comparing { .. } | Phase::Branching)
+    }
+
     /// Takes a frame from HQ.
     pub fn handle_frame(&mut self, frame: Frame, now: Moment) {
         self.waiting.heard(now);
@@ -331,6 +356,8 @@ impl EdgeSession {
             (_, Frame::Ping(nonce)) => self.pong = Some(nonce),
             (_, Frame::Pong(..)) => self.waiting.ping_open = false,
             (Phase::Joining, Frame::Welcome(welcome)) => self.handle_welcome(welcome),
+            // Said before HQ knew that this is a branch.
+            (Phase::Joining, Frame::Acknowledgement(_) | Frame::State(_)) if self.forked => {}
             (Phase::Open(_), Frame::Acknowledgement(signed)) => {
                 self.handle_acknowledgement(signed, now);
             }
@@ -357,6 +384,7 @@ impl EdgeSession {
             EdgeEvent::Sealed(last) => self.seals.tip = self.seals.tip.max(last),
             EdgeEvent::RunRead(run) => self.handle_run(run),
             EdgeEvent::SealsRead(seals) => self.seals.handle_read(seals),
+            EdgeEvent::HeadRead(head) => self.handle_head(head),
             EdgeEvent::AcknowledgementNoted => self.witness.noting = false,
             EdgeEvent::StateApplied => self.state.handle_applied(),
             EdgeEvent::StateFailed => self.state.failed = true,
@@ -407,7 +435,8 @@ impl EdgeSession {
         }
         match self.phase {
             Phase::Fresh => Some(self.hello(now)),
-            Phase::Joining | Phase::Ended(_) => None,
+            Phase::Branching => Some(self.branch(now.moment)),
+            Phase::Joining | Phase::Comparing { .. } | Phase::Ended(_) => None,
             Phase::Open(_) => self.poll_open(now),
         }
     }
@@ -432,8 +461,8 @@ impl EdgeSession {
     pub fn has_frame(&self) -> bool {
         self.farewell.is_some()
             || match self.phase {
-                Phase::Fresh => true,
-                Phase::Joining | Phase::Ended(_) => false,
+                Phase::Fresh | Phase::Branching => true,
+                Phase::Joining | Phase::Comparing { .. } | Phase::Ended(_) => false,
                 Phase::Open(_) => {
                     self.pong.is_some()
                         || self.state.taken.is_some()
@@ -446,6 +475,11 @@ impl EdgeSession {
 
     /// What the store should do next.
     pub fn poll_request(&mut self) -> Option<EdgeRequest> {
+        if let Phase::Comparing { welcome, asked } = &mut self.phase
+            && !std::mem::replace(asked, true)
+        {
+            return Some(EdgeRequest::ReadHead(welcome.cursor.last));
+        }
         if !self.is_open() {
             // Acknowledgements that came before the end are still worth keeping.
             return self.witness.request();
@@ -476,6 +510,15 @@ impl EdgeSession {
         })
     }
 
+    /// Up to where HQ had this log, by what it acknowledged; else the log's beginning.
+    fn branch(&mut self, now: Moment) -> Frame {
+        (self.phase, self.forked) = (Phase::Joining, true);
+        self.waiting.heard(now);
+        let witness = self.start.witness.map(|signed| signed.acknowledgement.received);
+        let common = witness.filter(|common| common.last <= self.start.position.last);
+        Frame::Branch(common.unwrap_or(Position { last: Seq::ZERO, head: Head(self.start.log.0) }))
+    }
+
     fn handle_welcome(&mut self, welcome: Welcome) {
         let Position { last, head } = welcome.cursor;
         let own = self.start.position;
@@ -484,13 +527,43 @@ impl EdgeSession {
             let text = format!("HQ chose version {}", welcome.version);
             return self.break_off(EdgeEnd::Protocol(text));
         }
-        if last > own.last {
-            return self.break_off(EdgeEnd::Restored { hq: last, own: own.last });
+        if last > own.last || (last == own.last && head != own.head) {
+            return self.differ(last);
         }
-        if last == own.last && head != own.head {
+        if last == own.last || last == Seq::ZERO {
+            return self.open(welcome);
+        }
+        self.phase = Phase::Comparing { welcome: Box::new(welcome), asked: false };
+    }
+
+    fn handle_head(&mut self, head: Head) {
+        let phase = std::mem::replace(&mut self.phase, Phase::Joining);
+        let Phase::Comparing { welcome, .. } = phase else {
+            self.phase = phase;
+            return;
+        };
+        if head == welcome.cursor.head {
+            self.open(*welcome);
+        } else {
+            self.differ(welcome.cursor.last);
+        }
+    }
+
+    /// HQ is told once; a place that it then names must be common.
+    fn differ(&mut self, last: Seq) {
+        if self.forked {
             return self.break_off(EdgeEnd::Fork(last));
         }
-        self.notice_losses(&welcome);
+        self.phase = Phase::Branching;
+    }
+
+    fn open(&mut self, welcome: Welcome) {
+        let last = welcome.cursor.last;
+        if self.forked {
+            self.notices.push_back(EdgeNotice::Forked { common: last });
+        } else {
+            self.notice_losses(&welcome);
+        }
         self.facts.open(last);
         self.seals.read = welcome.sealed;
         self.phase = Phase::Open(welcome.history);
@@ -563,9 +636,10 @@ impl EdgeSession {
 
     fn is_waiting(&self) -> bool {
         match self.phase {
-            Phase::Fresh | Phase::Joining => true,
+            Phase::Fresh | Phase::Joining | Phase::Branching => true,
             Phase::Open(_) => self.facts.acknowledged < self.facts.sent || self.waiting.ping_open,
-            Phase::Ended(_) => false,
+            // The node's own store is no network.
+            Phase::Comparing { .. } | Phase::Ended(_) => false,
         }
     }
 

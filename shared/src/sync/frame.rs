@@ -262,6 +262,8 @@ pub enum Frame {
     Pong(u64, Timestamp),
     /// Either: I leave. The last frame of a stream.
     Bye(Code),
+    /// Edge: my log is not the one that HQ has up to its cursor; up to here HQ once had mine.
+    Branch(Position),
     /// Edge: a certificate request (DER) for a device that has a certificate.
     Renew(Vec<u8>),
     /// HQ: the new chain, the device's own certificate first (DER), and how long it is valid.
@@ -283,6 +285,7 @@ const STATE_TAKEN: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
 const BYE: u8 = 11;
+const BRANCH: u8 = 12;
 const RENEW: u8 = 16;
 const RENEWED: u8 = 17;
 const ENROL: u8 = 18;
@@ -297,6 +300,7 @@ pub const fn body_max(kind: u8) -> Option<usize> {
         SEAL | ACKNOWLEDGEMENT => ACKNOWLEDGEMENT_BYTES_MAX,
         STATE => limits::STATE_BYTES_MAX + 256,
         STATE_TAKEN | PING | PONG | BYE => 24,
+        BRANCH => 48,
         RENEW => limits::CERTIFICATE_BYTES_MAX,
         ENROL => limits::CERTIFICATE_BYTES_MAX + 512,
         RENEWED | ENROLLED => (limits::CHAIN_MAX + 1) * limits::CERTIFICATE_BYTES_MAX + 2048,
@@ -319,6 +323,7 @@ impl Frame {
             Self::Ping(_) => PING,
             Self::Pong(..) => PONG,
             Self::Bye(_) => BYE,
+            Self::Branch(_) => BRANCH,
             Self::Renew(_) => RENEW,
             Self::Renewed(..) => RENEWED,
             Self::Enrol(_) => ENROL,
@@ -340,6 +345,7 @@ impl Frame {
             Self::Ping(_) => "ping",
             Self::Pong(..) => "pong",
             Self::Bye(_) => "bye",
+            Self::Branch(_) => "branch",
             Self::Renew(_) => "renew",
             Self::Renewed(..) => "renewed",
             Self::Enrol(_) => "enrol",
@@ -388,6 +394,7 @@ impl Frame {
                 out.signed(time.0);
             }
             Self::Bye(code) => out.unsigned(code.0),
+            Self::Branch(position) => position.write(out),
             Self::Renew(request) => out.raw(request),
             Self::Renewed(chain, valid_until) => {
                 write_chain(out, chain);
@@ -413,6 +420,7 @@ impl Frame {
             PING => Self::Ping(input.unsigned()?),
             PONG => Self::Pong(input.unsigned()?, Timestamp(input.signed()?)),
             BYE => Self::Bye(read_code(input)?),
+            BRANCH => Self::Branch(Position::read(input)?),
             RENEW => Self::Renew(input.rest().to_vec()),
             RENEWED => Self::Renewed(read_chain(input)?, Timestamp(input.signed()?)),
             ENROL => Self::Enrol(EnrolRequest::read(input)?),
@@ -615,6 +623,7 @@ mod tests {
             Frame::Ping(77),
             Frame::Pong(77, Timestamp(1_795_519_885_123)),
             Frame::Bye(Code::LEAVING),
+            Frame::Branch(Position { last: Seq(200), head: Head([3; 32]) }),
             Frame::Renew(vec![1, 2, 3]),
             Frame::Renewed(vec![vec![1; 300], vec![2; 300]], Timestamp(5)),
             Frame::Enrol(EnrolRequest::new(VERSIONS, &code, vec![9; 200], [1; 32], &key())),

@@ -63,17 +63,14 @@ pub struct OpenedLog {
     pub cursor: Position,
     /// The last fact under the seals that the store has.
     pub sealed: Seq,
-    /// The head at the place where the edge's log ends, where that is before the cursor and the
-    /// store can tell.
-    pub head_at_edge: Option<crate::ids::Head>,
 }
 
 /// What happens at HQ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HqEvent {
-    /// Reply to [`HqRequest::Open`].
+    /// Reply to [`HqRequest::Open`] and [`HqRequest::OpenBranch`].
     Opened(OpenedLog),
-    /// Reply to [`HqRequest::Store`]: durable up to there.
+    /// Reply to [`HqRequest::Store`]: durable up to there, as the edge counts.
     Stored(Position),
     /// Reply to [`HqRequest::StoreSeal`].
     SealStored,
@@ -94,7 +91,16 @@ pub enum HqEvent {
 pub enum HqRequest {
     /// How far do we have the log that this edge brings?
     Open(Box<Hello>),
-    /// Make these facts durable. They follow what is stored, directly.
+    /// The edge's log is not what we have, but was up to `common`: up to where do we know what it
+    /// holds?
+    OpenBranch {
+        /// What the edge opened with.
+        hello: Box<Hello>,
+        /// What it says HQ once had.
+        common: Position,
+    },
+    /// Make these facts durable. They follow what is stored, directly; after
+    /// [`Self::OpenBranch`] wherever the edge's log goes on from what we know of it.
     Store(Run),
     /// Check and keep a seal over facts that are stored.
     StoreSeal(SignedSeal),
@@ -138,10 +144,14 @@ enum Phase {
     /// The store is asked about the log.
     Opening {
         hello: Box<Hello>,
+        /// Where the edge says that its log leaves ours.
+        common: Option<Position>,
         asked: bool,
     },
     Open {
-        log: LogId,
+        hello: Box<Hello>,
+        /// The edge's log is a branch of the one that HQ has.
+        forked: bool,
     },
     Ended(HqEnd),
 }
@@ -149,6 +159,8 @@ enum Phase {
 /// Facts on their way to the store.
 #[derive(Debug)]
 struct Intake {
+    /// Where the edge was told to go on from.
+    opened: Seq,
     /// The last fact that came in order, stored or waiting.
     arrived: Seq,
     stored: Seq,
@@ -230,9 +242,18 @@ impl HqSession {
             (_, Frame::Ping(nonce)) => self.pong = Some(nonce),
             (Phase::Fresh, Frame::Hello(hello)) => self.handle_hello(hello),
             (Phase::Open { .. }, Frame::Facts(facts)) => self.handle_facts(&facts),
-            (Phase::Open { log }, Frame::Seal(seal)) => {
-                let log = *log;
-                self.handle_seal(seal, log);
+            (Phase::Open { hello, forked }, Frame::Seal(seal)) => {
+                // A key that two installations have proves nothing any more.
+                if !*forked {
+                    let log = hello.log;
+                    self.handle_seal(seal, log);
+                }
+            }
+            (Phase::Open { hello, forked: false }, Frame::Branch(common))
+                if self.facts.arrived == self.facts.opened =>
+            {
+                let (hello, common) = (hello.clone(), Some(common));
+                self.phase = Phase::Opening { hello, common, asked: false };
             }
             (Phase::Open { .. }, Frame::StateTaken(cursor)) => self.handle_taken(cursor),
             (_, frame) => {
@@ -327,9 +348,13 @@ impl HqSession {
     /// What the store should do next.
     pub fn poll_request(&mut self) -> Option<HqRequest> {
         match &mut self.phase {
-            Phase::Opening { hello, asked } if !*asked => {
+            Phase::Opening { hello, common, asked } if !*asked && !self.acknowledging.reading => {
                 *asked = true;
-                Some(HqRequest::Open(hello.clone()))
+                let hello = hello.clone();
+                Some(match *common {
+                    None => HqRequest::Open(hello),
+                    Some(common) => HqRequest::OpenBranch { hello, common },
+                })
             }
             Phase::Open { .. } => self
                 .acknowledging
@@ -352,7 +377,7 @@ impl HqSession {
             return self.refuse(refusal);
         }
         self.state = Feed::new(hello.state);
-        self.phase = Phase::Opening { hello: Box::new(hello), asked: false };
+        self.phase = Phase::Opening { hello: Box::new(hello), common: None, asked: false };
     }
 
     fn wrong_version(&self, theirs: Versions) -> Refusal {
@@ -365,16 +390,16 @@ impl HqSession {
     }
 
     fn handle_opened(&mut self, opened: OpenedLog) {
-        let Phase::Opening { hello, .. } = &self.phase else { return };
-        if let Some(refusal) = continuity(hello.position, &opened) {
-            return self.refuse(refusal);
-        }
+        let Phase::Opening { hello, common, .. } = &self.phase else { return };
         self.facts.open(opened.cursor.last);
-        self.phase = Phase::Open { log: hello.log };
+        // The edge may not know the levels that were reached while it was away; of a log that
+        // differs from ours they say nothing.
+        let is_ours = hello.position.last >= opened.cursor.last;
+        self.acknowledging.due = opened.cursor.last > Seq::ZERO && is_ours;
+        self.acknowledging.ready = None;
+        self.state.restart();
+        self.phase = Phase::Open { hello: hello.clone(), forked: common.is_some() };
         self.welcome = Some(opened);
-        // The edge may not know the levels that were reached while it was away.
-        self.acknowledging.due = opened.cursor.last > Seq::ZERO;
-        self.state.dirty = true;
     }
 
     fn welcome_frame(&self, opened: OpenedLog, time: Timestamp) -> Frame {
@@ -433,36 +458,10 @@ impl HqSession {
     }
 }
 
-/// Whether the edge's log goes on from what HQ has; otherwise why not.
-///
-/// Where the edge has more than HQ, the chain itself tells: the first run's head fits or not.
-fn continuity(edge: Position, opened: &OpenedLog) -> Option<Refusal> {
-    let hq = opened.cursor;
-    let hq_head = if hq.last == edge.last { Some(hq.head) } else { opened.head_at_edge };
-    if edge.last > hq.last || (edge.last == hq.last && edge.head == hq.head) {
-        return None;
-    }
-    if hq_head.is_some_and(|head| head != edge.head) {
-        return Some(fork(edge.last));
-    }
-    let text = format!(
-        "HQ holds this node's facts up to {}, but the node ends at {}: it was restored from an older copy. Give it a new code (hq-server site code) and enrol it again, so that it starts a new log; what HQ has stays",
-        hq.last, edge.last
-    );
-    Some(Refusal::new(Code::RESTORED, text))
-}
-
-/// Two heads at one place.
-pub fn fork(at: Seq) -> Refusal {
-    let text = format!(
-        "HQ holds another log under this node's name from fact {at} or earlier: the node was copied, or restored and used on. Stop it, give it a new code (hq-server site code) and enrol it again; nothing that HQ has is lost"
-    );
-    Refusal::new(Code::FORK, text)
-}
-
 impl Default for Intake {
     fn default() -> Self {
         Self {
+            opened: Seq::ZERO,
             arrived: Seq::ZERO,
             stored: Seq::ZERO,
             waiting: VecDeque::new(),
@@ -474,7 +473,7 @@ impl Default for Intake {
 
 impl Intake {
     fn open(&mut self, cursor: Seq) {
-        (self.arrived, self.stored) = (cursor, cursor);
+        (self.opened, self.arrived, self.stored) = (cursor, cursor, cursor);
     }
 
     fn queue(&mut self, run: Run) {
@@ -553,6 +552,11 @@ impl Feed {
         }
         (self.dirty, self.reading) = (false, true);
         Some(HqRequest::ReadState(self.cursor))
+    }
+
+    /// What was sent before a welcome is not taken.
+    fn restart(&mut self) {
+        (self.ready, self.in_flight, self.dirty) = (None, None, true);
     }
 
     fn handle_read(&mut self, batch: Option<SignedStateBatch>) {

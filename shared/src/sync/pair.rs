@@ -125,6 +125,8 @@ struct Edge {
 
 struct Hq {
     log: Log,
+    /// What installations with the log's key hold otherwise, each from its first fact on.
+    branches: Vec<Log>,
     key: SigningKey,
     history: HistoryId,
     posted: Seq,
@@ -133,11 +135,49 @@ struct Hq {
 }
 
 impl Hq {
-    fn acknowledgement(&self) -> SignedAcknowledgement {
-        let received = self.log.position();
-        let (safe, posted, at) = (Seq::ZERO, self.posted, Timestamp(5));
+    fn acknowledgement(&self, of: Option<Position>) -> SignedAcknowledgement {
+        let received = of.unwrap_or_else(|| self.log.position());
+        let (safe, posted, at) = (Seq::ZERO, self.posted.min(received.last), Timestamp(5));
         Acknowledgement { history: self.history, log: self.log.id, received, safe, posted, at }
             .sign(&self.key)
+    }
+
+    fn logs(&self) -> impl Iterator<Item = &Log> {
+        std::iter::once(&self.log).chain(&self.branches)
+    }
+
+    /// Where a log that is not ours may go on: where it says, or where it ends, if we know that.
+    fn common(&self, edge: Position, common: Position) -> Position {
+        let knows = |at: &Position| {
+            self.logs().any(|log| log.heads.get(index(at.last.0)) == Some(&at.head))
+        };
+        let start = Position { last: Seq::ZERO, head: self.log.heads[0] };
+        [edge, common].into_iter().find(knows).unwrap_or(start)
+    }
+
+    /// Facts of a log that is not ours: those that a log here does not have begin or extend a
+    /// branch.
+    fn store_branch(&mut self, run: &Run) -> Position {
+        let before = index(run.first.0) - 1;
+        let of_run = |log: &Log| {
+            let mut whole = Log { seals: Vec::new(), ..log.clone() };
+            whole.facts.truncate(before);
+            whole.heads.truncate(before + 1);
+            whole.extend(&run.facts);
+            whole
+        };
+        let wholes = self.logs().filter(|log| log.facts.len() >= before).map(of_run);
+        let whole = wholes.into_iter().find(|whole| whole.position() == run.position());
+        let whole = whole.expect("an edge goes on from what HQ knows");
+        let begins = |log: &&mut Log, other: &Log| other.facts.starts_with(&log.facts);
+        if self.logs().any(|log| log.facts.starts_with(&whole.facts)) {
+            return run.position();
+        }
+        match self.branches.iter_mut().find(|log| begins(log, &whole)) {
+            Some(branch) => *branch = whole,
+            None => self.branches.push(whole),
+        }
+        run.position()
     }
 
     fn state_since(&self, cursor: StateCursor) -> Option<SignedStateBatch> {
@@ -161,6 +201,8 @@ struct Link {
     down: VecDeque<Vec<u8>>,
     up_buffer: FrameBuffer,
     down_buffer: FrameBuffer,
+    /// How far HQ has the log, where it is a branch.
+    branch: Option<Position>,
     /// Requests that the stores have not done yet: lost with the connection.
     edge_requests: VecDeque<EdgeRequest>,
     hq_requests: VecDeque<HqRequest>,
@@ -190,6 +232,7 @@ impl Pair {
             },
             hq: Hq {
                 log: Log::new(id),
+                branches: Vec::new(),
                 key: key(2),
                 history: HistoryId([1; 32]),
                 posted: Seq::ZERO,
@@ -224,6 +267,7 @@ impl Pair {
             down: VecDeque::new(),
             up_buffer: FrameBuffer::new(),
             down_buffer: FrameBuffer::new(),
+            branch: None,
             edge_requests: VecDeque::new(),
             hq_requests: VecDeque::new(),
             notices: Vec::new(),
@@ -321,7 +365,7 @@ impl Pair {
     fn edge_receives(&mut self, dice: &mut Dice) -> bool {
         let now = self.now;
         let link = self.link();
-        if link.edge.end().is_some() {
+        if link.edge.end().is_some() || !link.edge.wants_frames() {
             return false;
         }
         match next_frame(&mut link.down_buffer) {
@@ -346,6 +390,7 @@ impl Pair {
                 let from = self.edge.log.seals.iter().filter(|signed| signed.seal.first >= first);
                 EdgeEvent::SealsRead(from.take(seals_max).copied().collect())
             }
+            EdgeRequest::ReadHead(at) => EdgeEvent::HeadRead(self.edge.log.heads[index(at.0)]),
             EdgeRequest::NoteAcknowledgement(signed) => {
                 self.edge.witness = Some(signed);
                 EdgeEvent::AcknowledgementNoted
@@ -369,12 +414,22 @@ impl Pair {
         link.hq_requests.extend(std::iter::from_fn(|| link.hq.poll_request()));
         let Some(request) = link.hq_requests.pop_front() else { return false };
         let event = match request {
-            HqRequest::Open(hello) => HqEvent::Opened(OpenedLog {
+            HqRequest::Open(_) => HqEvent::Opened(OpenedLog {
                 history: self.hq.history,
                 cursor: self.hq.log.position(),
                 sealed: self.hq.log.sealed,
-                head_at_edge: self.hq.log.heads.get(index(hello.position.last.0)).copied(),
             }),
+            HqRequest::OpenBranch { hello, common } => {
+                let cursor = self.hq.common(hello.position, common);
+                link.branch = Some(cursor);
+                let sealed = self.hq.log.sealed;
+                HqEvent::Opened(OpenedLog { history: self.hq.history, cursor, sealed })
+            }
+            HqRequest::Store(run) if link.branch.is_some() => {
+                let position = self.hq.store_branch(&run);
+                link.branch = Some(position);
+                HqEvent::Stored(position)
+            }
             HqRequest::Store(run) => {
                 assert_eq!(run.first, self.hq.log.last().next(), "facts come in order, once");
                 let mut after = self.hq.log.clone();
@@ -383,7 +438,7 @@ impl Pair {
                     self.hq.log = after;
                     HqEvent::Stored(self.hq.log.position())
                 } else {
-                    HqEvent::Refused(hq::fork(run.last))
+                    panic!("a log that differs comes as a branch")
                 }
             }
             HqRequest::StoreSeal(signed) => {
@@ -394,7 +449,7 @@ impl Pair {
                 HqEvent::SealStored
             }
             HqRequest::ReadAcknowledgement => {
-                HqEvent::AcknowledgementRead(self.hq.acknowledgement())
+                HqEvent::AcknowledgementRead(self.hq.acknowledgement(link.branch))
             }
             HqRequest::ReadState(cursor) => HqEvent::StateRead(self.hq.state_since(cursor)),
         };
@@ -526,43 +581,83 @@ fn other_versions_are_refused_in_words() {
     assert!(pair.link().edge.is_open(), "a newer program speaks the older version too");
 }
 
+/// A node's log as it was after some facts, with the acknowledgement that it held then.
+fn image(pair: &Pair, facts: usize, acknowledged: Option<usize>) -> (Log, Option<Position>) {
+    let log = &pair.edge.log;
+    let mut older = Log::new(log.id);
+    older.extend(&log.facts[..facts]);
+    let at = |facts: usize| Position { last: Seq(facts as u64), head: log.heads[facts] };
+    (older, acknowledged.map(at))
+}
+
 #[test]
-fn a_forked_log_is_refused() {
-    let mut pair = Pair::new();
-    pair.connect();
-    pair.record(3);
-    pair.settle(&mut Dice(1));
-    // A copy of the node goes on from fact 2 with another fact 3.
-    let mut copy = Log::new(pair.edge.log.id);
-    copy.extend(&[pair.edge.log.facts[0].clone(), pair.edge.log.facts[1].clone(), fact(77, 0)]);
-    for longer in [false, true] {
-        let mut copy = copy.clone();
-        if longer {
-            copy.record(1);
-        }
-        pair.edge.log = copy;
+fn a_forked_log_becomes_a_branch() {
+    for seed in 1..=40 {
+        let mut dice = Dice(seed);
+        let mut pair = Pair::new();
         pair.connect();
-        pair.settle(&mut Dice(1));
-        let Some(EdgeEnd::Refused(refusal)) = pair.edge_end() else { panic!("refused") };
-        assert_eq!(refusal.code, Code::FORK, "{}", refusal.text);
-        assert_eq!(pair.hq.log.last(), Seq(3));
+        let facts = 3 + index(dice.below(2_100));
+        (0..facts).for_each(|_| pair.record(1));
+        pair.settle(&mut dice);
+        // An image of some facts, of which HQ had acknowledged some, or none.
+        let kept = index(dice.below(facts as u64));
+        let acknowledged = (dice.below(3) > 0).then(|| index(dice.below(kept as u64 + 1)));
+        let (copy, witness) = image(&pair, kept, acknowledged);
+        let original = std::mem::replace(&mut pair.edge.log, copy);
+        let first_witness = pair.edge.witness;
+        pair.edge.witness = witness.map(|at| pair.hq.acknowledgement(Some(at)));
+        let more = index(dice.below(2 * (facts - kept) as u64)) + 1;
+        pair.edge.log.extend(&[fact(9_999_999, 0)]);
+        (0..more).for_each(|_| pair.record(dice.below(3) + 1));
+        for _ in 0..3 {
+            pair.connect();
+            let steps = dice.below(60);
+            (0..steps).take_while(|_| pair.step(&mut dice)).for_each(drop);
+            pair.record(1);
+        }
+        pair.seal();
+        pair.connect();
+        pair.settle(&mut dice);
+        assert_eq!((pair.edge_end(), pair.hq_end()), (None, None), "seed {seed}");
+        let common = witness.map_or(Seq::ZERO, |at| at.last);
+        let said = |notice: &EdgeNotice| matches!(notice, EdgeNotice::Forked { common: found } if *found >= common);
+        assert!(pair.link().notices.iter().any(said), "seed {seed}");
+        assert_eq!(pair.hq.log.facts, original.facts, "the other log stays as it was");
+        assert_eq!(pair.hq.branches.len(), 1, "seed {seed}");
+        assert_eq!(pair.hq.branches[0].facts, pair.edge.log.facts, "seed {seed}");
+        let held = pair.edge.witness.map(|signed| signed.acknowledgement.received);
+        assert_eq!(held, Some(pair.edge.log.position()), "seed {seed}");
+        // The node that was copied goes on meanwhile.
+        let branch = std::mem::replace(&mut pair.edge.log, original);
+        pair.edge.witness = first_witness;
+        pair.record(2);
+        pair.connect();
+        pair.settle(&mut dice);
+        assert_eq!(pair.hq.log.facts, pair.edge.log.facts, "seed {seed}");
+        assert_eq!(pair.hq.branches[0].facts, branch.facts, "seed {seed}");
     }
 }
 
 #[test]
-fn a_restored_log_is_refused() {
+fn a_restored_log_goes_on_as_a_branch() {
+    let mut dice = Dice(1);
     let mut pair = Pair::new();
     pair.connect();
-    pair.record(1);
-    pair.record(1);
-    pair.settle(&mut Dice(1));
-    let mut older = Log::new(pair.edge.log.id);
-    older.extend(&[pair.edge.log.facts[0].clone()]);
+    (0..4).for_each(|_| pair.record(1));
+    pair.settle(&mut dice);
+    let (older, witness) = image(&pair, 2, Some(1));
     pair.edge.log = older;
+    pair.edge.witness = witness.map(|at| pair.hq.acknowledgement(Some(at)));
     pair.connect();
-    pair.settle(&mut Dice(1));
-    let Some(EdgeEnd::Refused(refusal)) = pair.edge_end() else { panic!("refused") };
-    assert_eq!(refusal.code, Code::RESTORED, "{}", refusal.text);
+    pair.settle(&mut dice);
+    assert!(pair.link().edge.is_open());
+    assert!(pair.link().notices.contains(&EdgeNotice::Forked { common: Seq(2) }));
+    pair.edge.log.extend(&[fact(77, 0)]);
+    pair.record(1);
+    pair.settle(&mut dice);
+    assert_eq!(pair.hq.log.last(), Seq(4));
+    assert_eq!(pair.hq.branches[0].facts, pair.edge.log.facts);
+    assert_eq!(pair.edge_end(), None);
 }
 
 #[test]

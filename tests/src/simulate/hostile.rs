@@ -150,7 +150,7 @@ fn hear(world: &mut World, peer: Peer, said: Vec<Vec<u8>>) -> Result<String, Wro
                 let event = match (request, log) {
                     (HqRequest::Open(hello), _) => {
                         log = Some(hello.log);
-                        let opened = world.hq.open_log(peer, &hello.log, hello.position);
+                        let opened = world.hq.open_log(peer, &hello.log);
                         opened.map_or_else(HqEvent::Refused, HqEvent::Opened)
                     }
                     (HqRequest::Store(run), Some(log)) => {

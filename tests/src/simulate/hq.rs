@@ -416,14 +416,9 @@ impl Hq {
         self.running.as_ref().is_some_and(|running| running.desk.is_some())
     }
 
-    pub(super) fn open_log(
-        &self,
-        peer: Peer,
-        log: &LogId,
-        edge: Position,
-    ) -> Result<OpenedLog, Refusal> {
+    pub(super) fn open_log(&self, peer: Peer, log: &LogId) -> Result<OpenedLog, Refusal> {
         let running = self.running.as_ref().expect("sessions live while HQ runs");
-        open_log(&running.intake, peer, log, edge)
+        open_log(&running.intake, peer, log)
     }
 
     pub(super) fn accept(&mut self, link: LinkNo, log: LogId, run: Run) {

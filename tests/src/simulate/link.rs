@@ -6,7 +6,7 @@ use shared::sync::edge::{
     EdgeEvent, EdgeNotice, EdgeRequest, EdgeSession, EdgeSettings, EdgeStart,
 };
 use shared::sync::hq::{HqEnd, HqEvent, HqRequest, HqSession, HqSettings, HqStart};
-use shared::sync::{Frame, FrameBuffer, Moment, Now, VERSIONS, limits, next_frame};
+use shared::sync::{Code, Frame, FrameBuffer, Moment, Now, Refusal, VERSIONS, limits, next_frame};
 use shared::time::Timestamp;
 
 use super::network::{Pipe, Quality};
@@ -230,7 +230,7 @@ impl World {
         let Some(link) = self.links.get_mut(&no) else { return };
         let moment = link.moment(now);
         let Some(half) = &mut link.edge else { return };
-        while half.session.end().is_none() {
+        while half.session.end().is_none() && half.session.wants_frames() {
             match next_frame(&mut half.buffer) {
                 Ok(Some(frame)) => half.session.handle_frame(frame, moment),
                 Ok(None) => return,
@@ -260,6 +260,10 @@ impl World {
                     note!(self.trace(), "node {}: HQ has {has} of {acknowledged}", node.0);
                     expect::hq_lost(self, restored, acknowledged, has)?;
                 }
+                EdgeNotice::Forked { common } => {
+                    let why = format!("node {} forked after {common}, unrefused", node.0);
+                    return Err(Wrong(why));
+                }
             }
         }
     }
@@ -282,6 +286,10 @@ impl World {
                 EdgeRequest::ReadSeals { first, seals_max } => {
                     let seals = running.journal.seals_from(first, seals_max);
                     seals.map_or(EdgeEvent::LogUnreadable, EdgeEvent::SealsRead)
+                }
+                EdgeRequest::ReadHead(at) => {
+                    let head = running.journal.head_at(at);
+                    head.map_or(EdgeEvent::LogUnreadable, EdgeEvent::HeadRead)
                 }
                 EdgeRequest::NoteAcknowledgement(signed) => {
                     place.node.note(no, signed);
@@ -411,8 +419,12 @@ impl World {
             let event = match (request, log) {
                 (HqRequest::Open(hello), _) => {
                     half.log = Some(hello.log);
-                    let opened = self.hq.open_log(peer, &hello.log, hello.position);
+                    let opened = self.hq.open_log(peer, &hello.log);
                     Some(opened.map_or_else(HqEvent::Refused, HqEvent::Opened))
+                }
+                (HqRequest::OpenBranch { .. }, _) => {
+                    let text = "this HQ takes no branches";
+                    Some(HqEvent::Refused(Refusal::new(Code::FORK, text)))
                 }
                 (HqRequest::Store(run), Some(log)) => {
                     self.hq.accept(no, log, run);

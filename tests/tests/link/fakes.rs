@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use edge_node::link::{EdgeStore, EdgeStoreError, LinkStatus};
-use hq_server::gateway::store::{HqStore, LinkNews, Peer};
+use hq_server::gateway::store::{HqStore, LinkNews, Peer, Place};
 use shared::fact::{Fact, Kind, field};
 use shared::ids::{ChangeHash, CompanyNo, Head, HistoryId, LogId, Seq, SiteNo};
 use shared::segment::chain::{Chain, Genesis};
@@ -17,7 +17,7 @@ use shared::segment::seal::{Seal, SignedSeal, last_sealable};
 use shared::sync::hq::OpenedLog;
 use shared::sync::{
     Acknowledgement, Code, Position, Refusal, Run, SignedAcknowledgement, SignedStateBatch,
-    StateBatch, StateCursor, hq,
+    StateBatch, StateCursor,
 };
 use shared::time::Timestamp;
 use tokio::net::UdpSocket;
@@ -178,6 +178,11 @@ impl EdgeStore for EdgeFake {
         Ok((end > 0).then(|| Run::new(first, rest[..end].to_vec(), head).expect("whole groups")))
     }
 
+    fn head_at(&self, seq: Seq) -> Result<Head, EdgeStoreError> {
+        let log = self.log.lock().expect("no test panics with it");
+        Ok(log.heads[usize::try_from(seq.0).expect("small")])
+    }
+
     fn seals_from(&self, first: Seq, seals_max: usize) -> Result<Vec<SignedSeal>, EdgeStoreError> {
         let log = self.log.lock().expect("no test panics with it");
         let from = log.seals.iter().filter(|signed| signed.seal.first >= first);
@@ -273,17 +278,18 @@ impl HqFake {
     }
 }
 
+fn no_branches() -> Refusal {
+    Refusal::new(Code::FORK, "these logs are continued once")
+}
+
 impl HqStore for HqFake {
-    fn open_log(&self, peer: Peer, log: &LogId, edge: Position) -> Result<OpenedLog, Refusal> {
+    fn open_log(&self, peer: Peer, log: &LogId) -> Result<OpenedLog, Refusal> {
         let history = self.history;
         self.with(log, |known| {
             (known.peer == peer).then(|| OpenedLog {
                 history,
                 cursor: known.log.position(),
                 sealed: known.log.sealed(),
-                head_at_edge: usize::try_from(edge.last.0)
-                    .ok()
-                    .and_then(|last| known.log.heads.get(last).copied()),
             })
         })?
         .ok_or_else(|| Refusal::new(Code::UNKNOWN_LOG, "another installation's log"))
@@ -298,12 +304,33 @@ impl HqStore for HqFake {
             let mut chain = known.log.chain.clone();
             chain.extend(&run.facts);
             if chain.head() != run.head {
-                return Err(hq::fork(run.last));
+                return Err(no_branches());
             }
             known.log.extend(&run.facts);
             known.posted.send_replace(run.last);
             Ok(known.log.position())
         })?
+    }
+
+    async fn open_branch(
+        &self,
+        _peer: Peer,
+        _log: LogId,
+        _places: [Position; 2],
+    ) -> Result<(OpenedLog, Place), Refusal> {
+        Err(no_branches())
+    }
+
+    async fn accept_branch(&self, _: Peer, _: LogId, _: Run) -> Result<Place, Refusal> {
+        Err(no_branches())
+    }
+
+    fn branch_acknowledgement(
+        &self,
+        _log: &LogId,
+        _place: &Place,
+    ) -> Result<SignedAcknowledgement, Refusal> {
+        Err(no_branches())
     }
 
     async fn accept_seal(&self, seal: SignedSeal) -> Result<(), Refusal> {

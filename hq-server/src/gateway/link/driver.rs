@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::frames::{Incoming, Outgoing};
 use crate::clock::Clock;
-use crate::gateway::store::{HqStore, LinkNews, Peer};
+use crate::gateway::store::{HqStore, LinkNews, Peer, Place};
 
 /// How long a last frame may take to reach the edge.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -30,9 +30,11 @@ pub(super) struct Driver<S> {
     outgoing: Outgoing,
     /// Set by the hello.
     log: Option<LogId>,
+    /// Where facts go and how far, once the edge's log turned out to be a branch.
+    branch: Option<Place>,
     posted: Option<watch::Receiver<Seq>>,
     state: watch::Receiver<u64>,
-    replies: JoinSet<HqEvent>,
+    replies: JoinSet<Reply>,
     started: Instant,
 }
 
@@ -47,11 +49,23 @@ pub(super) enum StreamLost {
     Ended,
 }
 
+/// What the store answers, and where a branch's facts went.
+struct Reply {
+    event: HqEvent,
+    branch: Option<Box<Place>>,
+}
+
+impl From<HqEvent> for Reply {
+    fn from(event: HqEvent) -> Self {
+        Self { event, branch: None }
+    }
+}
+
 /// What woke the driver.
 enum Woken {
     Read(Result<bool, ReadError>),
     Written(Result<(), WriteError>),
-    Reply(HqEvent),
+    Reply(Reply),
     Timeout,
 }
 
@@ -74,6 +88,7 @@ impl<S: HqStore> Driver<S> {
             incoming,
             outgoing,
             log: None,
+            branch: None,
             posted: None,
             replies: JoinSet::new(),
             started: Instant::now(),
@@ -119,9 +134,12 @@ impl<S: HqStore> Driver<S> {
                     self.store.note_link(self.peer, self.log.as_ref(), LinkNews::Heard);
                 }
                 Woken::Written(written) => written?,
-                Woken::Reply(event) => {
+                Woken::Reply(reply) => {
+                    if let Some(place) = reply.branch {
+                        self.follow(*place);
+                    }
                     let moment = self.moment();
-                    self.session.handle_event(event, moment);
+                    self.session.handle_event(reply.event, moment);
                 }
                 Woken::Timeout => {
                     let moment = self.moment();
@@ -137,9 +155,9 @@ impl<S: HqStore> Driver<S> {
         tokio::select! {
             written = self.outgoing.write(), if !self.outgoing.is_empty() => Woken::Written(written),
             read = self.incoming.read(), if reads => Woken::Read(read),
-            Some(reply) = self.replies.join_next() => Woken::Reply(reply.unwrap_or_else(|_| store_panicked())),
-            () = changed(self.posted.as_mut()) => Woken::Reply(HqEvent::LevelsChanged),
-            () = changed(Some(&mut self.state)) => Woken::Reply(HqEvent::StateChanged),
+            Some(reply) = self.replies.join_next() => Woken::Reply(reply.unwrap_or_else(|_| store_panicked().into())),
+            () = changed(self.posted.as_mut()) => Woken::Reply(HqEvent::LevelsChanged.into()),
+            () = changed(Some(&mut self.state)) => Woken::Reply(HqEvent::StateChanged.into()),
             () = until(timeout) => Woken::Timeout,
         }
     }
@@ -158,34 +176,60 @@ impl<S: HqStore> Driver<S> {
         let store = Arc::clone(&self.store);
         let peer = self.peer;
         match (request, self.log) {
-            (HqRequest::Open(hello), _) => self.open(hello),
+            (HqRequest::Open(hello), _) => self.open(&hello),
+            (HqRequest::OpenBranch { hello, common }, Some(log)) => {
+                self.replies.spawn(async move {
+                    let places = [hello.position, common];
+                    match store.open_branch(peer, log, places).await {
+                        Ok((opened, place)) => {
+                            Reply { event: HqEvent::Opened(opened), branch: Some(Box::new(place)) }
+                        }
+                        Err(refusal) => HqEvent::Refused(refusal).into(),
+                    }
+                });
+            }
+            (HqRequest::Store(run), Some(log)) if self.branch.is_some() => {
+                self.replies.spawn(async move {
+                    match store.accept_branch(peer, log, run).await {
+                        Ok(place) => {
+                            let branch = Some(Box::new(place));
+                            Reply { event: HqEvent::Stored(place.position), branch }
+                        }
+                        Err(refusal) => HqEvent::Refused(refusal).into(),
+                    }
+                });
+            }
             (HqRequest::Store(run), Some(log)) => {
                 self.replies.spawn(async move {
-                    or_refused(store.accept(log, run).await.map(HqEvent::Stored))
+                    or_refused(store.accept(log, run).await.map(HqEvent::Stored)).into()
                 });
             }
             (HqRequest::StoreSeal(seal), Some(_)) => {
                 self.replies.spawn(async move {
-                    or_refused(store.accept_seal(seal).await.map(|()| HqEvent::SealStored))
+                    or_refused(store.accept_seal(seal).await.map(|()| HqEvent::SealStored)).into()
                 });
             }
             (HqRequest::ReadAcknowledgement, Some(log)) => {
                 // Quick, and what the edge waits for: not worth a task.
-                let reply = store.acknowledgement(&log).map(HqEvent::AcknowledgementRead);
+                let read = match &self.branch {
+                    Some(place) => store.branch_acknowledgement(&log, place),
+                    None => store.acknowledgement(&log),
+                };
+                let reply = read.map(HqEvent::AcknowledgementRead);
                 let moment = self.moment();
                 self.session.handle_event(or_refused(reply), moment);
             }
             (HqRequest::ReadState(cursor), Some(_)) => {
                 self.replies.spawn_blocking(move || {
                     let batch = store.state_since(peer.site, cursor, limits::STATE_FACTS_MAX);
-                    or_refused(batch.map(HqEvent::StateRead))
+                    or_refused(batch.map(HqEvent::StateRead)).into()
                 });
             }
             (request, None) => unreachable!("{request:?} comes after the log was opened"),
         }
     }
 
-    fn open(&mut self, hello: Box<Hello>) {
+    fn open(&mut self, hello: &Hello) {
         let (store, peer, log) = (Arc::clone(&self.store), self.peer, hello.log);
         self.log = Some(log);
         self.posted = store.posted(&log).ok();
@@ -196,12 +240,20 @@ impl<S: HqStore> Driver<S> {
             witness: hello.witness.map(Box::new),
         };
         self.replies.spawn_blocking(move || {
-            let opened = store.open_log(peer, &log, hello.position);
+            let opened = store.open_log(peer, &log);
             if opened.is_ok() {
                 store.note_link(peer, Some(&log), news);
             }
-            or_refused(opened.map(HqEvent::Opened))
+            or_refused(opened.map(HqEvent::Opened)).into()
         });
+    }
+
+    /// The books of a branch are told of once its facts lie there.
+    fn follow(&mut self, place: Place) {
+        if self.branch.is_none_or(|before| before.log != place.log) {
+            self.posted = self.store.posted(&place.log).ok();
+        }
+        self.branch = Some(place);
     }
 
     fn moment(&self) -> Moment {
