@@ -179,8 +179,9 @@ fn enrol_failed(error: &EnrolError) -> CliError {
     CliError::new(code, word, error.to_string())
 }
 
-/// A restored node becomes a new device, whose log goes on from the stock of the old one: that log
-/// and its keys are kept under the log's name. Cut anywhere, it goes on from there.
+/// A restored node, or one whose log forked, becomes a new device, whose log goes on from the stock of
+/// the old one: that log and its keys are kept under the log's name. Cut anywhere, it goes on from
+/// there.
 fn set_restored_aside(data: &DataDir, config: &Config) -> Result<(), CliError> {
     let mut options = Options::new(None);
     options.cache_bytes = config.cache_bytes;
@@ -189,32 +190,49 @@ fn set_restored_aside(data: &DataDir, config: &Config) -> Result<(), CliError> {
         Err(OpenError::Missing(_)) => return Ok(()),
         Err(error) => return Err(StartError::from(error).into()),
     };
-    let (is_restored, name) = (journal.is_restored(), journal.log().short());
+    let (is_restored, name, unsent) =
+        (journal.is_restored(), journal.log().short(), unsent(&journal));
     journal.close_blocking()?;
-    if !is_restored {
-        return Ok(());
-    }
     // The name stays free until the last step, so a second try finds the keys of the first.
     let old_journal = free_name(data, &format!("journal-{name}"), ".redb");
-    let is_new = |identity: &Identity| {
+    let identity = match Identity::open(&data.identity()) {
+        Err(KeyFileError::Missing(_)) => None,
+        identity => Some(identity?),
+    };
+    let are_keys_made = identity.as_ref().is_some_and(|identity| {
         identity.predecessor() == Some(&old_journal) && !identity.has_journal()
-    };
-    let are_keys_made = match Identity::open(&data.identity()) {
-        Err(KeyFileError::Missing(_)) => false,
-        identity => {
-            let is_new = is_new(&identity?);
-            if !is_new {
-                let old_identity = free_name(data, &format!("identity-{name}"), "");
-                std::fs::rename(data.identity(), data.root().join(old_identity))?;
-            }
-            is_new
-        }
-    };
+    });
+    let is_forked = identity.as_ref().is_some_and(Identity::is_forked);
+    if is_forked && unsent > 0 {
+        return Err(CliError::new(
+            3,
+            "unsent",
+            format!(
+                "HQ does not have {unsent} facts of this node yet, and a new device does not send \
+                 them: run 'edge-node run' until 'edge-node status' shows them at HQ, then enrol"
+            ),
+        ));
+    }
+    if !is_restored && !is_forked && !are_keys_made {
+        return Ok(());
+    }
     if !are_keys_made {
+        if identity.is_some() {
+            let old_identity = free_name(data, &format!("identity-{name}"), "");
+            std::fs::rename(data.identity(), data.root().join(old_identity))?;
+        }
         Identity::create_after(&data.identity(), &old_journal)?;
     }
     std::fs::rename(data.journal(), data.root().join(old_journal))?;
     Ok(())
+}
+
+/// How many facts of a log HQ has not acknowledged.
+fn unsent(journal: &Journal) -> u64 {
+    let held = journal.acknowledgement().map(|signed| signed.acknowledgement);
+    let held = held.filter(|held| held.log == journal.log());
+    let held = held.map_or(0, |held| held.received.last.0);
+    journal.position().last.0.saturating_sub(held)
 }
 
 /// A name in the folder that nothing has: nothing that was set aside is ever overwritten.

@@ -9,7 +9,8 @@
 //! identity/tls.pem              TLS key and, once enrolled, the certificate chain
 //! identity/enrolment.toml       site, device, company, HQ's keys
 //! identity/journal.id           the log whose journal was made (hex, 32 bytes)
-//! identity/journal.predecessor  the file of the journal it goes on from, after a restore
+//! identity/journal.predecessor  the file of the journal it goes on from, after a restore or a fork
+//! identity/forked               HQ has another log under this name: these keys need to be replaced
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -34,6 +35,7 @@ const TLS: &str = "tls.pem";
 const ENROLMENT: &str = "enrolment.toml";
 const JOURNAL: &str = "journal.id";
 const PREDECESSOR: &str = "journal.predecessor";
+const FORKED: &str = "forked";
 const VERSION: u32 = 1;
 
 /// Stands before the PEM blocks, where readers of PEM pass over it.
@@ -153,6 +155,19 @@ impl Identity {
     /// The file of the journal that this node's goes on from, after a restore.
     pub fn predecessor(&self) -> Option<&str> {
         self.predecessor.as_deref()
+    }
+
+    /// Whether HQ found another log under this node's name: it was copied, or restored from an image.
+    pub fn is_forked(&self) -> bool {
+        self.directory.join(FORKED).exists()
+    }
+
+    /// Notes that HQ found another log under this node's name.
+    pub(super) fn note_forked(&self) -> Result<(), KeyFileError> {
+        if self.is_forked() {
+            return Ok(());
+        }
+        files::write_private(&self.directory.join(FORKED), b"enrol this node anew\n")
     }
 
     /// The key that signs the log's seals.

@@ -270,6 +270,9 @@ impl<S: EdgeStore> Link<S> {
                     "HQ holds another log under this node's name, the same up to fact {common}: this node was copied, or restored from an older image. HQ books what it records as a branch and compares the two; ask HQ for a code and enrol this node anew"
                 );
                 tracing::warn!("{text}");
+                if let Err(error) = self.identity.note_forked() {
+                    tracing::warn!("that this node was copied can't be noted: {error}");
+                }
                 self.status.warning = Some(text);
             }
         }

@@ -155,6 +155,11 @@ impl EdgeNode {
         Ok(())
     }
 
+    /// Stops it in good order.
+    pub fn stop(&mut self) -> Result<(), ProcessError> {
+        self.node.stop()
+    }
+
     /// How the node stands.
     pub fn status(&self) -> Result<Value, ProcessError> {
         processes::get(&self.api, "/v1/status")

@@ -1,0 +1,134 @@
+//! A box whose disk is copied, and both used on, as real processes: what either recorded is booked
+//! once, people on both sides are told, and the copy becomes an installation of its own.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tests::demo::stage::{EdgeNode, Headquarters};
+use tests::processes::{ProcessError, Running, get, post, run, wait_for};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn record(api: &str, key: &str, quantity: &str) -> Result<(), ProcessError> {
+    let body = json!({
+        "key": key,
+        "lines": [{
+            "kind": "adjustment", "item": "A", "quantity": quantity, "price": "2.00",
+            "reason": "found",
+        }],
+    });
+    let (status, answer) = post(api, "/v1/movements", &body)?;
+    assert!(status < 300, "{status} {answer}");
+    Ok(())
+}
+
+/// Everything that the node recorded is in HQ's books, as far as it was told.
+fn posted(api: &str) -> Result<Value, ProcessError> {
+    wait_for("everything to be posted", PATIENCE, || {
+        let status = get(api, "/v1/status")?;
+        Ok((status["last"] == status["posted"]).then_some(status))
+    })
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), ProcessError> {
+    std::fs::create_dir(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+fn quantity(hq: &Headquarters) -> Result<String, ProcessError> {
+    let stock = get(&hq.api, "/api/reports/stock")?;
+    Ok(stock["rows"][0]["quantity"].as_str().unwrap_or_default().replace(',', ""))
+}
+
+/// A node that is enrolled already, in its folder.
+struct Copy {
+    node: Running,
+    api: String,
+}
+
+impl Copy {
+    fn run(folder: &Path) -> Result<Self, ProcessError> {
+        let (node, api) = EdgeNode::run(folder)?;
+        Ok(Self { node, api })
+    }
+}
+
+#[test]
+fn a_copied_box_is_booked_as_a_branch_and_enrolled_anew() -> Result<(), ProcessError> {
+    let folder = tempfile::tempdir()?;
+    let hq = Headquarters::start(
+        &folder.path().join("hq"),
+        &["--company", "C", "--currency", "CNY", "--utc-offset", "+08:00"],
+    )?;
+    hq.command(&["item", "add", "A", "Article"])?;
+    let code = hq.add_site("S", "Site")?;
+    let mut box_a = EdgeNode::start(&folder.path().join("S"), &code, hq.link)?;
+    box_a.wait_for_items(1)?;
+    record(&box_a.api, "before", "1")?;
+    box_a.wait_until_posted(PATIENCE)?;
+    box_a.stop()?;
+    let copied = folder.path().join("copy");
+    copy(&box_a.data, &copied)?;
+
+    box_a.restart()?;
+    record(&box_a.api, "a-1", "10")?;
+    record(&box_a.api, "a-2", "10")?;
+    box_a.wait_until_posted(PATIENCE)?;
+    box_a.stop()?;
+    // The copy was used on, without a link: not all of it is at HQ when it is to be enrolled.
+    box_a.relay.set_cut(true);
+    let mut box_b = Copy::run(&copied)?;
+    record(&box_b.api, "b-1", "100")?;
+    record(&box_b.api, "b-2", "100")?;
+    record(&box_b.api, "b-3", "100")?;
+    box_a.relay.set_cut(false);
+    let status = posted(&box_b.api)?;
+    let warning = status["link"]["warning"].as_str().unwrap_or_default();
+    assert!(warning.contains("copied, or restored from an older image"), "{status}");
+    assert_eq!(quantity(&hq)?, "321");
+    let said = run("hq-server", &["--data", text(&hq.data), "status"])?;
+    assert!(said.contains("a branch, the same log up to fact 1"), "{said}");
+
+    box_a.relay.set_cut(true);
+    record(&box_b.api, "b-4", "100")?;
+    box_b.node.stop()?;
+    let code = hq.command(&["site", "code", "S"])?;
+    let code = code["enrol"].as_str().unwrap_or_default().to_owned();
+    let enrol = ["--data", text(&copied), "enrol", &code];
+    let early = run("edge-node", &enrol).expect_err("a fact is not at HQ").to_string();
+    assert!(early.contains("HQ does not have 1 facts of this node yet"), "{early}");
+    box_a.relay.set_cut(false);
+    box_b = Copy::run(&copied)?;
+    posted(&box_b.api)?;
+    box_b.node.stop()?;
+    run("edge-node", &enrol)?;
+    box_b = Copy::run(&copied)?;
+    wait_for("the catalogue to arrive", PATIENCE, || {
+        Ok((get(&box_b.api, "/v1/status")?["items"] == 1).then_some(()))
+    })?;
+    record(&box_b.api, "b-5", "1000")?;
+    let status = posted(&box_b.api)?;
+    assert_eq!(status["last"], 1, "a log of its own: {status}");
+    assert_eq!(quantity(&hq)?, "1421");
+    box_b.node.stop()?;
+    // The box that was copied goes on as if nothing had happened.
+    box_a.restart()?;
+    record(&box_a.api, "a-3", "10")?;
+    box_a.wait_until_posted(PATIENCE)?;
+    assert_eq!(quantity(&hq)?, "1431");
+    Ok(())
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a temporary folder has a plain name")
+}
