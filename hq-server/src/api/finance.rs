@@ -92,6 +92,18 @@ pub struct AllocationBody {
     pub amount: String,
 }
 
+/// What never happened, or was told twice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VoidBody {
+    /// The fact: a movement, a document or a payment.
+    #[schema(example = "3-1042")]
+    pub of: String,
+    /// Why: a reason's code.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
 /// Every address of this file.
 pub(super) fn router() -> OpenApiRouter<Headquarters> {
     OpenApiRouter::new()
@@ -100,6 +112,7 @@ pub(super) fn router() -> OpenApiRouter<Headquarters> {
         .routes(routes!(supplier_credit))
         .routes(routes!(payment))
         .routes(routes!(allocate))
+        .routes(routes!(void))
 }
 
 pub(super) async fn state(
@@ -240,4 +253,17 @@ async fn allocate(
 ) -> Result<Json<Recorded>, ApiError> {
     let draft = allocation(body);
     state(&hq, whose, |desk, _| desk.allocate(&payment, &draft)).await
+}
+
+/// Makes a fact one that never happened, or that was told twice. What it posted is taken back in its
+/// month while that is open. A void of a void brings back what that named.
+#[utoipa::path(post, path = "/api/voids", tag = "finance", request_body = VoidBody,
+    params(Company),
+    responses((status = 200, body = Recorded)))]
+async fn void(
+    State(hq): State<Headquarters>,
+    whose: Whose,
+    Json(body): Json<VoidBody>,
+) -> Result<Json<Recorded>, ApiError> {
+    state(&hq, whose, |desk, _| desk.void(&body.of, body.reason.as_deref())).await
 }

@@ -25,7 +25,7 @@ pub use access::Access;
 pub use costs::{
     CostingBody, LandedCostBody, LandedOnBody, RevaluationBody, StandardCostBody, WriteDownBody,
 };
-pub use finance::{AllocationBody, InvoiceBody, InvoiceLineBody, PaymentBody};
+pub use finance::{AllocationBody, InvoiceBody, InvoiceLineBody, PaymentBody, VoidBody};
 pub use installation::{BackupBody, BackupReport, BranchLine, LogLine, Status};
 pub use master::{
     AccountBody, AccountLine, CategoryBody, ItemBody, ItemLine, MappingBody, MappingGaps,

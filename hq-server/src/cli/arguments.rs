@@ -106,6 +106,15 @@ pub(super) enum Command {
     /// Money in and out.
     #[command(subcommand)]
     Payment(PaymentCommand),
+    /// Make a fact one that never happened, or that was told twice: what it posted is taken back. A
+    /// void of a void brings back what that named.
+    Void {
+        /// The fact's capture id, for example 3-1042.
+        capture: String,
+        /// Why: a reason's code.
+        #[arg(long, value_name = "CODE")]
+        reason: Option<String>,
+    },
     /// Closing and reopening months.
     #[command(subcommand)]
     Period(PeriodCommand),

@@ -168,6 +168,10 @@ fn ask(client: &Client<'_>, command: Command, json: bool) -> Result<ExitCode, Cl
         Command::StandardCost(draft) => (client.post("/api/standard-costs", &draft.body())?, true),
         Command::WriteDown(draft) => (client.post("/api/write-downs", &draft.body())?, true),
         Command::Payment(command) => (payment(client, command)?, true),
+        Command::Void { capture, reason } => {
+            let body = json!({ "of": capture, "reason": reason });
+            (client.post("/api/voids", &body)?, true)
+        }
         Command::Period(command) => match command.body() {
             Some(body) => (client.post("/api/periods", &body)?, true),
             None => (client.get("/api/periods")?, true),

@@ -77,7 +77,10 @@ pub(super) fn status(value: &Value, as_json: bool) {
         if let Some(after) = log["branch"]["after"].as_u64() {
             let (code, device) = (plain(&log["code"]), &log["device"]);
             line(format_args!(
-                "{code} device {device}: a branch, the same log up to fact {after} and another one                  after it: the box was copied, or restored from an older image. Both are booked;                  stop one, and enrol the other anew: 'hq-server site code {code}'."
+                "{code} device {device}: a branch, the same log up to fact {after} and another one \
+                 after it: the box was copied, or restored from an older image. Both are booked; \
+                 stop one, and enrol the other anew ('hq-server site code {code}'). What was told \
+                 twice, void ('hq-server void {device}-NUMBER')."
             ));
         }
     }

@@ -93,6 +93,9 @@ impl Deed {
             Command::Payment(PaymentCommand::Allocate { .. }) => {
                 Self::Recorded("allocation recorded".to_owned())
             }
+            Command::Void { capture, .. } => {
+                Self::Recorded(format!("{capture} is void: as if it had never happened"))
+            }
             Command::Period(command) => Self::Recorded(command.deed()?),
             Command::Site(SiteCommand::Add { name, .. } | SiteCommand::Code { name }) => {
                 Self::Code(name.clone())

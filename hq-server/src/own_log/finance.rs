@@ -72,6 +72,9 @@ pub enum FinanceError {
         /// The company's code.
         company: String,
     },
+    /// It is void already.
+    #[error("{0} is void already: see 'hq-server report fact {0}'")]
+    Void(Capture),
     /// Not a figure.
     #[error(transparent)]
     BadFigure(#[from] DecimalError),
@@ -345,6 +348,17 @@ impl<'a> Desk<'a> {
         let inward = record.document_target.0 >= 0;
         let allocation = self.allocation(draft, capture, partner, inward)?;
         self.group(None, vec![Statement::Allocation(allocation)])
+    }
+
+    /// A fact never happened, or was told twice: one group. What stands in its group and can't be
+    /// without it goes with it. Voiding what voids something brings that back.
+    pub fn void(&self, of: &str, reason: Option<&str>) -> Result<Group, FinanceError> {
+        let capture = of.parse::<Capture>()?;
+        if self.record(capture)?.reversed {
+            return Err(FinanceError::Void(capture));
+        }
+        let reason = self.reason(reason)?;
+        self.group(None, vec![Statement::Reversal { refers_to: capture, reason }])
     }
 
     fn allocation(
