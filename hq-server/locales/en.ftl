@@ -59,6 +59,8 @@ state-catching-up = catching up
 state-away = away
 state-silent = silent
 state-never = not heard yet
+doubtful = in doubt
+doubtful-why = A box was copied, or restored from an image: what it recorded since is booked beside its log, and something may have been told twice.
 
 site = Site
 all-sites = All sites

@@ -58,6 +58,8 @@ state-catching-up = 追赶中
 state-away = 离线
 state-silent = 失联
 state-never = 未联络
+doubtful = 存疑
+doubtful-why = 有设备被复制或从旧镜像恢复：此后的记录已与原日志并列入账，可能有重复申报。
 
 site = 站点
 all-sites = 全部站点

@@ -99,6 +99,14 @@ fn a_copied_box_is_booked_as_a_branch_and_enrolled_anew() -> Result<(), ProcessE
     let said = run("hq-server", &["--data", text(&hq.data), "status"])?;
     assert!(said.contains("a branch, the same log up to fact 1"), "{said}");
 
+    let dashboard = get(&hq.api, "/api/reports/dashboard")?;
+    assert_eq!(dashboard["sites"][0]["freshness"]["doubtful"], true, "{dashboard}");
+    let page = run("hq-server", &["--data", text(&hq.data), "report", "dashboard"])?;
+    assert!(page.contains("in doubt"), "{page}");
+    let close = ["period", "close", "2026-01"];
+    let refused = hq.command(&close).expect_err("in doubt").to_string();
+    assert!(refused.contains("with --despite-doubt"), "{refused}");
+    hq.command(&[&close[..], &["--despite-doubt"]].concat())?;
     // What was told twice a person voids: the copy's facts carry a number of their own.
     hq.command(&["void", "3-2", "--reason", "found"])?;
     assert_eq!(quantity(&hq)?, "221");

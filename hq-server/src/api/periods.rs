@@ -34,6 +34,9 @@ pub struct PeriodBody {
     /// Close stock or ledger although facts wait.
     #[serde(default)]
     pub despite_waiting: bool,
+    /// Close stock or ledger although a site's log was continued twice.
+    #[serde(default)]
+    pub despite_doubt: bool,
 }
 
 /// How far months are closed. A voucher goes into the first month, not before its own, in which
@@ -83,7 +86,7 @@ async fn period_step(
     whose: Whose,
     Json(body): Json<PeriodBody>,
 ) -> Result<Json<Recorded>, ApiError> {
-    let PeriodBody { month, step, reason, despite_waiting } = body;
+    let PeriodBody { month, step, reason, despite_waiting, despite_doubt } = body;
     let month = month.parse::<Month>().map_err(|_| {
         ApiError::refused(format!("'{month}' is no month: write YEAR-MONTH, for example 2026-11"))
     })?;
@@ -92,6 +95,7 @@ async fn period_step(
         let words = words.join(", ");
         ApiError::refused(format!("'{step}' is no step of a month: write one of {words}"))
     })?;
-    let draft = PeriodDraft { month, step, reason, despite_waiting };
+    let doubtful = hq.doubtful_sites();
+    let draft = PeriodDraft { month, step, reason, despite_waiting, doubtful, despite_doubt };
     state(&hq, whose, |desk, _| desk.period(&draft)).await
 }

@@ -723,6 +723,9 @@ pub(super) enum PeriodCommand {
         /// Even if facts wait for something that HQ does not know yet.
         #[arg(long)]
         despite_waiting: bool,
+        /// Even if a box was copied or restored and something may have been told twice.
+        #[arg(long)]
+        despite_doubt: bool,
     },
     /// Reopen an area of a month, with the areas after it and every later month.
     Reopen {
@@ -768,10 +771,11 @@ impl PeriodCommand {
         match self {
             Self::List => None,
             Self::Average { month } => Some(json!({ "month": month, "step": "run_averages" })),
-            Self::Close { month, area, despite_waiting } => Some(json!({
+            Self::Close { month, area, despite_waiting, despite_doubt } => Some(json!({
                 "month": month,
                 "step": format!("close_{}", area.word()),
                 "despite_waiting": despite_waiting,
+                "despite_doubt": despite_doubt,
             })),
             Self::Reopen { month, area, reason } => Some(json!({
                 "month": month,

@@ -23,7 +23,7 @@ use shared::fact::effective::LogRank;
 use shared::fact::statement::CostScope;
 use shared::ids::{CompanyNo, DeviceNo, HistoryId, Seq, SiteNo};
 use shared::money::Currency;
-use shared::time::OffsetMinutes;
+use shared::time::{OffsetMinutes, Timestamp};
 use tokio::sync::broadcast;
 
 pub use backup::{BackupError, Manifest, restore};
@@ -346,6 +346,7 @@ impl Headquarters {
         let sites = logs.filter(|log| log.record.site != SiteNo::HQ);
         sites
             .map(|log| LogLink {
+                branch: Branches::left(&log.record).is_some(),
                 site: log.record.site,
                 log: LogRank::of(&log.record.log),
                 connected: self.link(log.record.device).connected,
@@ -353,6 +354,13 @@ impl Headquarters {
                 known: log.announced.unwrap_or(Seq::ZERO).max(log.received.last),
             })
             .collect()
+    }
+
+    /// Warehouses whose log was continued twice, with when the last fact of a branch was recorded.
+    pub fn doubtful_sites(&self) -> Vec<(SiteNo, Timestamp)> {
+        let logs = self.inner.intake.logs().into_iter();
+        let branches = logs.filter(|log| Branches::left(&log.record).is_some());
+        branches.filter_map(|log| Some((log.record.site, log.complete_to?))).collect()
     }
 
     /// The reports over this installation.

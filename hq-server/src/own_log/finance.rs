@@ -182,6 +182,17 @@ pub enum FinanceError {
         /// How many wait.
         waiting: usize,
     },
+    /// A log was continued twice.
+    #[error(
+        "a box of site '{site}' was copied or restored, and both parts of its log are booked: see \
+         'hq-server status', void what was told twice, then close {month} with --despite-doubt"
+    )]
+    Doubtful {
+        /// The month to be closed.
+        month: Month,
+        /// The site's code.
+        site: String,
+    },
     /// Below nothing.
     #[error("the goods stand at {0} after earlier write-downs: they can't lose more than that")]
     MoreThanCarried(String),

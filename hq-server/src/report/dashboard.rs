@@ -105,6 +105,10 @@ pub struct SiteValue {
 pub struct Freshness {
     /// In one word.
     pub state: FreshnessState,
+    /// A box of the site was copied, or restored from an image: its log has branches, and something
+    /// may have been told twice.
+    #[serde(default)]
+    pub doubtful: bool,
     /// Everything the site recorded until then is posted.
     #[schema(value_type = Option<String>)]
     pub complete_up_to: Option<Moment>,
@@ -204,6 +208,8 @@ pub struct LogLink {
     pub last_heard: Option<Timestamp>,
     /// The last place of the log that HQ knows to exist, received or only announced.
     pub known: Seq,
+    /// What a box recorded otherwise than its log says.
+    pub branch: bool,
 }
 
 impl Dashboard {
@@ -330,6 +336,7 @@ impl Freshness {
         let posted: u64 = progress.iter().map(|(.., progress)| progress.last.0).sum();
         Self {
             state: FreshnessState::of(connected, waiting.facts, last_heard.or(recorded), now),
+            doubtful: links().any(|link| link.branch),
             complete_up_to: complete.map(|at| lens.moment(at)),
             last_heard: last_heard.map(|at| lens.moment(at)),
             connected,

@@ -149,7 +149,10 @@ fn dashboard(d: &Dashboard, words: &Words) -> String {
         sites.add([
             name(&row.site),
             figure(row.value),
-            left(words.of_family("state", row.freshness.state.word())),
+            left(match words.of_family("state", row.freshness.state.word()) {
+                state if row.freshness.doubtful => format!("{state}, {}", words.of("doubtful")),
+                state => state.to_owned(),
+            }),
             moment(row.freshness.complete_up_to),
             moment(row.freshness.last_heard),
             number(row.freshness.waiting.facts),

@@ -2,10 +2,10 @@
 
 use shared::fact::statement::{PeriodAction, PeriodStep, Stamp, Statement};
 use shared::ids::{CompanyNo, SiteNo};
-use shared::time::Month;
+use shared::time::{Month, Timestamp};
 
 use super::{Desk, FinanceError};
-use crate::books::Waiting;
+use crate::books::{Area, Waiting};
 use crate::own_log::Group;
 
 /// A step of a ledger month.
@@ -19,6 +19,10 @@ pub struct PeriodDraft {
     pub reason: Option<String>,
     /// Close although something waits.
     pub despite_waiting: bool,
+    /// Warehouses whose log was continued twice, and until when; see [`Self::despite_doubt`].
+    pub doubtful: Vec<(SiteNo, Timestamp)>,
+    /// Close although something may have been told twice.
+    pub despite_doubt: bool,
 }
 
 impl Desk<'_> {
@@ -42,9 +46,26 @@ impl Desk<'_> {
         if locks_stock && waiting > 0 && !draft.despite_waiting {
             return Err(FinanceError::Waiting { month, waiting });
         }
+        if locks_stock && !draft.despite_doubt {
+            self.must_be_certain(draft)?;
+        }
         let reason = self.reason(draft.reason.as_deref())?;
         let action = PeriodAction { month, step, reason };
         self.group(None, vec![Statement::PeriodAction(action)])
+    }
+
+    /// A branch that went on after the last stock close may have told something twice in months that
+    /// are closed now.
+    fn must_be_certain(&self, draft: &PeriodDraft) -> Result<(), FinanceError> {
+        let closed = self.books.closed(self.company).through(Area::Stock);
+        let concerned = |(site, until): &&(SiteNo, Timestamp)| {
+            let stated = self.catalogue.site(*site);
+            let is_own = stated.is_some_and(|stated| stated.company == self.company);
+            is_own && closed.is_none_or(|closed| until.day(self.zone).month() > closed)
+        };
+        let Some((site, _)) = draft.doubtful.iter().find(concerned) else { return Ok(()) };
+        let code = self.catalogue.site(*site).map_or_else(String::new, |site| site.code.clone());
+        Err(FinanceError::Doubtful { month: draft.month, site: code })
     }
 
     /// Whether what waits would be posted in the company's books. Of a site that nobody knows yet
