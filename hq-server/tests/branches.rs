@@ -4,10 +4,12 @@
 mod common;
 
 use common::{Hands, Site, init, populate, receipt, sale};
-use hq_server::gateway::store::{HqStore as _, Place};
+use hq_server::gateway::store::{HqStore as _, Peer, Place};
 use hq_server::headquarters::Headquarters;
 use shared::fact::statement::CostScope;
 use shared::ids::{Capture, CompanyNo, DeviceNo, Head, ItemNo, Seq, SiteNo};
+use shared::segment::chain::Genesis;
+use shared::segment::context;
 use shared::sync::Position;
 
 /// A box tells all that it recorded after what HQ finds in common; says where its end lies.
@@ -134,6 +136,35 @@ async fn a_reference_within_a_branch_means_the_branch() {
 }
 
 #[tokio::test]
+async fn a_branch_that_was_cut_before_its_first_fact_is_begun_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let hq = init(folder.path(), CostScope::Site, Hands::new().clock()).await;
+    populate(&hq, 1).await;
+    let mut site = Site::new(1, 2);
+    site.enrol(&hq).await;
+    (0..3).for_each(|_| _ = site.record(receipt(1, "10", "2")));
+    site.send(&hq, 9).await;
+    let (mut image, mut copy) = (site.image(2), site.image(2));
+    let common = image.position();
+    image.record(receipt(1, "100", "2"));
+    copy.record(receipt(1, "1000", "2"));
+    // HQ was stopped after it had made room for the image's fact.
+    let random = context::hash(context::BRANCH, &image.facts[2].to_bytes());
+    let predecessor = Some((site.log(), common.last, common.head));
+    let device = DeviceNo(9);
+    let genesis = Genesis { random, predecessor, device, ..site.genesis.clone() };
+    let peer = Peer { device, ..site.peer };
+    hq.register_log(peer, CompanyNo::FIRST, genesis.clone()).await.expect("registered");
+    let other = tell(&hq, &copy, start(&copy), 9).await;
+    assert_ne!(other.log, genesis.log_id(), "room for another fact");
+    assert_eq!(tell(&hq, &image, start(&image), 9).await.log, genesis.log_id());
+    assert_eq!((on_hand(&hq), branches(&hq)), (1_130, 2));
+    assert!(is_booked(&hq, 9, 3));
+    assert_whole(&hq);
+    hq.close().await;
+}
+
+#[tokio::test]
 async fn whoever_owns_no_log_branches_none() {
     let folder = tempfile::tempdir().expect("a folder");
     let hq = init(folder.path(), CostScope::Site, Hands::new().clock()).await;
@@ -142,7 +173,7 @@ async fn whoever_owns_no_log_branches_none() {
     site.enrol(&hq).await;
     site.record(receipt(1, "10", "2"));
     site.send(&hq, 9).await;
-    let stranger = hq_server::gateway::store::Peer { device: DeviceNo(9), ..site.peer };
+    let stranger = Peer { device: DeviceNo(9), ..site.peer };
     let refused = hq.open_branch(stranger, site.log(), [start(&site); 2]).await;
     assert!(refused.is_err_and(|refusal| refusal.code == shared::sync::Code::UNKNOWN_LOG));
     // A run that goes on from nothing that HQ knows.

@@ -14,7 +14,7 @@ mod renames;
 use std::collections::HashMap;
 
 use shared::fact::{Fact, field};
-use shared::ids::{DeviceNo, Head, LogId, Seq, SiteNo};
+use shared::ids::{DeviceNo, Head, LogId, Seq};
 use shared::segment::chain::{Chain, FORMAT, Genesis};
 use shared::segment::{SEGMENT_FACTS_MAX, context};
 use shared::sync::{Position, Run};
@@ -65,15 +65,6 @@ pub struct Place {
     pub position: Position,
 }
 
-/// A branch that does not exist yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewBranch {
-    /// The site.
-    pub site: SiteNo,
-    /// The installation whose log it leaves.
-    pub of: DeviceNo,
-}
-
 /// A branch, or the log that branches leave.
 #[derive(Clone, Debug)]
 struct Known {
@@ -111,7 +102,7 @@ impl Branches {
         let mut tips = self.tips.lock().await;
         let family = self.family(root)?;
         for position in places {
-            for log in &family {
+            for log in self.begun(&family) {
                 let chain = self.chain_at(&mut tips, &family, log, position.last)?;
                 if chain.is_some_and(|chain| chain.head() == position.head) {
                     return Ok(Place { log: log.record.log, position: *position });
@@ -122,15 +113,15 @@ impl Branches {
     }
 
     /// Stores what HQ does not have of a run: where it belongs, in a new branch where that is
-    /// nowhere. `number` gives the branch its installation number and makes its log known.
+    /// nowhere. `number` gives the branch its installation number.
     pub async fn accept<N>(&self, root: &LogId, run: Run, number: N) -> Result<Place, BranchError>
     where
-        N: AsyncFnOnce(NewBranch) -> Result<DeviceNo, String>,
+        N: FnOnce() -> Result<DeviceNo, String>,
     {
         let mut tips = self.tips.lock().await;
         let family = self.family(root)?;
         let mut best: Option<(&Known, Fit)> = None;
-        for log in &family {
+        for log in self.begun(&family) {
             let Some(fit) = self.fit(&mut tips, &family, log, &run)? else { continue };
             let rank = |fit: &Fit| (fit.known, fit.at_end);
             if best.as_ref().is_none_or(|(_, before)| rank(before) < rank(&fit)) {
@@ -186,6 +177,13 @@ impl Branches {
             }
         }
         Ok(family)
+    }
+
+    /// The logs of a family that hold a fact of their own. A branch that was registered, and HQ
+    /// stopped before its first fact was stored, is for that fact alone.
+    fn begun<'a>(&'a self, family: &'a [Known]) -> impl Iterator<Item = &'a Known> {
+        let holds = |log: &&Known| log.leaves.is_none_or(|(_, left)| self.end(log) > left);
+        family.iter().filter(holds)
     }
 
     /// How a run continues a log; `None` where the log does not have what is before the run.
@@ -289,7 +287,7 @@ impl Branches {
         number: N,
     ) -> Result<Known, BranchError>
     where
-        N: AsyncFnOnce(NewBranch) -> Result<DeviceNo, String>,
+        N: FnOnce() -> Result<DeviceNo, String>,
     {
         let first = rest.first().expect("a branch begins with a fact");
         let root = &family[0].record;
@@ -308,8 +306,7 @@ impl Branches {
             return Ok(Known { renames, ..made.clone() });
         }
         let (site, public_key) = (root.site, root.public_key);
-        let device = number(NewBranch { site, of: root.device }).await;
-        let device = device.map_err(BranchError::Number)?;
+        let device = number().map_err(BranchError::Number)?;
         let genesis = Genesis { format: FORMAT, site, device, random, public_key, predecessor };
         self.intake.register(site, device, &genesis).await?;
         let status = self.intake.log(&genesis.log_id()).expect("it was registered just now");

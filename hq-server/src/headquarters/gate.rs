@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::{Headquarters, LinkState};
 use crate::gateway::answers::{self, refusal, storage, unknown_log};
-use crate::gateway::branches::{BranchError, NewBranch};
+use crate::gateway::branches::BranchError;
 use crate::gateway::intake::LogRecord;
 use crate::gateway::store::{HqStore, LinkNews, Peer, Place};
 use crate::own_log::{Draft, DraftError};
@@ -69,8 +69,7 @@ impl HqStore for Headquarters {
     }
 
     async fn accept_branch(&self, peer: Peer, log: LogId, run: Run) -> Result<Place, Refusal> {
-        let number = async |_: NewBranch| self.number_branch(peer);
-        let placed = self.inner.branches.accept(&log, run, number).await;
+        let placed = self.inner.branches.accept(&log, run, || self.number_branch(peer)).await;
         let place = placed.map_err(|error| match error {
             BranchError::Intake(error) => refusal(&error),
             error => Refusal::new(Code::FORK, error.to_string()),
