@@ -248,6 +248,33 @@ fn stock_follows_events_not_arrival() {
 }
 
 #[test]
+fn stock_of_before_1970_counts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // A board without a battery, an hour after it was switched on.
+    let clock = FixedClock::at(Timestamp(3_600_000));
+    let journal = create(&folder.path().join("journal.redb"), &clock);
+    teach(&journal, common::master_data());
+    let recorder = recorder(&journal, &clock);
+    let record = |hours: i64, line| {
+        let moment = edge_node::record::Moment {
+            at: Timestamp(3_600_000 - hours * 3_600_000),
+            offset: shared::time::OffsetMinutes(0),
+        };
+        let group = GroupInput { occurred_at: Some(moment), ..group(vec![line]) };
+        recorder.record_many_blocking(&[group], Origin::Keeper).remove(0).expect("recorded");
+    };
+    record(10, receipt("PEN", "100", "1"));
+    assert_eq!(stock(&journal), [(1, 100)]);
+    record(5, line("count", "PEN", "97"));
+    record(8, receipt("PEN", "5", "1"));
+    assert_eq!(stock(&journal), [(1, 97)]);
+    record(9, line("count", "PEN", "90"));
+    assert_eq!(stock(&journal), [(1, 97)]);
+    drop(recorder);
+    journal.close_blocking().expect("closes");
+}
+
+#[test]
 fn stock_policy_is_checked_where_the_order_is_made() {
     let folder = tempfile::tempdir().expect("a folder");
     let clock = FixedClock::at(NOON);

@@ -23,6 +23,9 @@ pub struct Bucket {
     pub lot: Option<ShortText>,
 }
 
+/// The version of a snapshot's bytes.
+const LAYOUT: u8 = 2;
+
 /// When something happened, as the log says: (occurred-at, recorded-at, seq).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
@@ -82,10 +85,10 @@ pub fn change_of(
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Level {
     quantity: i64,
-    /// The newest count.
-    count: Place,
+    /// The newest count. No count is older than every time: a clock may say 1969.
+    count: Option<Place>,
     /// The newest of all that changed it.
-    newest: Place,
+    newest: Option<Place>,
 }
 
 /// What is on hand, folded fact by fact.
@@ -150,8 +153,8 @@ impl OnHand {
         self.levels.iter().map(|(bucket, level)| StockLine {
             bucket: bucket.clone(),
             quantity: Quantity(level.quantity),
-            changed_at: level.newest.occurred_at,
-            counted_at: (level.count != Place::default()).then_some(level.count.occurred_at),
+            changed_at: level.newest.map_or(Timestamp(0), |newest| newest.occurred_at),
+            counted_at: level.count.map(|count| count.occurred_at),
         })
     }
 
@@ -176,19 +179,19 @@ impl OnHand {
     fn change(&mut self, place: Place, bucket: Bucket, change: Change) {
         let level = self.levels.entry(bucket.clone()).or_default();
         match change {
-            Change::Move(quantity) if place > level.count => {
+            Change::Move(quantity) if Some(place) > level.count => {
                 level.quantity = level.quantity.saturating_add(quantity.0);
             }
             Change::Move(_) => {}
-            Change::Count(quantity) if place >= level.newest => {
+            Change::Count(quantity) if Some(place) >= level.newest => {
                 level.quantity = quantity.0;
-                level.count = place;
+                level.count = Some(place);
             }
             Change::Count(_) => {
                 self.stale.insert(bucket);
             }
         }
-        level.newest = level.newest.max(place);
+        level.newest = level.newest.max(Some(place));
     }
 
     fn reverse(
@@ -266,7 +269,7 @@ impl OnHand {
         if self.incomplete || !self.stale.is_empty() {
             return None;
         }
-        let mut out = vec![1];
+        let mut out = vec![LAYOUT];
         varint::write_unsigned(&mut out, self.at.0);
         varint::write_unsigned(&mut out, self.reversed.len() as u64);
         for seq in &self.reversed {
@@ -280,6 +283,8 @@ impl OnHand {
             out.extend_from_slice(lot);
             varint::write_signed(&mut out, level.quantity);
             for place in [level.count, level.newest] {
+                varint::write_unsigned(&mut out, place.is_some().into());
+                let Some(place) = place else { continue };
                 varint::write_signed(&mut out, place.occurred_at.0);
                 varint::write_signed(&mut out, place.recorded_at.0);
                 varint::write_unsigned(&mut out, place.seq.0);
@@ -291,7 +296,7 @@ impl OnHand {
     /// Reads a snapshot; `None` where it is none of this version: then the log is folded again.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (version, mut input) = bytes.split_first()?;
-        (*version == 1).then_some(())?;
+        (*version == LAYOUT).then_some(())?;
         let input = &mut input;
         let mut found = Self { at: Seq(varint::read_unsigned(input).ok()?), ..Self::default() };
         for _ in 0..varint::read_unsigned(input).ok()? {
@@ -304,12 +309,15 @@ impl OnHand {
             let lot = (length > 0).then(|| ShortText::from_slice(lot));
             *input = &input[length..];
             let quantity = varint::read_signed(input).ok()?;
-            let mut place = || -> Option<Place> {
-                Some(Place {
+            let mut place = || -> Option<Option<Place>> {
+                if varint::read_unsigned(input).ok()? == 0 {
+                    return Some(None);
+                }
+                Some(Some(Place {
                     occurred_at: Timestamp(varint::read_signed(input).ok()?),
                     recorded_at: Timestamp(varint::read_signed(input).ok()?),
                     seq: Seq(varint::read_unsigned(input).ok()?),
-                })
+                }))
             };
             let (count, newest) = (place()?, place()?);
             found.levels.insert(Bucket { item, lot }, Level { quantity, count, newest });
