@@ -34,6 +34,13 @@ pub(super) fn agreement(world: &World) -> Result<(), Wrong> {
             return Err(Wrong(format!("site {site} has no installation")));
         }
     }
+    if let Some(newer) = &world.newer {
+        let status = hq.intake.log(&newer.genesis.log_id());
+        let levels = status.map(|status| (status.received.last, status.posted));
+        if levels != Some((newer.last(), newer.last())) {
+            return Err(Wrong(format!("a newer program has {}, HQ {levels:?}", newer.last())));
+        }
+    }
     world.live_nodes().into_iter().try_for_each(|no| node_agrees(world, hq, no))
 }
 
@@ -78,6 +85,11 @@ pub(super) fn at_the_end(world: &mut World) -> Result<(), Wrong> {
         if facts_of(&hq.intake, &node.genesis.log_id(), last)? != node.facts {
             return Err(Wrong(format!("node {}: HQ has other facts", no.0)));
         }
+    }
+    if let Some(newer) = &world.newer
+        && facts_of(&hq.intake, &newer.genesis.log_id(), newer.last())? != newer.facts
+    {
+        return Err(Wrong("HQ has other facts than a newer program recorded".to_owned()));
     }
     let logs = logs(&hq.intake)?;
     each_group_once(&logs)?;

@@ -53,6 +53,8 @@ pub(super) enum Fault {
     FalseHq,
     /// An edge node speaks a newer version too, or only a newer one for a while.
     OtherVersion,
+    /// An installation of a newer program records what HQ does not understand.
+    NewerFacts,
 }
 
 /// All of them; what happens often stands here often.
@@ -78,6 +80,7 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault::Stranger,
     Fault::FalseHq,
     Fault::OtherVersion,
+    Fault::NewerFacts,
 ];
 
 impl World {
@@ -139,6 +142,7 @@ impl World {
             Fault::HqRestore => return self.restore_hq(),
             Fault::Stranger => return hostile::stranger(self),
             Fault::FalseHq => return hostile::false_hq(self, no),
+            Fault::NewerFacts => return self.record_newer(),
             Fault::OtherVersion => {
                 let newer = VERSIONS.highest + 1;
                 let lowest = if self.random.chance(1, 3) { newer } else { VERSIONS.lowest };

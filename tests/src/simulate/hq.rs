@@ -335,6 +335,11 @@ impl Hq {
         }
     }
 
+    /// How far HQ has a log.
+    pub(super) fn cursor(&self, log: &LogId) -> Option<Position> {
+        self.running.as_ref()?.intake.cursor(log)
+    }
+
     pub(super) fn next_device(&self) -> Option<DeviceNo> {
         self.running.as_ref().map(|running| running.intake.next_device())
     }

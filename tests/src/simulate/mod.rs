@@ -21,6 +21,7 @@ mod hq;
 mod keeper;
 mod link;
 mod network;
+mod newer;
 mod node;
 mod plan;
 mod trace;

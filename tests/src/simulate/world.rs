@@ -18,6 +18,7 @@ use super::hq::{Backup, Hq, bytes};
 use super::keeper::Keeper;
 use super::link::{Link, LinkNo, Way};
 use super::network::Quality;
+use super::newer::Newer;
 use super::node::{Answer, Image, Installation, Node};
 use super::plan::Plan;
 use super::trace::{Trace, note};
@@ -107,6 +108,8 @@ pub(super) struct World {
     pub(super) is_healed: bool,
     healed_at: i64,
     pub(super) has_other_versions: bool,
+    /// Of the first site, beside its own.
+    pub(super) newer: Option<Newer>,
 }
 
 impl World {
@@ -136,6 +139,7 @@ impl World {
             is_healed: false,
             healed_at: 0,
             has_other_versions: false,
+            newer: None,
         };
         world.begin()?;
         Ok(world)
@@ -253,6 +257,7 @@ impl World {
                 Err(Wrong(format!("no agreement {CONVERGENCE_MS} ms after healing: {}", why.0)))
             }
             Err(_) => {
+                self.send_newer()?;
                 self.after(2_000, Event::Look);
                 Ok(false)
             }
@@ -662,6 +667,33 @@ impl World {
     /// A power that is about to go must not go in the middle of an enrolment.
     fn hq_can_let_in(&self) -> bool {
         self.hq.running.as_ref().is_some_and(|running| !running.power.is_failing())
+    }
+
+    /// A newer program is enrolled beside the first site's own, and records something.
+    pub(super) fn record_newer(&mut self) -> Result<(), Wrong> {
+        if self.newer.is_none() {
+            let Some(device) = self.hq.next_device().filter(|_| self.hq_can_let_in()) else {
+                return Ok(());
+            };
+            let newer = Newer::new(SiteNo(1), device, &mut self.random);
+            self.hq.register(&newer.genesis)?;
+            self.newer = Some(newer);
+            let backup = self.hq.backup();
+            self.backups = vec![backup];
+        }
+        let now = self.time.now();
+        let newer = self.newer.as_mut().expect("just made");
+        (0..=self.random.below(3)).for_each(|_| newer.record(now));
+        self.send_newer()
+    }
+
+    /// What HQ does not have of it, or lost, is sent again.
+    fn send_newer(&mut self) -> Result<(), Wrong> {
+        if let Some(newer) = &self.newer {
+            newer.send(&mut self.hq)?;
+            self.hq_turn_soon();
+        }
+        Ok(())
     }
 
     // The end.
