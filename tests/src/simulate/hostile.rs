@@ -130,6 +130,10 @@ fn cursors(world: &World) -> Vec<(Seq, Head, Seq)> {
 }
 
 /// A session at HQ with a peer that only talks; how it ended.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "what happens ends with what went wrong, here as elsewhere"
+)]
 fn hear(world: &mut World, peer: Peer, said: Vec<Vec<u8>>) -> Result<String, Wrong> {
     let start =
         HqStart { refusal: None, versions: VERSIONS, program: "hq-server simulated".to_owned() };

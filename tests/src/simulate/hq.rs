@@ -39,6 +39,9 @@ pub(super) struct Answer {
     pub(super) event: HqEvent,
 }
 
+/// What HQ's people are about to state.
+type Statement = Pin<Box<dyn Future<Output = Result<(), String>>>>;
+
 /// What runs while there is power.
 pub(super) struct Running {
     pub(super) intake: Intake,
@@ -47,7 +50,7 @@ pub(super) struct Running {
     sequencer_turns: sequencer::Turns,
     own_log: OwnLog,
     asked: Asked<Answer>,
-    desk: Option<Pin<Box<dyn Future<Output = Result<(), String>>>>>,
+    desk: Option<Statement>,
     pub(super) power: Power,
 }
 
@@ -482,7 +485,9 @@ impl Hq {
             if answer.link == link { found = Some(answer.event) } else { others.push(answer) }
         }
         let running = self.running.as_mut()?;
-        others.into_iter().for_each(|answer| running.asked.ask(std::future::ready(answer)));
+        for answer in others {
+            running.asked.ask(std::future::ready(answer));
+        }
         found
     }
 

@@ -154,7 +154,7 @@ fn goods(sight: &Sight<'_>, lines: usize, random: &mut Random) -> Vec<Statement>
         let mut movement = Movement::new(kind, item, measure(item, sight, random));
         match kind {
             Kind::Receipt => {
-                (movement.partner, movement.price) = (Some(partner), Some(price(random)))
+                (movement.partner, movement.price) = (Some(partner), Some(price(random)));
             }
             Kind::SaleIssue => {
                 (movement.partner, movement.price) = (Some(partner), Some(price(random)));

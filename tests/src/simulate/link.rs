@@ -347,6 +347,10 @@ impl World {
     }
 
     /// HQ's end does whatever it can.
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "what happens ends with what went wrong, here as elsewhere"
+    )]
     pub(super) fn pump_hq(&mut self, no: LinkNo) -> Result<(), Wrong> {
         loop {
             let took = self.hq_takes_frames(no);

@@ -112,7 +112,8 @@ impl Trace {
 
     /// The last lines.
     pub fn told(&self) -> String {
-        self.last.iter().map(|line| format!("{line}\n")).collect()
+        let lines = self.last.iter().flat_map(|line| [line.as_str(), "\n"]);
+        lines.collect()
     }
 }
 

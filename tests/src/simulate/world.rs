@@ -38,6 +38,7 @@ pub(super) struct NodeNo(pub(super) usize);
 
 /// A node and what is around it.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each says one thing that the others don't")]
 pub(super) struct Place {
     pub(super) node: Node,
     pub(super) link: Option<LinkNo>,
@@ -88,6 +89,7 @@ pub(super) enum Event {
 }
 
 /// See the module.
+#[expect(clippy::struct_excessive_bools, reason = "each says one thing that the others don't")]
 pub(super) struct World {
     pub(super) random: Random,
     pub(super) time: Time,
@@ -435,6 +437,10 @@ impl World {
         power
     }
 
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "what happens ends with what went wrong, here as elsewhere"
+    )]
     fn node_lost_power(&mut self, no: NodeNo) -> Result<(), Wrong> {
         self.trace().figures.crashes += 1;
         self.places[no.0].node.lose_power(&mut self.random);
@@ -568,6 +574,10 @@ impl World {
         Ok(())
     }
 
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "what happens ends with what went wrong, here as elsewhere"
+    )]
     fn hq_lost_power(&mut self) -> Result<(), Wrong> {
         self.trace().figures.crashes += 1;
         self.hq.lose_power(&mut self.random);
@@ -699,6 +709,10 @@ impl World {
     // The end.
 
     /// Nothing is wrong from here on.
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "what happens ends with what went wrong, here as elsewhere"
+    )]
     fn heal(&mut self) -> Result<(), Wrong> {
         note!(self.trace(), "everything is well from here on");
         (self.is_healed, self.healed_at) = (true, self.time.now());
