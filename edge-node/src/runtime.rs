@@ -11,11 +11,12 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::api::{self, Api};
+use crate::bundle::{Bundles, Keys};
 use crate::config::{Config, ConfigError};
 use crate::data_dir::{DataDir, Lock, LockError};
 use crate::journal::{Clock, Journal, OpenError, Options, StoreError, SystemClock};
 use crate::journal_link::LinkTask;
-use crate::link::{Identity, KeyFileError, LinkStatus};
+use crate::link::{Identity, KeyFileError, LinkStatus, Wall};
 use crate::record::Recorder;
 
 /// Why a node does not start.
@@ -113,6 +114,8 @@ pub struct Node {
     pub identity: Identity,
     /// Checks and records.
     pub recorder: Recorder,
+    /// Makes files for HQ and takes its answers.
+    pub bundles: Bundles,
     _lock: Lock,
 }
 
@@ -128,8 +131,11 @@ impl Node {
         let lock = data.lock()?;
         let mut identity = Identity::open(&data.identity())?;
         let journal = open_journal(data, &mut identity, &config, Arc::clone(&clock))?;
-        let recorder = Recorder::new(journal, clock, config.time_zone());
-        Ok(Self { data: data.clone(), config, identity, recorder, _lock: lock })
+        let keys = Keys::of(&identity).ok_or(StartError::NotEnrolled)?;
+        let recorder = Recorder::new(journal.clone(), clock, config.time_zone());
+        let wall = recorder.clone();
+        let bundles = Bundles::new(journal, keys, Wall::from_fn(move || wall.now()));
+        Ok(Self { data: data.clone(), config, identity, recorder, bundles, _lock: lock })
     }
 
     /// The journal.
@@ -232,8 +238,14 @@ pub async fn run(
     let listener = TcpListener::bind(wanted).await.map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
     let (status_in, status) = watch::channel(LinkStatus::default());
-    let api =
-        Api { recorder: node.recorder.clone(), link: status, backups: node.data.backups(), token };
+    let api = Api {
+        recorder: node.recorder.clone(),
+        bundles: node.bundles.clone(),
+        link: status,
+        backups: node.data.backups(),
+        incoming: node.data.incoming(),
+        token,
+    };
     let link = LinkTask::spawn(&node, status_in, stop.clone());
     let journal = node.journal().clone();
     let sealing = tokio::spawn(seal_on_time(journal.clone(), stop.clone()));

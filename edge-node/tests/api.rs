@@ -5,11 +5,14 @@ mod common;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use common::{NOON, create, recorder, teach};
+use common::{NOON, bundles, create, hq_key, log_key, recorder, teach};
 use edge_node::api::{self, Api};
 use edge_node::journal::{FixedClock, Journal};
 use edge_node::link::LinkStatus;
 use serde_json::{Value, json};
+use shared::ids::{HistoryId, Seq};
+use shared::sync::bundle::{BundleHead, BundleScan, BundleWriter, Direction, Seed};
+use shared::sync::{Acknowledgement, Frame, Welcome};
 
 struct Server {
     address: SocketAddr,
@@ -28,8 +31,10 @@ impl Server {
         let (_, link) = tokio::sync::watch::channel(LinkStatus::default());
         let api = Api {
             recorder: recorder(&journal, &clock),
+            bundles: bundles(&journal),
             link,
             backups: folder.path().join("backups"),
+            incoming: folder.path().join("bundle.part"),
             token: token.map(Arc::from),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -147,6 +152,65 @@ fn what_is_refused_says_why() {
     assert_eq!(outcomes[2]["recorded"]["already_recorded"], true);
     assert_eq!(server.get("/v1/nothing").0, 404);
     server.runtime.shutdown_background();
+    server.journal.close_blocking().expect("closes");
+}
+
+/// HQ's answer to a journal: it has and posted everything.
+fn answer(journal: &Journal) -> Vec<u8> {
+    let (received, log, history) = (journal.position(), journal.log(), HistoryId([6; 32]));
+    let head = BundleHead {
+        direction: Direction::FromHq,
+        history,
+        log,
+        after: Seq(0),
+        last: received.last,
+    };
+    let seed = Seed([3; 32]);
+    let mut bundle = BundleWriter::new(&head, &log_key().verifying_key(), hq_key(), &seed)
+        .expect("a key to encrypt to");
+    bundle.push(&Frame::Welcome(Welcome {
+        version: 1,
+        history,
+        cursor: received,
+        sealed: received.last,
+        time: NOON,
+        program: "hq-server".to_owned(),
+    }));
+    let (safe, posted, at) = (Seq(0), received.last, NOON);
+    let said = Acknowledgement { history, log, received, safe, posted, at };
+    bundle.push(&Frame::Acknowledgement(said.sign(&hq_key())));
+    bundle.finish()
+}
+
+#[test]
+fn a_bundle_goes_out_and_the_answer_comes_in() {
+    let server = Server::start(None);
+    server.post("/v1/movements", &receipt());
+    let mut out = server.agent.get(server.url("/v1/bundle")).call().expect("answers");
+    let bytes = out.body_mut().read_to_vec().expect("whole");
+    let mut scan = BundleScan::new();
+    scan.push(&bytes).expect("a bundle");
+    let verified = scan.finish().and_then(|scanned| scanned.verify(&log_key().verifying_key()));
+    let verified = verified.expect("signed by the log's key");
+    assert_eq!((verified.head().after, verified.head().last), (Seq(0), Seq(2)));
+
+    let (status, refused) = server.get("/v1/bundle?after=3");
+    assert_eq!((status, &refused["error"]["code"]), (422, &json!("beyond_end")));
+    let send = |bytes: &[u8]| {
+        let mut answer = server.agent.post(server.url("/v1/bundle")).send(bytes).expect("answers");
+        let body: Value = answer.body_mut().read_json().expect("JSON");
+        (answer.status().as_u16(), body)
+    };
+    let (status, refused) = send(&bytes);
+    assert_eq!((status, &refused["error"]["code"]), (422, &json!("wrong_way")));
+    let whole = answer(&server.journal);
+    let (status, refused) = send(&whole[..whole.len() - 1]);
+    assert_eq!((status, &refused["error"]["code"]), (422, &json!("bundle_cut")));
+    let (status, taken) = send(&whole);
+    assert_eq!((status, &taken["posted"], &taken["known_before"]), (200, &json!(2), &json!(false)));
+    assert_eq!(server.get("/v1/status").1["posted"], 2);
+    let (status, taken) = send(&whole);
+    assert_eq!((status, &taken["known_before"]), (200, &json!(true)));
     server.journal.close_blocking().expect("closes");
 }
 

@@ -175,6 +175,40 @@ fn commands_do_the_same_with_and_without_a_running_node() {
 }
 
 #[test]
+fn a_bundle_is_made_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("node");
+    enrolled(&data);
+    ask(&data, &["record", "count", "PEN=7"]);
+    let file = folder.path().join("to hq.bundle");
+    let name = file.to_str().expect("UTF-8");
+    for running in [false, true] {
+        let node = running.then(|| Node::run(&data));
+        let export = ["bundle", "export", name, "--force"];
+        let made = ask(&data, &export);
+        assert_eq!((&made["facts"], &made["last"]), (&json!(1), &json!(1)));
+        let size = std::fs::metadata(&file).expect("is there").len();
+        assert_eq!(made["bytes"], size);
+        let (code, message) = fails(&data, &export[..3]);
+        assert_eq!((code, message.contains("--force")), (3, true), "{message}");
+        let (code, message) = fails(&data, &["bundle", "export", name, "--force", "--after", "9"]);
+        assert_eq!((code, message.contains("ends at fact 1")), (3, true), "{message}");
+        assert_eq!(std::fs::metadata(&file).expect("still there").len(), size);
+        assert!(!folder.path().join("to hq.bundle.part").exists());
+        // Not meant for this side, and no bundle at all.
+        let (code, message) = fails(&data, &["bundle", "import", name]);
+        assert_eq!((code, message.contains("hq-server bundle import")), (3, true), "{message}");
+        let toml = data.join("node.toml");
+        let (code, message) = fails(&data, &["bundle", "import", toml.to_str().expect("UTF-8")]);
+        assert_eq!((code, message.contains("no bundle")), (3, true), "{message}");
+        assert!(!data.join("bundle.part").exists());
+        if let Some(node) = node {
+            node.terminate();
+        }
+    }
+}
+
+#[test]
 fn a_killed_node_keeps_what_it_answered() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("node");

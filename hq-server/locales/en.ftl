@@ -48,6 +48,7 @@ stream-still = static page
 freshness = State
 complete-up-to = Complete up to
 last-heard = Last heard
+by-bundle = by file
 waiting = Waiting
 waiting-value = Value waiting
 posted-place = Posted up to

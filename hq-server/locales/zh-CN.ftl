@@ -47,6 +47,7 @@ stream-still = 静态页面
 freshness = 状态
 complete-up-to = 数据完整至
 last-heard = 最近联络
+by-bundle = 由文件带来
 waiting = 待入账
 waiting-value = 待入账金额
 posted-place = 已入账序号

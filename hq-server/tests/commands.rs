@@ -133,6 +133,31 @@ fn the_same_commands_with_and_without_a_server() {
 }
 
 #[test]
+fn a_file_that_is_no_bundle_is_refused_and_the_others_are_looked_at() {
+    let place = Place::new();
+    place.json(&["site", "add", "north"]);
+    let (one, two) = (place.write("one", "no bundle"), place.write("two", "neither is this"));
+    for running in [false, true] {
+        let server = running.then(|| place.serve());
+        let (code, error) = place.fails(&["bundle", "import", &one, &two, "not-there"]);
+        assert_eq!((code, error.matches("this is no bundle").count()), (3, 2), "{error}");
+        assert!(error.contains("not-there"), "{error}");
+        let export = |site| ["bundle", "export", "--site", site, &one];
+        let (code, error) = place.fails(&export("north"));
+        assert_eq!((code, error.contains("--force")), (3, true), "{error}");
+        let export = |site| ["bundle", "export", "--force", "--site", site, &one];
+        let (code, error) = place.fails(&export("south"));
+        assert_eq!((code, error.contains("site list")), (3, true), "{error}");
+        let (code, error) = place.fails(&export("north"));
+        assert_eq!((code, error.contains("no such installation")), (3, true), "{error}");
+        assert_eq!(std::fs::read_to_string(&one).expect("reads"), "no bundle");
+        if let Some(server) = server {
+            assert!(server.end());
+        }
+    }
+}
+
+#[test]
 fn a_second_company_has_its_own_chart_and_sites() {
     let place = Place::new();
     let added =

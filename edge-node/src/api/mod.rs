@@ -1,6 +1,7 @@
 //! The local HTTP API: what the commands do, for programs. Every handler is a translation; checks
 //! are in `record`. Invariant: without a token only this machine is served.
 
+mod bundles;
 pub mod views;
 
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use utoipa::{IntoParams, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::bundle::Bundles;
 use crate::journal::{BackupError, Journal, StoreError};
 use crate::link::LinkStatus;
 use crate::record::{GroupInput, Origin, Recorder, Refused};
@@ -40,10 +42,14 @@ const ITEMS_MAX: usize = 1_000;
 pub struct Api {
     /// Checks and records.
     pub recorder: Recorder,
+    /// Makes files for HQ and takes its answers.
+    pub bundles: Bundles,
     /// How the link stands.
     pub link: watch::Receiver<LinkStatus>,
     /// Where backups go.
     pub backups: PathBuf,
+    /// A bundle from HQ while it comes in.
+    pub incoming: PathBuf,
     /// What a caller must show; `None` serves this machine alone.
     pub token: Option<Arc<str>>,
 }
@@ -77,6 +83,7 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(verify))
         .routes(routes!(back_up))
         .routes(routes!(export_documents))
+        .routes(routes!(bundles::export_bundle, bundles::import_bundle))
         .routes(routes!(live))
         .routes(routes!(ready))
 }

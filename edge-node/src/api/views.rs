@@ -7,9 +7,12 @@ use shared::fact::field;
 use shared::fact::statement::{Movement, Stamp, Statement};
 use shared::fact::{Fact, Kind};
 use shared::ids::Seq;
+use shared::sync::bundle::{BundleError, Scanned};
+use shared::sync::edge::EdgeEnd;
 use shared::time::{OffsetMinutes, Timestamp};
 use utoipa::ToSchema;
 
+use crate::bundle::{ExportError, ImportError, Imported};
 use crate::journal::{Recorded, StockLine, StoreError};
 use crate::link::LinkStatus;
 use crate::record::{GroupInput, Moment, Recorder, Refused};
@@ -320,6 +323,51 @@ pub struct BackupView {
     pub bytes: u64,
 }
 
+/// A bundle for HQ that was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BundleMadeView {
+    /// Where it lies.
+    pub file: String,
+    /// The log's id.
+    pub log: String,
+    /// Facts after this one are in it.
+    pub after: u64,
+    /// Up to this one.
+    pub last: u64,
+    /// How many.
+    pub facts: u64,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// A bundle from HQ that was taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BundleTakenView {
+    /// The log's id.
+    pub log: String,
+    /// Durable at HQ up to this fact, as this node knows now.
+    pub received: u64,
+    /// Also safe against the loss of HQ's machine.
+    pub safe: u64,
+    /// In the books.
+    pub posted: u64,
+    /// When HQ said what is in the bundle.
+    pub said_at: String,
+    /// This node knew as much before: nothing changed about that.
+    pub known_before: bool,
+    /// Durable at HQ as this node knew it before.
+    pub received_before: u64,
+    /// In the books as this node knew it before.
+    pub posted_before: u64,
+    /// How many pieces of master data were taken.
+    pub master_data: u64,
+    /// Master data that comes before what is in the bundle is missing: ask HQ for another bundle.
+    pub master_data_missing: bool,
+    /// What HQ lost, if it did, and what becomes of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
+}
+
 /// Why a clock is doubted, in words.
 pub fn doubts(bits: u8) -> Vec<String> {
     use crate::journal::{AHEAD_OF_HQ, BELOW_FLOOR, JUMPED};
@@ -355,6 +403,89 @@ impl Problem {
     /// The view of a refusal.
     pub fn of(refused: &Refused) -> Self {
         Self { code: refused.code().to_owned(), message: refused.to_string(), line: refused.line() }
+    }
+
+    /// The view of a bundle that was not made.
+    pub fn of_export(error: &ExportError) -> Self {
+        let code = match error {
+            ExportError::Restored => "restored",
+            ExportError::BeyondEnd { .. } => "beyond_end",
+            ExportError::Bundle(error) => bundle_code(error),
+            ExportError::Store(StoreError::Damaged(_)) => "damaged",
+            ExportError::NoRoom | ExportError::Store(StoreError::DiskFull) => "disk_full",
+            ExportError::Store(_) | ExportError::Random(_) | ExportError::Io(_) => "store",
+        };
+        Self { code: code.to_owned(), message: error.to_string(), line: None }
+    }
+
+    /// The view of a bundle that was not taken.
+    pub fn of_import(error: &ImportError) -> Self {
+        let code = match error {
+            ImportError::Bundle(error) => bundle_code(error),
+            ImportError::OtherLog { .. } => "other_log",
+            ImportError::Session(EdgeEnd::Fork(_)) => "fork",
+            ImportError::Session(EdgeEnd::Restored { .. }) => "restored",
+            ImportError::Session(EdgeEnd::BadSignature(_)) => "bad_signature",
+            ImportError::Session(_) | ImportError::BadState(_) => "protocol",
+            ImportError::Store(StoreError::Damaged(_)) => "damaged",
+            ImportError::Store(StoreError::DiskFull) => "disk_full",
+            ImportError::Store(_) | ImportError::Io(_) => "store",
+        };
+        Self { code: code.to_owned(), message: error.to_string(), line: None }
+    }
+}
+
+impl BundleMadeView {
+    /// The view of a file that was written whole.
+    pub fn of(file: &std::path::Path, scanned: &Scanned) -> Self {
+        let head = scanned.head();
+        Self {
+            file: file.display().to_string(),
+            log: head.log.to_string(),
+            after: head.after.0,
+            last: head.last.0,
+            facts: head.facts(),
+            bytes: scanned.bytes(),
+        }
+    }
+}
+
+impl BundleTakenView {
+    /// The view of what came of a file.
+    pub fn of(imported: &Imported, recorder: &Recorder) -> Self {
+        let before = imported.known.map(|known| (known.received.last.0, known.posted.0));
+        let (received_before, posted_before) = before.unwrap_or((0, 0));
+        let known = imported.known.filter(|_| imported.is_old);
+        let now = known.unwrap_or(imported.said);
+        let said_at = imported.said.at;
+        Self {
+            log: imported.head.log.to_string(),
+            received: now.received.last.0,
+            safe: now.safe.0,
+            posted: now.posted.0,
+            said_at: moment(said_at, recorder.offset(said_at)),
+            known_before: imported.is_old,
+            received_before,
+            posted_before,
+            master_data: imported.state_facts,
+            master_data_missing: imported.state_gap,
+            warning: imported.lost(),
+        }
+    }
+}
+
+/// The word for programs.
+const fn bundle_code(error: &BundleError) -> &'static str {
+    match error {
+        BundleError::NotABundle => "not_a_bundle",
+        BundleError::OtherVersion(_) => "other_version",
+        BundleError::Truncated => "bundle_cut",
+        BundleError::Trailing | BundleError::Outside(_) | BundleError::Changed => "bundle_changed",
+        BundleError::BadSignature => "bad_signature",
+        BundleError::WrongWay(_) => "wrong_way",
+        BundleError::OtherReceiver => "other_receiver",
+        BundleError::UnusableKey => "unusable_key",
+        BundleError::Inside(_) => "protocol",
     }
 }
 

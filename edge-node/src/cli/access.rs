@@ -1,6 +1,7 @@
 //! One face for two ways to the log: through the running node's API, or by opening the folder.
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,9 +11,10 @@ use shared::ids::Seq;
 
 use super::CliError;
 use crate::api::views::{
-    self, BackupView, BatchInput, BatchView, ItemView, LogPage, Problem, ProblemView, RecordedView,
-    StatusView, StockView, TransferView, VerifiedView,
+    self, BackupView, BatchInput, BatchView, BundleTakenView, ItemView, LogPage, Problem,
+    ProblemView, RecordedView, StatusView, StockView, TransferView, VerifiedView,
 };
+use crate::bundle::{PIECE_BYTES, Since};
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::import::Sink;
@@ -165,6 +167,30 @@ impl Access {
         }
     }
 
+    /// Writes what HQ does not have.
+    pub(super) fn bundle_out(&self, since: Since, out: &mut dyn Write) -> Result<(), CliError> {
+        match self {
+            Self::Api(client) => client.bundle(since, out),
+            Self::Direct(node) => {
+                let refused = |error| CliError::refused(Problem::of_export(&error));
+                let export = node.bundles.export(since).map_err(refused)?;
+                export.write(out).map(drop).map_err(refused)
+            }
+        }
+    }
+
+    /// Takes HQ's answer.
+    pub(super) fn bundle_in(&self, mut file: File) -> Result<BundleTakenView, CliError> {
+        match self {
+            Self::Api(client) => client.send("/v1/bundle", &file),
+            Self::Direct(node) => {
+                let imported = node.bundles.import(&mut file);
+                let refused = |error| CliError::refused(Problem::of_import(&error));
+                Ok(BundleTakenView::of(&imported.map_err(refused)?, &node.recorder))
+            }
+        }
+    }
+
     /// Writes every journal document; the files made.
     pub(super) fn export(&self, to: &Path) -> Result<Vec<PathBuf>, CliError> {
         let documents = match self {
@@ -297,6 +323,40 @@ impl Client {
         }
     }
 
+    /// Sends a file, once: what is in it may be taken only in part when the answer is lost, and
+    /// sending it again is harmless.
+    fn send<T: DeserializeOwned>(&self, path: &str, file: &File) -> Result<T, CliError> {
+        let mut request = self.agent.post(format!("{}{path}", self.base));
+        if self.token.is_some() {
+            request = request.header("authorization", self.authorization());
+        }
+        let request = request.content_type("application/octet-stream");
+        read(request.send(file).map_err(|error| unreachable_node(&error))?)
+    }
+
+    fn bundle(&self, since: Since, out: &mut dyn Write) -> Result<(), CliError> {
+        let mut request = self.agent.get(format!("{}/v1/bundle", self.base));
+        if let Since::Fact(after) = since {
+            request = request.query("after", after.to_string());
+        }
+        if self.token.is_some() {
+            request = request.header("authorization", self.authorization());
+        }
+        let answer = request.call().map_err(|error| unreachable_node(&error))?;
+        if answer.status() != 200 {
+            return read::<()>(answer);
+        }
+        let mut body = answer.into_body().into_reader();
+        let mut piece = vec![0; PIECE_BYTES];
+        loop {
+            let length = body.read(&mut piece).map_err(|error| unreachable_node(&error))?;
+            if length == 0 {
+                return Ok(());
+            }
+            out.write_all(&piece[..length])?;
+        }
+    }
+
     fn documents(&self, count: usize) -> Result<Vec<(u64, Vec<u8>)>, CliError> {
         let mut documents = Vec::new();
         // The seal that export makes may begin one more chunk than was verified.
@@ -320,7 +380,7 @@ impl Client {
     }
 }
 
-fn unreachable_node(error: &ureq::Error) -> CliError {
+fn unreachable_node(error: &dyn std::fmt::Display) -> CliError {
     CliError::failed(format!(
         "the running node does not answer ({error}): see its log, or start it again"
     ))

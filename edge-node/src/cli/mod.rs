@@ -5,6 +5,7 @@
 //! use; 5 the store is damaged or the disk is full.
 
 mod access;
+mod bundle;
 mod output;
 mod record;
 mod setup;
@@ -34,6 +35,16 @@ recorded (keys_kept_days in node.toml). Example maps stand in deploy/maps of the
 
 Example:
   edge-node import --map deploy/maps/adventureworks-transactions.toml --set remainder=0 \\\n    Production.TransactionHistory.csv.gz";
+
+const BUNDLE: &str = "\
+Without a link:
+  edge-node bundle export /media/stick/south.bundle      here, then carry the stick to HQ
+  hq-server bundle import /media/stick/south.bundle      at HQ
+  hq-server bundle export --site SOUTH /media/stick/answer.bundle
+  edge-node bundle import /media/stick/answer.bundle     here again
+
+Whoever finds the stick sees which log it is, which facts and how much; nothing else. The same file twice,
+an older one, or files in another order do no harm.";
 
 const FIRST_STEPS: &str = "\
 First steps:
@@ -118,6 +129,9 @@ enum Command {
         /// The backup.
         file: PathBuf,
     },
+    /// Carry data to HQ and its answer back in a file, where there is no link.
+    #[command(subcommand, after_help = BUNDLE)]
+    Bundle(bundle::BundleCommand),
     /// Journal documents.
     #[command(subcommand)]
     Document(DocumentCommand),
@@ -296,6 +310,7 @@ fn with_node(command: &Command, access: &Access, output: Output) -> Result<(), C
         Command::Status => output.status(&access.status()?),
         Command::Verify => output.verified(&access.verify()?),
         Command::Backup { file } => output.backup(&access.backup(file)?),
+        Command::Bundle(command) => command.run(access, output)?,
         Command::Document(DocumentCommand::Export(args)) => {
             output.exported(&access.export(&args.file)?);
         }

@@ -7,8 +7,8 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
 use crate::api::views::{
-    BackupView, ItemView, LogPage, Problem, ProblemView, RecordedView, StatusView, StockView,
-    TransferView, VerifiedView,
+    BackupView, BundleMadeView, BundleTakenView, ItemView, LogPage, Problem, ProblemView,
+    RecordedView, StatusView, StockView, TransferView, VerifiedView,
 };
 
 /// How to print.
@@ -206,6 +206,52 @@ impl Output {
     pub(super) fn backup(self, view: &BackupView) {
         let line = format!("{}: {} facts, {} bytes", view.file, view.last, view.bytes);
         self.say(&line, view);
+    }
+
+    pub(super) fn bundle_made(self, view: &BundleMadeView) {
+        let BundleMadeView { file, after, last, facts, bytes, log } = view;
+        let what = match facts {
+            0 => format!(
+                "no movement that HQ does not have; it tells HQ how this node stands (up to fact {last})"
+            ),
+            _ => format!("{facts} facts, {} to {last}", after + 1),
+        };
+        let line = format!(
+            "{file}: {what}, {bytes} bytes, of log {}\nnext: carry it to HQ and run 'hq-server bundle import FILE' \
+             there; bring back what 'hq-server bundle export --site SITE FILE' makes",
+            &log[..16]
+        );
+        self.say(&line, view);
+    }
+
+    pub(super) fn bundle_taken(self, view: &BundleTakenView) {
+        if self.json {
+            return json(view);
+        }
+        let levels = format!("at HQ up to fact {}, posted up to {}", view.received, view.posted);
+        print(&if view.known_before {
+            format!("HQ's word of {} is no news: {levels}", view.said_at)
+        } else {
+            let (received, posted) = (view.received_before, view.posted_before);
+            let before = match received {
+                0 => String::new(),
+                _ => format!(" (before: {received}, {posted})"),
+            };
+            format!("{levels}{before}, as HQ said at {}", view.said_at)
+        });
+        match view.master_data {
+            0 => print("master data: nothing new"),
+            count => print(&format!("master data: {count} pieces taken")),
+        }
+        if view.master_data_missing {
+            print(
+                "note: earlier master data is missing: carry a bundle to HQ, so that HQ knows what this \
+                 node has, and bring back another",
+            );
+        }
+        if let Some(warning) = &view.warning {
+            print(&format!("note: {warning}"));
+        }
     }
 
     pub(super) fn exported(self, files: &[PathBuf]) {

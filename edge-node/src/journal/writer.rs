@@ -20,7 +20,7 @@ use shared::ids::{Capture, DeviceNo, LogId, Seq};
 use shared::segment::chain::Chain;
 use shared::segment::seal::{Seal, last_sealable};
 use shared::segment::{columns, packing, whole_groups};
-use shared::sync::{Position, SignedAcknowledgement, SignedStateBatch, StateCursor};
+use shared::sync::{Following, Position, SignedAcknowledgement, SignedStateBatch, StateCursor};
 use shared::time::Timestamp;
 use shared::varint;
 use tokio::sync::{mpsc, oneshot};
@@ -673,10 +673,10 @@ impl State {
     ) -> Result<StateCursor, StateError> {
         let batch = &batch.batch;
         let stored = self.keyed.stored;
-        let begins = batch.from.at == 0 && batch.from.handle != stored.handle;
-        if !begins && batch.from != stored {
+        if batch.following(stored) != Following::Next {
             return Err(StateError::NotNext { from: batch.from, stored });
         }
+        let begins = batch.from.handle != stored.handle;
         let facts = batch.facts().map_err(|error| StateError::Malformed(error.to_string()))?;
         if begins {
             staged.state.push(StateWrite::Begin);

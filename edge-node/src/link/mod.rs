@@ -37,7 +37,7 @@ pub use status::{LinkState, LinkStatus};
 pub use store::{EdgeStore, EdgeStoreError};
 
 /// Program and version, as HQ sees it.
-const PROGRAM: &str = concat!("edge-node ", env!("CARGO_PKG_VERSION"));
+pub(crate) const PROGRAM: &str = concat!("edge-node ", env!("CARGO_PKG_VERSION"));
 
 /// The first attempts to connect are short, so that an HQ that comes back is found soon; later ones
 /// give a lossy network its time.

@@ -6,14 +6,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
+use edge_node::bundle::{Bundles, Keys};
 use edge_node::journal::{Clock, FixedClock, Journal, Options};
+use edge_node::link::Wall;
 use edge_node::record::{GroupInput, LineInput, Recorder};
 use shared::catalogue::OpenTransfer;
 use shared::fact::Fact;
 use shared::fact::statement::{
     AccountType, CostScope, MasterData, Measure, PolicyKind, Stamp, Statement,
 };
-use shared::ids::{Capture, CategoryNo, CompanyNo, DeviceNo, ItemNo, PartnerNo, ReasonNo, SiteNo};
+use shared::ids::{
+    Capture, CategoryNo, CompanyNo, DeviceNo, HistoryId, ItemNo, PartnerNo, ReasonNo, SiteNo,
+};
 use shared::quantity::Unit;
 use shared::segment::chain::{FORMAT, Genesis};
 use shared::sync::{SignedStateBatch, StateBatch, StateCursor};
@@ -47,6 +51,17 @@ pub(crate) fn options(clock: &Arc<FixedClock>) -> Options {
 
 pub(crate) fn create(path: &Path, clock: &Arc<FixedClock>) -> Journal {
     Journal::create(path, &genesis(), None, options(clock)).expect("a new journal")
+}
+
+/// HQ's key, as the node knows it.
+pub(crate) fn hq_key() -> SigningKey {
+    SigningKey::from_bytes(&[8; 32])
+}
+
+pub(crate) fn bundles(journal: &Journal) -> Bundles {
+    let history = HistoryId([6; 32]);
+    let keys = Keys { own: log_key(), hq: hq_key().verifying_key(), history };
+    Bundles::new(journal.clone(), keys, Wall::from_fn(|| NOON))
 }
 
 pub(crate) fn unit(text: &str) -> Unit {

@@ -545,6 +545,7 @@ impl Sample {
                     log: LogRank::of(&log.chain.log()),
                     connected: away == 0,
                     last_heard: Some(Timestamp(now.0 - away)),
+                    by_bundle: false,
                     known: Seq(log.facts.len() as u64 + unsent),
                     branch: false,
                 }

@@ -60,6 +60,10 @@ pub struct LogLine {
     pub program: Option<String>,
     /// How far its clock was ahead of HQ's when it connected.
     pub clock_ahead_ms: Option<i64>,
+    /// When the newest bundle was made that came from it since HQ started, by its clock.
+    pub bundle_made_at: Option<String>,
+    /// When that bundle came.
+    pub bundle_taken_at: Option<String>,
     /// Why something of it was refused: the site is doubtful.
     pub refusal: Option<String>,
     /// It is what an installation recorded otherwise than its log says: the site is doubtful.
@@ -129,6 +133,8 @@ async fn status(State(hq): State<Headquarters>) -> Result<Json<Status>, ApiError
             connected: link.connected,
             program: link.program,
             clock_ahead_ms: link.clock_ahead_ms,
+            bundle_made_at: link.bundle.map(|bundle| bundle.made_at.to_string()),
+            bundle_taken_at: link.bundle.map(|bundle| bundle.taken_at.to_string()),
             refusal: log.refusal,
             branch: Branches::left(&log.record)
                 .map(|(of, after)| BranchLine { of: of.to_string(), after: after.0 }),

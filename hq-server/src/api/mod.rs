@@ -2,6 +2,7 @@
 //! every refusal comes from `own_log`, the authority or the intake; here it gets its status code.
 
 mod access;
+mod bundles;
 mod companies;
 mod costs;
 mod finance;
@@ -22,6 +23,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 pub use access::Access;
+pub use bundles::BundleReport;
 pub use costs::{
     CostingBody, LandedCostBody, LandedOnBody, RevaluationBody, StandardCostBody, WriteDownBody,
 };
@@ -73,6 +75,7 @@ pub fn router(hq: &Headquarters, access: Access) -> Router {
         .merge(periods::router())
         .merge(rates::router())
         .merge(sites::router())
+        .merge(bundles::router())
         .merge(installation::router())
         .with_state(hq.clone())
         .merge(web::read_api(Arc::clone(&desk)))

@@ -130,7 +130,7 @@ async fn site_revoke(
     Ok(Json(devices.into_iter().map(|device| device.0).collect()))
 }
 
-fn find(hq: &Headquarters, code: &str) -> Result<(SiteNo, String), ApiError> {
+pub(super) fn find(hq: &Headquarters, code: &str) -> Result<(SiteNo, String), ApiError> {
     let catalogue = hq.published().catalogue();
     let site = catalogue.site_by_code(code);
     let site = site.ok_or_else(|| {

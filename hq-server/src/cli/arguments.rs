@@ -65,6 +65,9 @@ pub(super) enum Command {
     /// Warehouses.
     #[command(subcommand)]
     Site(SiteCommand),
+    /// Files that carry data where a warehouse has no link.
+    #[command(subcommand)]
+    Bundle(BundleCommand),
     /// Items and their units.
     #[command(subcommand)]
     Item(ItemCommand),
@@ -265,6 +268,32 @@ pub(super) enum SiteCommand {
     Revoke {
         /// Its code.
         name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum BundleCommand {
+    /// Take what 'edge-node bundle export' wrote. The same file twice, an older one, or files in
+    /// another order do no harm.
+    Import {
+        /// The files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Write what HQ answers a warehouse: what it has and posted, master data; encrypted to the
+    /// warehouse, for 'edge-node bundle import'.
+    Export {
+        /// The warehouse's code.
+        #[arg(long, value_name = "CODE")]
+        site: String,
+        /// The installation, where the warehouse has several.
+        #[arg(long, value_name = "NUMBER")]
+        device: Option<u32>,
+        /// Replace a file that is there.
+        #[arg(long)]
+        force: bool,
+        /// The file to make.
+        file: PathBuf,
     },
 }
 

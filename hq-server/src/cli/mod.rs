@@ -2,6 +2,7 @@
 //! and call the same API in memory. Knows no rule: what is printed and refused comes from there.
 
 mod arguments;
+mod bundle;
 mod call;
 mod error;
 mod import;
@@ -144,6 +145,7 @@ fn ask(client: &Client<'_>, command: Command, json: bool) -> Result<ExitCode, Cl
             let to = std::path::absolute(&to)?;
             (client.post("/api/backup", &json!({ "to": to }))?, true)
         }
+        Command::Bundle(command) => return bundle::run(client, &command, json),
         Command::Report(report) => {
             let path = report.path(client)?;
             print::report(&path, &client.get(&path)?, json);

@@ -71,6 +71,15 @@ pub(super) fn status(value: &Value, as_json: bool) {
     }
     line(table);
     for log in logs {
+        if let (Some(made_at), Some(taken_at)) =
+            (log["bundle_made_at"].as_str(), log["bundle_taken_at"].as_str())
+        {
+            line(format_args!(
+                "{} device {}: last bundle made at {made_at}, taken at {taken_at}",
+                plain(&log["code"]),
+                log["device"]
+            ));
+        }
         if let Some(refusal) = log["refusal"].as_str() {
             line(format_args!("{} device {}: {refusal}", plain(&log["code"]), log["device"]));
         }

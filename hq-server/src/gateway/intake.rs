@@ -297,6 +297,24 @@ impl Intake {
         self.ask(|reply| Request::Seal { entry, seal, reply }).await
     }
 
+    /// As [`Self::accept_seal`], of seals that follow each other: they share commits. The first
+    /// one that is refused says why.
+    pub async fn accept_seals(&self, seals: &[SignedSeal]) -> Result<(), IntakeError> {
+        let mut answers = Vec::with_capacity(seals.len());
+        for seal in seals {
+            let log = seal.seal.log;
+            let entry = self.entry(&log).ok_or(IntakeError::UnknownLog(log))?;
+            let (reply, answer) = oneshot::channel();
+            let request = Request::Seal { entry, seal: *seal, reply };
+            self.requests.send(request).await.map_err(|_| IntakeError::Stopped)?;
+            answers.push(answer);
+        }
+        for answer in answers {
+            answer.await.map_err(|_| IntakeError::Stopped)??;
+        }
+        Ok(())
+    }
+
     async fn ask<T>(
         &self,
         request: impl FnOnce(oneshot::Sender<Result<T, IntakeError>>) -> Request,
@@ -400,6 +418,14 @@ impl Intake {
     pub fn note_heard(&self, log: &LogId) {
         if let Some(entry) = self.entry(log) {
             entry.heard_at.store(self.shared.options.clock.now().0, Ordering::Release);
+        }
+    }
+
+    /// A bundle of a log came: how far its installation had recorded then, and when that was.
+    pub fn note_carried(&self, log: &LogId, last: Seq, made_at: Timestamp) {
+        if let Some(entry) = self.entry(log) {
+            entry.announced.fetch_max(last.0, Ordering::AcqRel);
+            entry.heard_at.fetch_max(made_at.0, Ordering::AcqRel);
         }
     }
 

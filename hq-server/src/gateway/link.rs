@@ -36,7 +36,7 @@ pub(in crate::gateway) const HANDSHAKE: Duration = Duration::from_secs(20);
 const CLOSING: Duration = Duration::from_secs(2);
 
 /// Program and version, as edges see it.
-const PROGRAM: &str = concat!("hq-server ", env!("CARGO_PKG_VERSION"));
+pub(in crate::gateway) const PROGRAM: &str = concat!("hq-server ", env!("CARGO_PKG_VERSION"));
 
 /// How the QUIC server behaves.
 #[derive(Clone, Copy, Debug)]

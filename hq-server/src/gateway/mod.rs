@@ -3,6 +3,7 @@
 
 pub mod answers;
 pub mod branches;
+pub mod bundle;
 pub mod enrol;
 pub mod intake;
 pub mod keyed_state;

@@ -3,11 +3,13 @@
 
 use std::future::Future;
 
+use ed25519_dalek::VerifyingKey;
 use shared::ids::{CompanyNo, DeviceNo, HistoryId, LogId, Seq, SiteNo};
 use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
 use shared::sync::hq::OpenedLog;
 use shared::sync::{Position, Refusal, Run, SignedAcknowledgement, SignedStateBatch, StateCursor};
+use shared::time::Timestamp;
 use tokio::sync::watch;
 
 pub use super::branches::Place;
@@ -19,6 +21,28 @@ pub struct Peer {
     pub site: SiteNo,
     /// The installation.
     pub device: DeviceNo,
+}
+
+/// Who writes a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogWriter {
+    /// The installation.
+    pub peer: Peer,
+    /// The key that signs the log's seals.
+    pub key: VerifyingKey,
+}
+
+/// What a bundle brought along.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Carried {
+    /// The program that made it.
+    pub program: String,
+    /// How far the log went.
+    pub announced: Position,
+    /// When it was made, by the installation's clock, or when it came where that is earlier.
+    pub made_at: Timestamp,
+    /// How far the installation knew keyed state.
+    pub state: StateCursor,
 }
 
 /// What the link tells of a connection, for the sites' status.
@@ -37,6 +61,8 @@ pub enum LinkNews {
     },
     /// Something came from it.
     Heard,
+    /// A bundle came from it.
+    Carried(Carried),
     /// The connection ended; why, for people.
     Disconnected(String),
 }
@@ -72,8 +98,25 @@ pub trait HqStore: Send + Sync + 'static {
         run: Run,
     ) -> impl Future<Output = Result<Place, Refusal>> + Send;
 
+    /// Who writes a log of a site; `None` for one that HQ does not know, for a branch and for HQ's
+    /// own.
+    fn writer_of(&self, log: &LogId) -> Option<LogWriter>;
+
     /// Checks and stores a seal over stored facts.
     fn accept_seal(&self, seal: SignedSeal) -> impl Future<Output = Result<(), Refusal>> + Send;
+
+    /// As [`Self::accept_seal`], of seals that follow each other.
+    fn accept_seals(
+        &self,
+        seals: Vec<SignedSeal>,
+    ) -> impl Future<Output = Result<(), Refusal>> + Send {
+        async move {
+            for seal in seals {
+                self.accept_seal(seal).await?;
+            }
+            Ok(())
+        }
+    }
 
     /// Signs how far the log is received, safe and posted.
     fn acknowledgement(&self, log: &LogId) -> Result<SignedAcknowledgement, Refusal>;

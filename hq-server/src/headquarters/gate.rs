@@ -2,6 +2,7 @@
 
 use std::sync::PoisonError;
 
+use ed25519_dalek::VerifyingKey;
 use shared::ids::{CompanyNo, DeviceNo, HistoryId, LogId, Seq, SiteNo};
 use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
@@ -11,11 +12,11 @@ use shared::sync::{
 };
 use tokio::sync::watch;
 
-use super::{Headquarters, LinkState};
+use super::{BundleNews, Headquarters, LinkState};
 use crate::gateway::answers::{self, refusal, storage, unknown_log};
-use crate::gateway::branches::BranchError;
+use crate::gateway::branches::{BranchError, Branches};
 use crate::gateway::intake::LogRecord;
-use crate::gateway::store::{HqStore, LinkNews, Peer, Place};
+use crate::gateway::store::{Carried, HqStore, LinkNews, LogWriter, Peer, Place};
 use crate::own_log::{Draft, DraftError};
 use crate::web::desk::Change;
 
@@ -35,6 +36,18 @@ impl Headquarters {
         let LogRecord { site, device, genesis, .. } = status.record;
         let genesis = Genesis::decode(&genesis).expect("the intake registered it");
         self.state_site_log(Peer { site, device }, &genesis).await
+    }
+
+    /// An older bundle that comes later says nothing of how its installation stands.
+    fn note_bundle(&self, link: &mut LinkState, carried: &Carried) {
+        if link.bundle.is_some_and(|known| known.made_at > carried.made_at) {
+            return;
+        }
+        let (made_at, taken_at) = (carried.made_at, self.inner.clock.now());
+        link.bundle = Some(BundleNews { made_at, taken_at, state: carried.state });
+        if !link.connected {
+            link.program = Some(carried.program.clone());
+        }
     }
 
     /// A site's log is stated in HQ's own, for whoever proves seals without certificates.
@@ -78,6 +91,15 @@ impl HqStore for Headquarters {
         Ok(place)
     }
 
+    fn writer_of(&self, log: &LogId) -> Option<LogWriter> {
+        let record = self.inner.intake.log(log)?.record;
+        let key = VerifyingKey::from_bytes(&record.public_key).ok()?;
+        let peer = Peer { site: record.site, device: record.device };
+        // A branch has no key that proves anything.
+        let is_own = record.site != SiteNo::HQ && Branches::left(&record).is_none();
+        is_own.then_some(LogWriter { peer, key })
+    }
+
     async fn accept(&self, log: LogId, run: Run) -> Result<Position, Refusal> {
         let Run { first, facts, head, .. } = run;
         let accepted = self.inner.intake.accept(&log, first, facts, head).await;
@@ -86,6 +108,10 @@ impl HqStore for Headquarters {
 
     async fn accept_seal(&self, seal: SignedSeal) -> Result<(), Refusal> {
         self.inner.intake.accept_seal(seal).await.map_err(|error| refusal(&error))
+    }
+
+    async fn accept_seals(&self, seals: Vec<SignedSeal>) -> Result<(), Refusal> {
+        self.inner.intake.accept_seals(&seals).await.map_err(|error| refusal(&error))
     }
 
     fn acknowledgement(&self, log: &LogId) -> Result<SignedAcknowledgement, Refusal> {
@@ -149,6 +175,7 @@ impl HqStore for Headquarters {
                     connected: true,
                     program: Some(program.clone()),
                     clock_ahead_ms: Some(*clock_ahead_ms),
+                    bundle: link.bundle,
                 };
                 if let Some(log) = log {
                     self.inner.intake.note_announced(log, announced.last);
@@ -156,10 +183,18 @@ impl HqStore for Headquarters {
                 true
             }
             LinkNews::Heard => false,
+            LinkNews::Carried(carried) => {
+                self.note_bundle(link, carried);
+                if let Some(log) = log {
+                    let (last, made_at) = (carried.announced.last, carried.made_at);
+                    self.inner.intake.note_carried(log, last, made_at);
+                }
+                true
+            }
             LinkNews::Disconnected(_) => std::mem::take(&mut link.connected),
         };
         drop(links);
-        if let Some(log) = log {
+        if let Some(log) = log.filter(|_| !matches!(news, LinkNews::Carried(_))) {
             self.inner.intake.note_heard(log);
         }
         if changed {

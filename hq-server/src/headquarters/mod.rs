@@ -23,6 +23,7 @@ use shared::fact::effective::LogRank;
 use shared::fact::statement::CostScope;
 use shared::ids::{CompanyNo, DeviceNo, HistoryId, Seq, SiteNo};
 use shared::money::Currency;
+use shared::sync::StateCursor;
 use shared::time::{OffsetMinutes, Timestamp};
 use tokio::sync::broadcast;
 
@@ -140,6 +141,19 @@ pub struct LinkState {
     pub program: Option<String>,
     /// How far its clock was ahead of HQ's when it connected.
     pub clock_ahead_ms: Option<i64>,
+    /// The newest bundle that came from it since HQ started.
+    pub bundle: Option<BundleNews>,
+}
+
+/// A bundle that came from an installation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BundleNews {
+    /// When it was made, by the installation's clock; not after it came.
+    pub made_at: Timestamp,
+    /// When it came.
+    pub taken_at: Timestamp,
+    /// How far the installation knew keyed state.
+    pub state: StateCursor,
 }
 
 /// An open installation; clones share everything.
@@ -345,13 +359,18 @@ impl Headquarters {
         let logs = self.inner.intake.logs().into_iter();
         let sites = logs.filter(|log| log.record.site != SiteNo::HQ);
         sites
-            .map(|log| LogLink {
-                branch: Branches::left(&log.record).is_some(),
-                site: log.record.site,
-                log: LogRank::of(&log.record.log),
-                connected: self.link(log.record.device).connected,
-                last_heard: log.heard_at,
-                known: log.announced.unwrap_or(Seq::ZERO).max(log.received.last),
+            .map(|log| {
+                let link = self.link(log.record.device);
+                let made_at = link.bundle.map(|bundle| bundle.made_at);
+                LogLink {
+                    branch: Branches::left(&log.record).is_some(),
+                    site: log.record.site,
+                    log: LogRank::of(&log.record.log),
+                    connected: link.connected,
+                    last_heard: log.heard_at,
+                    by_bundle: made_at.is_some() && made_at == log.heard_at,
+                    known: log.announced.unwrap_or(Seq::ZERO).max(log.received.last),
+                }
             })
             .collect()
     }

@@ -112,9 +112,13 @@ pub struct Freshness {
     /// Everything the site recorded until then is posted.
     #[schema(value_type = Option<String>)]
     pub complete_up_to: Option<Moment>,
-    /// When HQ last heard of it over an authenticated connection.
+    /// When HQ last heard of it over an authenticated connection, or when the bundle was made that
+    /// brought its last news.
     #[schema(value_type = Option<String>)]
     pub last_heard: Option<Moment>,
+    /// Its last news came in a bundle.
+    #[serde(default)]
+    pub by_bundle: bool,
     /// A connection is open.
     pub connected: bool,
     /// The place in the site's log that is posted.
@@ -206,6 +210,8 @@ pub struct LogLink {
     pub connected: bool,
     /// When it last said something.
     pub last_heard: Option<Timestamp>,
+    /// That came in a bundle.
+    pub by_bundle: bool,
     /// The last place of the log that HQ knows to exist, received or only announced.
     pub known: Seq,
     /// What a box recorded otherwise than its log says.
@@ -329,7 +335,8 @@ impl Freshness {
             links().map(|link| link.known.0.saturating_sub(posted_of(link.log).0)).sum();
         let waiting = Waiting::at(lens, site, unread);
         let connected = links().any(|link| link.connected);
-        let last_heard = links().filter_map(|link| link.last_heard).max();
+        let last = links().max_by_key(|link| link.last_heard);
+        let last_heard = last.and_then(|link| link.last_heard);
         let recorded = progress.iter().map(|(.., progress)| progress.recorded_at).max();
         // With nothing waiting, all that the site had when it last spoke is in the books.
         let complete = if waiting.facts == 0 { last_heard.max(recorded) } else { recorded };
@@ -339,6 +346,7 @@ impl Freshness {
             doubtful: links().any(|link| link.branch),
             complete_up_to: complete.map(|at| lens.moment(at)),
             last_heard: last_heard.map(|at| lens.moment(at)),
+            by_bundle: !connected && last.is_some_and(|link| link.by_bundle),
             connected,
             posted,
             known: posted + unread,

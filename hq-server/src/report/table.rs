@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::cost::{CostLine, CostPart, CostReport};
-use super::dashboard::Dashboard;
+use super::dashboard::{Dashboard, Freshness};
 use super::fact::FactReport;
 use super::figure::{Figure, Moment, Named};
 use super::group::GroupReport;
@@ -112,6 +112,12 @@ fn moment(moment: Option<Moment>) -> Text {
     left(moment.map(Moment::text).unwrap_or_default())
 }
 
+/// When a site was last heard, and that it was by a bundle.
+fn heard(freshness: &Freshness, words: &Words) -> Text {
+    let heard = freshness.last_heard.map(Moment::text).unwrap_or_default();
+    left(if freshness.by_bundle { format!("{heard} {}", words.of("by-bundle")) } else { heard })
+}
+
 fn summary(summary: &Summary, words: &Words) -> String {
     let mut text = words.of_family("kind", &summary.kind).to_owned();
     let more = (summary.more_items > 0).then(|| words.with("and-more-items", summary.more_items));
@@ -154,7 +160,7 @@ fn dashboard(d: &Dashboard, words: &Words) -> String {
                 state => state.to_owned(),
             }),
             moment(row.freshness.complete_up_to),
-            moment(row.freshness.last_heard),
+            heard(&row.freshness, words),
             number(row.freshness.waiting.facts),
         ]);
     }

@@ -1,6 +1,7 @@
 #![doc = include_str!("PROTOCOL.md")]
 
 mod acknowledgement;
+pub mod bundle;
 pub mod edge;
 mod enrol;
 mod frame;
@@ -26,5 +27,5 @@ pub use frame::{
 pub use moment::{Moment, Now};
 pub use payload::PayloadError;
 pub use place::{NotARun, Position, Run, StateCursor};
-pub use state::{SignedStateBatch, StateBatch};
+pub use state::{Following, SignedStateBatch, StateBatch};
 pub use wire::{FRAME_BYTES_MAX, FrameBuffer, FrameError};

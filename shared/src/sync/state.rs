@@ -30,6 +30,17 @@ pub struct StateBatch {
     count: u64,
 }
 
+/// How a batch stands to what a site has stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Following {
+    /// It goes on from there, or begins another handle.
+    Next,
+    /// The site has all of it.
+    Known,
+    /// What comes before it is missing.
+    Gap,
+}
+
 /// A batch with HQ's signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedStateBatch {
@@ -82,6 +93,21 @@ impl StateBatch {
     /// Whether the checkpoint is reached with it.
     pub const fn reaches_checkpoint(&self) -> bool {
         self.to.at == self.checkpoint
+    }
+
+    /// How it stands to what is stored up to `stored`.
+    ///
+    /// A batch that begins before `stored` and ends after it goes on as well: it brings the newest
+    /// version of each of its keys, so what is stored already comes once more, and nothing older.
+    pub fn following(&self, stored: StateCursor) -> Following {
+        if self.from.handle != stored.handle {
+            return if self.from.at == 0 { Following::Next } else { Following::Gap };
+        }
+        match (self.from.at <= stored.at, self.to.at <= stored.at) {
+            (_, true) => Following::Known,
+            (true, false) => Following::Next,
+            (false, false) => Following::Gap,
+        }
     }
 
     /// Signs with HQ's log key.
@@ -138,6 +164,25 @@ impl SignedStateBatch {
 mod tests {
     use super::*;
     use crate::fact::{Kind, Value};
+
+    #[test]
+    fn a_batch_goes_on_is_known_or_leaves_a_gap() {
+        let cursor = |handle, at| StateCursor { handle, at };
+        for (from, to, stored, expected) in [
+            (10, 20, cursor(3, 10), Following::Next),
+            (10, 20, cursor(3, 15), Following::Next),
+            (0, 20, cursor(3, 15), Following::Next),
+            (10, 20, cursor(3, 20), Following::Known),
+            (10, 20, cursor(3, 90), Following::Known),
+            (10, 20, cursor(3, 9), Following::Gap),
+            (0, 20, cursor(2, 90), Following::Next),
+            (10, 20, cursor(2, 10), Following::Gap),
+            (0, 20, StateCursor::START, Following::Next),
+        ] {
+            let batch = StateBatch::new(SiteNo(4), cursor(3, from), cursor(3, to), 20, &[]);
+            assert_eq!(batch.following(stored), expected, "{from} to {to} after {stored:?}");
+        }
+    }
 
     #[test]
     fn a_batch_is_signed_as_a_whole() {

@@ -6,10 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use edge_node::bundle::{Bundles, Keys, Since};
 use edge_node::journal::{Clock, IdempotencyKey, Journal};
+use edge_node::link::Wall;
 use hq_server::headquarters::Headquarters;
 use shared::fact::Fact;
-use shared::ids::{LogId, Seq, SiteNo};
+use shared::ids::{HistoryId, LogId, Seq, SiteNo};
 use shared::segment::chain::Chain;
 use shared::segment::seal::SignedSeal;
 use shared::sync::{FactsFrame, Frame};
@@ -24,6 +26,8 @@ use super::{BenchError, Outcome, Settings, Within};
 const SITE: SiteNo = SiteNo(1);
 const MOVEMENTS: u64 = 100_000;
 const BATCHES: [usize; 4] = [1, 100, 1_000, 10_000];
+/// What a file carries that is made now and then.
+const CARRIED: u64 = 10_000;
 /// The batch that the aims are for.
 const AIMED: usize = 1_000;
 /// A frame holds a segment at most.
@@ -52,6 +56,8 @@ pub fn run(settings: &Settings) -> Outcome {
         figures.push(Figure::new(of("HQ, intake file"), intake, "B"));
         figures.push(Figure::new(of("HQ, books file"), books, "B"));
     }
+    let carried = each(plain.bundle_bytes, CARRIED);
+    figures.push(Figure::new(format!("a bundle of {CARRIED}"), carried, "B").at_most(7.0));
     figures.push(Figure::new("edge's file", each(plain.edge_bytes, MOVEMENTS), "B").at_most(12.0));
     figures.push(Figure::new(
         "edge's file, its rows alone",
@@ -103,6 +109,7 @@ struct Recorded {
     seals: Vec<SignedSeal>,
     edge_bytes: u64,
     edge_stored: u64,
+    bundle_bytes: u64,
 }
 
 impl Recorded {
@@ -133,6 +140,7 @@ impl Recorded {
         });
         read.within("reading the journal")?;
         let seals = journal.seals_from(Seq(1), usize::MAX).within("reading seals")?;
+        let bundle_bytes = bundle_bytes(&journal)?;
         let after = allocated(&journal, folder.path())?;
         Ok(Self {
             log,
@@ -140,6 +148,7 @@ impl Recorded {
             seals,
             edge_bytes: after.0 - before.0,
             edge_stored: after.1 - before.1,
+            bundle_bytes,
         })
     }
 
@@ -198,6 +207,15 @@ impl Recorded {
         hq.close().await;
         Ok((after.0 - before.0, after.1 - before.1))
     }
+}
+
+/// The size of a file for HQ with the newest movements.
+fn bundle_bytes(journal: &Journal) -> Result<u64, BenchError> {
+    let hq = company::signing_key(SiteNo::HQ).verifying_key();
+    let keys = Keys { own: company::signing_key(SITE), hq, history: HistoryId([0; 32]) };
+    let bundles = Bundles::new(journal.clone(), keys, Wall::from_fn(|| mix::START));
+    let export = bundles.export(Since::Fact(Seq(MOVEMENTS - CARRIED))).within("making a bundle")?;
+    export.write(&mut std::io::sink()).within("writing a bundle")
 }
 
 fn scratch(settings: &Settings) -> Result<tempfile::TempDir, BenchError> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use edge_node::link::{EdgeStore, EdgeStoreError, LinkStatus};
-use hq_server::gateway::store::{HqStore, LinkNews, Peer, Place};
+use hq_server::gateway::store::{HqStore, LinkNews, LogWriter, Peer, Place};
 use shared::fact::{Fact, Kind, field};
 use shared::ids::{ChangeHash, CompanyNo, Head, HistoryId, LogId, Seq, SiteNo};
 use shared::segment::chain::{Chain, Genesis};
@@ -293,6 +293,10 @@ impl HqStore for HqFake {
             })
         })?
         .ok_or_else(|| Refusal::new(Code::UNKNOWN_LOG, "another installation's log"))
+    }
+
+    fn writer_of(&self, log: &LogId) -> Option<LogWriter> {
+        self.with(log, |known| LogWriter { peer: known.peer, key: known.key }).ok()
     }
 
     async fn accept(&self, log: LogId, run: Run) -> Result<Position, Refusal> {

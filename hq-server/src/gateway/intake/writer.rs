@@ -237,7 +237,6 @@ impl Writer {
         for (log, piece) in committed.stored.iter().chain(&committed.tails) {
             let Some(entry) = work.touched.get(log) else { continue };
             entry.recorded_at.store(recorded(&piece.facts).0, Ordering::Release);
-            entry.heard_at.store(piece.received_at.0, Ordering::Release);
         }
         self.shared.backlog.add(committed.stored, &committed.tails);
         Ok(())

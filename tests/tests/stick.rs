@@ -1,0 +1,154 @@
+//! Two warehouses without a link, real processes: what they recorded is carried to HQ in files, in
+//! the wrong order and more than once, and HQ's answer is carried back.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tests::demo::stage::{EdgeNode, Headquarters};
+use tests::processes::{ProcessError, Relay, get, post, run, run_json, wait_for};
+
+const MOVEMENTS: u64 = 2_500;
+/// Where the first and the second bundle of a warehouse end.
+const ENDS: [u64; 3] = [900, 1_700, MOVEMENTS];
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("paths of tests are UTF-8")
+}
+
+/// A node that is enrolled and from then on alone.
+fn alone(data: &Path, hq: &Headquarters, code: &str) -> Result<EdgeNode, ProcessError> {
+    let relay = Relay::start(hq.link)?;
+    let address = relay.address().to_string();
+    run("edge-node", &["--data", text(data), "init", "--hq", &address])?;
+    run("edge-node", &["--data", text(data), "enrol", code])?;
+    relay.set_cut(true);
+    let (node, api) = EdgeNode::run(data)?;
+    Ok(EdgeNode { data: data.to_owned(), node, api, relay })
+}
+
+fn record(node: &EdgeNode, first: u64, last: u64) -> Result<(), ProcessError> {
+    let group = |number: u64| {
+        json!({
+            "key": format!("movement-{number}"),
+            "lines": [{
+                "kind": "adjustment", "item": "A", "quantity": "1", "price": "2.00", "reason": "found",
+            }],
+        })
+    };
+    let groups: Vec<Value> = (first..=last).map(group).collect();
+    let (status, answer) = post(&node.api, "/v1/batches", &json!({ "groups": groups }))?;
+    let outcomes = answer["outcomes"].as_array().cloned().unwrap_or_default();
+    let refused = outcomes.iter().find(|outcome| !outcome["error"].is_null());
+    assert!(status == 200 && refused.is_none(), "{status}: {refused:?}");
+    Ok(())
+}
+
+fn export(node: &EdgeNode, file: &Path, more: &[&str]) -> Result<Value, ProcessError> {
+    let mut arguments = vec!["--data", text(&node.data), "bundle", "export", text(file)];
+    arguments.extend(more);
+    run_json("edge-node", &arguments)
+}
+
+/// HQ's answer, carried back.
+fn answer(
+    hq: &Headquarters,
+    site: &str,
+    node: &EdgeNode,
+    to: &Path,
+) -> Result<Value, ProcessError> {
+    hq.command(&["bundle", "export", "--site", site, "--force", text(to)])?;
+    run_json("edge-node", &["--data", text(&node.data), "bundle", "import", text(to)])
+}
+
+/// What HQ says when it refuses a file.
+fn refused(hq: &Headquarters, file: &Path) -> String {
+    match hq.command(&["bundle", "import", text(file)]) {
+        Err(ProcessError::Failed { output, .. }) => output,
+        other => panic!("it is taken: {other:?}"),
+    }
+}
+
+fn figure(value: &Value) -> String {
+    value.as_str().unwrap_or_default().replace(',', "")
+}
+
+#[test]
+fn what_is_carried_on_a_stick_is_posted_once_and_acknowledged() -> Result<(), ProcessError> {
+    let folder = tempfile::tempdir()?;
+    let init = ["--company", "C", "--currency", "CNY", "--utc-offset", "+08:00"];
+    let hq = Headquarters::start(&folder.path().join("hq"), &init)?;
+    hq.command(&["item", "add", "A", "Article"])?;
+    let mut nodes = Vec::new();
+    for site in ["N", "S"] {
+        let code = hq.add_site(site, site)?;
+        nodes.push((site, alone(&folder.path().join(site), &hq, &code)?));
+    }
+    let file = |site: &str, part: usize| -> PathBuf {
+        folder.path().join(format!("{site}-{part}.bundle"))
+    };
+    for (site, node) in &nodes {
+        // Without a link even the items come on the stick.
+        let taken = answer(&hq, site, node, &file(site, 9))?;
+        assert!(taken["master_data"].as_u64() > Some(0), "{taken}");
+        let mut before = 0;
+        for (part, end) in ENDS.into_iter().enumerate() {
+            record(node, before + 1, end)?;
+            let after = before.to_string();
+            let made = export(node, &file(site, part), &["--after", &after])?;
+            assert_eq!((&made["facts"], &made["last"]), (&json!(end - before), &json!(end)));
+            before = end;
+        }
+        // Nothing was acknowledged yet, so the usual export has everything.
+        assert_eq!(export(node, &file(site, 3), &[])?["facts"], MOVEMENTS);
+    }
+
+    for (site, _) in &nodes {
+        for (part, has) in [(2, 0), (1, 0)] {
+            let why = refused(&hq, &file(site, part));
+            let missing =
+                format!("facts {} to {} of this log are missing", has + 1, ENDS[part - 1]);
+            assert!(why.contains(&missing), "{why}");
+        }
+        for (part, new) in [(0, 900), (0, 0), (1, 800), (0, 0), (2, 800), (1, 0), (3, 0), (2, 0)] {
+            let report = hq.command(&["bundle", "import", text(&file(site, part))])?;
+            assert_eq!(report["new_facts"], new, "bundle {part}: {report}");
+        }
+    }
+
+    let stock = wait_for("everything to be posted", PATIENCE, || {
+        let stock = get(&hq.api, "/api/reports/stock")?;
+        let rows = stock["rows"].as_array().into_iter().flatten();
+        let whole = rows.filter(|row| figure(&row["quantity"]) == MOVEMENTS.to_string()).count();
+        Ok((whole == nodes.len()).then_some(stock))
+    })?;
+    for row in stock["rows"].as_array().into_iter().flatten() {
+        assert_eq!(figure(&row["value"]), format!("{}.00", 2 * MOVEMENTS));
+    }
+    assert_eq!(figure(&stock["tie"]["difference"]).trim_end_matches(['0', '.']), "");
+    let dashboard = get(&hq.api, "/api/reports/dashboard")?;
+    for row in dashboard["sites"].as_array().into_iter().flatten() {
+        assert_eq!(row["freshness"]["by_bundle"], true, "{row}");
+    }
+    assert_eq!(hq.command(&["verify"])?["ok"], true);
+
+    for (site, node) in &nodes {
+        assert_eq!(node.status()?["received"], 0);
+        let taken = answer(&hq, site, node, &file(site, 9))?;
+        let levels = (&taken["received"], &taken["posted"], &taken["known_before"]);
+        assert_eq!(levels, (&json!(MOVEMENTS), &json!(MOVEMENTS), &json!(false)));
+        let status = node.wait_until_posted(PATIENCE)?;
+        assert_eq!((&status["received"], &status["waiting"]), (&json!(MOVEMENTS), &json!(0)));
+        let again = answer(&hq, site, node, &file(site, 9))?;
+        assert_eq!(again["known_before"], true, "{again}");
+        // What comes now begins after HQ's word.
+        let made = export(node, &file(site, 4), &[])?;
+        assert_eq!((&made["facts"], &made["after"]), (&json!(0), &json!(MOVEMENTS)));
+    }
+    // The other warehouse's answer is not this one's.
+    let (data, wrong) = (text(&nodes[0].1.data).to_owned(), file("S", 9));
+    let taken = run("edge-node", &["--data", &data, "bundle", "import", text(&wrong)]);
+    assert!(matches!(taken, Err(ProcessError::Failed { .. })), "{taken:?}");
+    Ok(())
+}
