@@ -5,7 +5,6 @@
 //! identity/       keys and certificate, readable by their owner alone
 //! journal.redb    the log
 //! backups/        made through the API
-//! bundle.part     a bundle from HQ while it comes in through the API
 //! api.addr        where the running process serves its API
 //! lock            held by the process that has the folder
 //! ```
@@ -74,11 +73,6 @@ impl DataDir {
     /// Backups that the running process makes.
     pub fn backups(&self) -> PathBuf {
         self.root.join("backups")
-    }
-
-    /// A bundle from HQ while it comes in.
-    pub fn incoming(&self) -> PathBuf {
-        self.root.join("bundle.part")
     }
 
     /// Where the running process serves its API.

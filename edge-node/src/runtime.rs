@@ -243,7 +243,7 @@ pub async fn run(
         bundles: node.bundles.clone(),
         link: status,
         backups: node.data.backups(),
-        incoming: node.data.incoming(),
+        folder: node.data.root().to_owned(),
         token,
     };
     let link = LinkTask::spawn(&node, status_in, stop.clone());

@@ -34,7 +34,7 @@ impl Server {
             bundles: bundles(&journal),
             link,
             backups: folder.path().join("backups"),
-            incoming: folder.path().join("bundle.part"),
+            folder: folder.path().to_owned(),
             token: token.map(Arc::from),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -4,6 +4,7 @@
 //! fold) -> `store` (effects beside their place) -> `api` and `web` (readers). What HQ itself
 //! states (master data, invoices, payments) enters by `own_log` through the same gateway.
 
+mod address;
 pub mod api;
 pub mod authority;
 pub mod books;

@@ -11,6 +11,17 @@ use shared::ids::{Capture, CompanyNo, DeviceNo, Head, ItemNo, Seq, SiteNo};
 use shared::segment::chain::Genesis;
 use shared::segment::context;
 use shared::sync::Position;
+use tempfile::TempDir;
+
+/// HQ with one site, whose box is enrolled.
+async fn enrolled(hands: &Hands) -> (TempDir, Headquarters, Site) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let hq = init(folder.path(), CostScope::Site, hands.clock()).await;
+    populate(&hq, 1).await;
+    let site = Site::new(1, 2);
+    site.enrol(&hq).await;
+    (folder, hq, site)
+}
 
 /// A box tells all that it recorded after what HQ finds in common; says where its end lies.
 async fn tell(hq: &Headquarters, site: &Site, common: Position, facts: u64) -> Place {
@@ -62,12 +73,8 @@ fn is_booked(hq: &Headquarters, device: u32, counter: u64) -> bool {
 
 #[tokio::test]
 async fn what_differs_is_a_branch_and_is_booked_once() {
-    let folder = tempfile::tempdir().expect("a folder");
     let hands = Hands::new();
-    let mut hq = init(folder.path(), CostScope::Site, hands.clock()).await;
-    populate(&hq, 1).await;
-    let mut site = Site::new(1, 2);
-    site.enrol(&hq).await;
+    let (folder, mut hq, mut site) = enrolled(&hands).await;
     for _ in 0..5 {
         site.record(receipt(1, "10", "2"));
     }
@@ -113,11 +120,7 @@ async fn what_differs_is_a_branch_and_is_booked_once() {
 
 #[tokio::test]
 async fn a_reference_within_a_branch_means_the_branch() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let hq = init(folder.path(), CostScope::Site, Hands::new().clock()).await;
-    populate(&hq, 1).await;
-    let mut site = Site::new(1, 2);
-    site.enrol(&hq).await;
+    let (_folder, hq, mut site) = enrolled(&Hands::new()).await;
     let before = site.record(receipt(1, "10", "2"));
     let mut image = site.image(1);
     site.record(receipt(1, "20", "2"));
@@ -137,11 +140,7 @@ async fn a_reference_within_a_branch_means_the_branch() {
 
 #[tokio::test]
 async fn a_branch_that_was_cut_before_its_first_fact_is_begun_again() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let hq = init(folder.path(), CostScope::Site, Hands::new().clock()).await;
-    populate(&hq, 1).await;
-    let mut site = Site::new(1, 2);
-    site.enrol(&hq).await;
+    let (_folder, hq, mut site) = enrolled(&Hands::new()).await;
     (0..3).for_each(|_| _ = site.record(receipt(1, "10", "2")));
     site.send(&hq, 9).await;
     let (mut image, mut copy) = (site.image(2), site.image(2));
@@ -166,11 +165,7 @@ async fn a_branch_that_was_cut_before_its_first_fact_is_begun_again() {
 
 #[tokio::test]
 async fn whoever_owns_no_log_branches_none() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let hq = init(folder.path(), CostScope::Site, Hands::new().clock()).await;
-    populate(&hq, 1).await;
-    let mut site = Site::new(1, 2);
-    site.enrol(&hq).await;
+    let (_folder, hq, mut site) = enrolled(&Hands::new()).await;
     site.record(receipt(1, "10", "2"));
     site.send(&hq, 9).await;
     let stranger = Peer { device: DeviceNo(9), ..site.peer };

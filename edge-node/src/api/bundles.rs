@@ -1,7 +1,7 @@
 //! Bundles over HTTP: made while they are sent, taken once they came whole. Invariant: memory does
 //! not grow with a bundle.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -105,7 +105,7 @@ pub(super) async fn import_bundle(
     State(api): State<Api>,
     body: Body,
 ) -> Result<Json<BundleTakenView>, Failure> {
-    let mut file = receive(body, &api.incoming).await?;
+    let mut file = receive(body, &api.folder).await?;
     let imported = blocking(move || {
         let imported = api.bundles.import(&mut file)?;
         Ok(BundleTakenView::of(&imported, &api.recorder))
@@ -114,8 +114,8 @@ pub(super) async fn import_bundle(
 }
 
 /// Keeps a body in a file that has no name any more: it goes with the handle.
-async fn receive(body: Body, path: &Path) -> Result<File, Failure> {
-    let file = nameless(path).map_err(|error| cannot_keep(&error))?;
+async fn receive(body: Body, folder: &Path) -> Result<File, Failure> {
+    let file = tempfile::tempfile_in(folder).map_err(|error| cannot_keep(&error))?;
     let mut file = tokio::fs::File::from_std(file);
     let (mut stream, mut bytes) = (body.into_data_stream(), 0);
     while let Some(piece) = stream.next().await {
@@ -137,22 +137,6 @@ async fn receive(body: Body, path: &Path) -> Result<File, Failure> {
     };
     rewound.await.map_err(|error| cannot_keep(&error))?;
     Ok(file.into_std().await)
-}
-
-fn nameless(path: &Path) -> io::Result<File> {
-    let open = || OpenOptions::new().read(true).write(true).create_new(true).open(path);
-    let file = match open() {
-        // Left by a process that ended in between.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            std::fs::remove_file(path)?;
-            open()?
-        }
-        opened => opened?,
-    };
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(file),
-    }
 }
 
 fn cannot_keep(error: &io::Error) -> Failure {

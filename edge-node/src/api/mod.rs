@@ -48,8 +48,8 @@ pub struct Api {
     pub link: watch::Receiver<LinkStatus>,
     /// Where backups go.
     pub backups: PathBuf,
-    /// A bundle from HQ while it comes in.
-    pub incoming: PathBuf,
+    /// Where a bundle from HQ lies while it comes in, without a name.
+    pub folder: PathBuf,
     /// What a caller must show; `None` serves this machine alone.
     pub token: Option<Arc<str>>,
 }

@@ -13,6 +13,7 @@ use super::access::Access;
 use super::output::Output;
 use crate::api::views::BundleMadeView;
 use crate::bundle::Since;
+use crate::journal::sync_folder;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum BundleCommand {
@@ -83,14 +84,13 @@ fn whole_file(
     let written = write_part(&part, write);
     let scanned = written.inspect_err(|_| drop(std::fs::remove_file(&part)))?;
     std::fs::rename(&part, to)?;
-    sync_folder(to)?;
+    sync_name(to)?;
     Ok(scanned)
 }
 
 /// Makes a new name durable, where the file system can: those of sticks often can't.
-fn sync_folder(of: &Path) -> io::Result<()> {
-    let folder = of.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
-    match File::open(folder)?.sync_all() {
+fn sync_name(of: &Path) -> io::Result<()> {
+    match sync_folder(of) {
         Err(error)
             if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) =>
         {

@@ -42,8 +42,8 @@ pub use clock::{
 };
 pub use keys::{IdempotencyKey, InputHash, KeyHash};
 pub use on_hand::{Bucket, StockLine};
-pub(crate) use store::is_full;
 pub use store::{OpenError, StoreError};
+pub(crate) use store::{is_full, sync_folder};
 pub use verify::{ExportError, Fault, Verified};
 pub use writer::{StateError, Turns};
 

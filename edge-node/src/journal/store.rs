@@ -258,7 +258,7 @@ pub(super) fn create_file(
 }
 
 /// Makes a new name in a folder durable.
-pub(super) fn sync_folder(of: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(of: &Path) -> io::Result<()> {
     match of.parent() {
         Some(folder) if folder != Path::new("") => std::fs::File::open(folder)?.sync_all(),
         _ => std::fs::File::open(".")?.sync_all(),

@@ -1,7 +1,6 @@
 //! Bundles over HTTP: what a warehouse without a link sent in a file, and the answer. Invariant:
 //! memory does not grow with a bundle.
 
-use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path as FilePath;
 use std::time::Duration;
@@ -28,9 +27,6 @@ use super::sites;
 use crate::gateway::bundle::{BundleRefused, Desk, PIECE_BYTES, Taken};
 use crate::gateway::store::HqStore as _;
 use crate::headquarters::Headquarters;
-
-/// A bundle while it comes in.
-const INCOMING: &str = "bundle.part";
 
 /// How many pieces may wait for whoever receives them.
 const PIECES_WAITING_MAX: usize = 4;
@@ -108,7 +104,7 @@ async fn bundle_take(
     State(hq): State<Headquarters>,
     body: Body,
 ) -> Result<Json<BundleReport>, ApiError> {
-    let mut file = receive(body, &hq.directory().join(INCOMING)).await?;
+    let mut file = receive(body, hq.directory()).await?;
     let taken = desk_of(&hq).take(&mut file).await?;
     let log = taken.head.log;
     if let Some(mut posted) = hq.intake().posted(&log) {
@@ -234,11 +230,11 @@ impl Write for Pieces {
 }
 
 /// Keeps a body in a file that has no name any more: it goes with the handle.
-async fn receive(body: Body, path: &FilePath) -> Result<tokio::fs::File, ApiError> {
+async fn receive(body: Body, folder: &FilePath) -> Result<tokio::fs::File, ApiError> {
     let keep = |error: io::Error| {
         ApiError::failed(format!("HQ can't keep the bundle while it comes in: {error}"))
     };
-    let mut file = tokio::fs::File::from_std(nameless(path).map_err(keep)?);
+    let mut file = tokio::fs::File::from_std(tempfile::tempfile_in(folder).map_err(keep)?);
     let (mut stream, mut bytes) = (body.into_data_stream(), 0);
     while let Some(piece) = stream.next().await {
         let piece = piece.map_err(|error| ApiError::refused(error.to_string()))?;
@@ -252,20 +248,4 @@ async fn receive(body: Body, path: &FilePath) -> Result<tokio::fs::File, ApiErro
     file.flush().await.map_err(keep)?;
     file.rewind().await.map_err(keep)?;
     Ok(file)
-}
-
-fn nameless(path: &FilePath) -> io::Result<File> {
-    let open = || OpenOptions::new().read(true).write(true).create_new(true).open(path);
-    let file = match open() {
-        // Left by a process that ended in between.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            std::fs::remove_file(path)?;
-            open()?
-        }
-        opened => opened?,
-    };
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(file),
-    }
 }

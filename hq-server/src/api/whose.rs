@@ -2,20 +2,11 @@
 
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
-use serde::Deserialize;
 use shared::ids::CompanyNo;
-use utoipa::IntoParams;
 
 use super::problem::ApiError;
 use crate::headquarters::Headquarters;
-
-/// As it stands in an address.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct Company {
-    /// Whose books: a company's code; the first company's where absent.
-    company: Option<String>,
-}
+pub(super) use crate::web::Company;
 
 /// The company that a request names, else the first.
 #[derive(Clone, Copy, Debug)]

@@ -275,9 +275,8 @@ impl Register {
     }
 
     fn new_device(&self, request: &EnrolRequest, now: Timestamp) -> DeviceRecord {
-        let last = self.devices.keys().next_back().map_or(FIRST_DEVICE - 1, |last| last.0);
         DeviceRecord {
-            device: DeviceNo(last + 1),
+            device: self.next_device(),
             site: request.site,
             log_key: Hex(request.log_key),
             genesis_random: Hex(request.genesis_random),
@@ -288,6 +287,11 @@ impl Register {
         }
     }
 
+    fn next_device(&self) -> DeviceNo {
+        let last = self.devices.keys().next_back();
+        DeviceNo(last.map_or(FIRST_DEVICE, |last| last.0 + 1))
+    }
+
     /// Gives a number to a branch of an installation's log.
     pub(super) fn branch_add(
         &mut self,
@@ -295,9 +299,8 @@ impl Register {
         now: Timestamp,
     ) -> Result<DeviceNo, SiteError> {
         let record = self.devices.get(&of).ok_or(SiteError::UnknownDevice(of))?;
-        let last = self.devices.keys().next_back().map_or(FIRST_DEVICE - 1, |last| last.0);
         let branch = DeviceRecord {
-            device: DeviceNo(last + 1),
+            device: self.next_device(),
             enrolled_at: now,
             branch_of: Some(of),
             certificates: Vec::new(),

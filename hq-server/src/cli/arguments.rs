@@ -9,8 +9,9 @@ use shared::fact::statement::CostScope;
 use shared::money::Currency;
 use shared::time::OffsetMinutes;
 
+use super::CliError;
 use super::call::Client;
-use super::{CliError, path};
+use crate::address::encoded;
 use crate::chart::{self, CHARTS, Chart};
 
 /// The options that every command has.
@@ -1046,13 +1047,13 @@ impl ReportCommand {
             Self::Vouchers { month, page } => {
                 ("vouchers".to_owned(), vec![("month", text(month)), ("page", number(page))])
             }
-            Self::Voucher { id } => (format!("vouchers/{}", path(id)), vec![]),
-            Self::Fact { capture } => (format!("facts/{}", path(capture)), vec![]),
+            Self::Voucher { id } => (format!("vouchers/{}", encoded(id)), vec![]),
+            Self::Fact { capture } => (format!("facts/{}", encoded(capture)), vec![]),
             Self::Dashboard => ("dashboard".to_owned(), vec![]),
         };
         let query: Vec<String> = query
             .into_iter()
-            .filter_map(|(name, value)| value.map(|value| format!("{name}={}", path(&value))))
+            .filter_map(|(name, value)| value.map(|value| format!("{name}={}", encoded(&value))))
             .collect();
         let mark = if query.is_empty() { "" } else { "?" };
         Ok(format!("/api/reports/{address}{mark}{}", query.join("&")))

@@ -11,7 +11,8 @@ use shared::sync::bundle::{BundleScan, Scanned};
 
 use super::arguments::BundleCommand;
 use super::call::Client;
-use super::{CliError, path, print};
+use super::{CliError, print};
+use crate::address::encoded;
 
 /// Enough for everything that stands outside before the first chunk.
 const HEAD_BYTES: usize = 512;
@@ -116,7 +117,7 @@ fn export(
         )));
     }
     let device = device.map_or_else(String::new, |device| format!("?device={device}"));
-    let address = format!("/api/sites/{}/bundle{device}", path(site));
+    let address = format!("/api/sites/{}/bundle{device}", encoded(site));
     let scanned = whole_file(file, |out| client.fetch(&address, out))?;
     let (head, bytes) = (scanned.head(), scanned.bytes());
     if json {

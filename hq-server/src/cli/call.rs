@@ -14,6 +14,7 @@ use tokio_stream::StreamExt as _;
 use tower::ServiceExt as _;
 
 use super::CliError;
+use crate::address::encoded;
 use crate::api::{self, Access};
 use crate::clock::Clock;
 use crate::gateway::bundle::PIECE_BYTES;
@@ -110,7 +111,7 @@ impl<'a> Client<'a> {
     fn address(&self, path: &str) -> String {
         let Some(company) = &self.company else { return path.to_owned() };
         let mark = if path.contains('?') { '&' } else { '?' };
-        format!("{path}{mark}company={}", super::path(company))
+        format!("{path}{mark}company={}", encoded(company))
     }
 
     fn call(&self, method: &Method, path: &str, body: &Value) -> Result<Value, CliError> {

@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use serde_json::{Value, json};
 
+use crate::address::encoded;
 use crate::clock::Clock;
 use crate::headquarters::{self, Config, Headquarters, InitOptions};
 use crate::runtime::{RunOptions, Server, asked_to_end};
@@ -195,10 +196,10 @@ fn site(client: &Client<'_>, command: SiteCommand) -> Result<Value, CliError> {
         }
         SiteCommand::List => client.get("/api/sites"),
         SiteCommand::Code { name } => {
-            client.post(&format!("/api/sites/{}/code", path(&name)), &Value::Null)
+            client.post(&format!("/api/sites/{}/code", encoded(&name)), &Value::Null)
         }
         SiteCommand::Revoke { name } => {
-            client.post(&format!("/api/sites/{}/revoke", path(&name)), &Value::Null)
+            client.post(&format!("/api/sites/{}/revoke", encoded(&name)), &Value::Null)
         }
     }
 }
@@ -209,7 +210,7 @@ fn payment(client: &Client<'_>, command: PaymentCommand) -> Result<Value, CliErr
         PaymentCommand::Out(payment) => client.post("/api/payments", &payment.body("out")),
         PaymentCommand::Allocate { payment, of } => {
             let body = json!({ "of": of.of, "amount": of.amount });
-            client.post(&format!("/api/payments/{}/allocations", path(&payment)), &body)
+            client.post(&format!("/api/payments/{}/allocations", encoded(&payment)), &body)
         }
     }
 }
@@ -228,11 +229,11 @@ fn master(client: &Client<'_>, command: Command) -> Result<Value, CliError> {
             let body = json!({
                 "unit": unit, "numerator": factor.numerator, "denominator": factor.denominator
             });
-            client.post(&format!("/api/items/{}/units", path(&item)), &body)
+            client.post(&format!("/api/items/{}/units", encoded(&item)), &body)
         }
         Command::Item(ItemCommand::SetMeasure { item, weight, volume, from }) => {
             let body = json!({ "weight": weight, "volume": volume, "from": from });
-            client.post(&format!("/api/items/{}/measure", path(&item)), &body)
+            client.post(&format!("/api/items/{}/measure", encoded(&item)), &body)
         }
         Command::Partner(PartnerCommand::Add { code, name, customer, supplier }) => {
             let body =
@@ -280,16 +281,4 @@ fn master(client: &Client<'_>, command: Command) -> Result<Value, CliError> {
         }
         _ => unreachable!("every other command is answered elsewhere"),
     }
-}
-
-/// A word as part of an address.
-fn path(word: &str) -> String {
-    word.bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
-                char::from(byte).to_string()
-            }
-            other => format!("%{other:02X}"),
-        })
-        .collect()
 }

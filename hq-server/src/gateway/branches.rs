@@ -133,7 +133,7 @@ impl Branches {
         if fit.known == run.facts.len() {
             return Ok(Place { log: log.record.log, position });
         }
-        let rest = run.facts[fit.known..].to_vec();
+        let rest = &run.facts[fit.known..];
         let left = Seq(run.first.0 - 1 + fit.known as u64);
         let log = if fit.at_end {
             log.clone()
@@ -142,7 +142,7 @@ impl Branches {
             if branches >= BRANCHES_MAX {
                 return Err(BranchError::TooMany);
             }
-            self.begin(&mut tips, &family, (log, left), &rest, number).await?
+            self.begin(&mut tips, &family, (log, left), rest, number).await?
         };
         self.append(&mut tips, &family, &log, left, rest).await?;
         Ok(Place { log: log.record.log, position })
@@ -327,23 +327,20 @@ impl Branches {
         family: &[Known],
         log: &Known,
         left: Seq,
-        facts: Vec<Fact>,
+        facts: &[Fact],
     ) -> Result<(), BranchError> {
         let id = log.record.log;
         let begins_after = log.leaves.map_or(0, |(_, left)| left.0);
-        let tip = self.chain_at(tips, family, log, left)?;
-        let booked: Vec<Fact> = if log.leaves.is_some() {
-            facts.iter().map(|fact| log.renames.booked(fact)).collect()
-        } else {
-            facts.clone()
-        };
+        let booked: Vec<Fact> = facts.iter().map(|fact| log.renames.booked(fact)).collect();
         let own = Seq(left.0 - begins_after);
         let chain = self.intake.chain_at(&id, own)?;
         let mut chain = chain.expect("the log was found to end there");
         chain.extend(&booked);
+        // The log's own chain is the intake's to keep.
+        let tip = log.leaves.map(|_| self.chain_at(tips, family, log, left)).transpose()?.flatten();
         self.intake.accept(&id, own.next(), booked, chain.head()).await?;
-        if let Some(mut tip) = tip.filter(|_| log.leaves.is_some()) {
-            tip.extend(&facts);
+        if let Some(mut tip) = tip {
+            tip.extend(facts);
             tips.insert(id, tip);
         }
         Ok(())

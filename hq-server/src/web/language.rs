@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use axum::extract::FromRequestParts;
 use axum::http::{HeaderName, HeaderValue, header, request::Parts};
 
+use super::cookie;
 use crate::report::words::Language;
 
 const COOKIE: &str = "warebook_lang";
@@ -21,10 +22,7 @@ pub(super) struct Chosen {
 impl Chosen {
     /// The header that remembers the choice.
     pub(super) fn cookie(self) -> Option<(HeaderName, HeaderValue)> {
-        let tag = self.language.tag();
-        let text = format!("{COOKIE}={tag}; Path=/; Max-Age=31536000; SameSite=Lax; HttpOnly");
-        let value = HeaderValue::from_str(&text).expect("a language tag is plain ASCII");
-        self.now.then_some((header::SET_COOKIE, value))
+        self.now.then(|| cookie::set(COOKIE, self.language.tag()))
     }
 }
 
@@ -48,11 +46,7 @@ fn asked_for(query: &str) -> Option<Language> {
 }
 
 fn remembered(cookies: &str) -> Option<Language> {
-    let tag = cookies
-        .split(';')
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find_map(|(name, value)| (name == COOKIE).then_some(value))?;
-    Language::from_tag(tag)
+    Language::from_tag(cookie::find(cookies, COOKIE)?)
 }
 
 /// The first language in the browser's list that we have; browsers list by preference.

@@ -8,6 +8,7 @@ pub mod desk;
 
 mod assets;
 mod chart;
+mod cookie;
 mod language;
 mod live;
 mod pages;
@@ -25,6 +26,7 @@ use axum::routing::get;
 use utoipa_axum::router::OpenApiRouter;
 
 use desk::{Desk, DeskError};
+pub(crate) use whose::Company;
 
 /// The reports, shared by all connections.
 pub(crate) type Desks = Arc<dyn Desk>;

@@ -14,6 +14,7 @@ use super::desk::{Desk, DeskError};
 use super::language::Chosen;
 use super::whose::Reader;
 use super::{Desks, ask, assets};
+use crate::address::encoded;
 use crate::report::cost::CostFilter;
 use crate::report::dashboard::Dashboard;
 use crate::report::fact::FactReport;
@@ -112,17 +113,6 @@ impl Frame {
     fn address_in(&self, language: &Language) -> String {
         with_parameter(&self.here, "lang", language.tag())
     }
-}
-
-/// A word as part of an address.
-fn encoded(word: &str) -> String {
-    let byte = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
-            char::from(byte).to_string()
-        }
-        other => format!("%{other:02X}"),
-    };
-    word.bytes().map(byte).collect()
 }
 
 /// This address with one parameter set.

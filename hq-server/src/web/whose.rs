@@ -9,8 +9,8 @@ use axum::http::{HeaderName, HeaderValue, header, request::Parts};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::desk::{Desk, DeskError};
-use super::{Desks, ask};
+use super::desk::DeskError;
+use super::{Desks, ask, cookie};
 use crate::report::figure::Named;
 
 const COOKIE: &str = "warebook_company";
@@ -18,9 +18,9 @@ const COOKIE: &str = "warebook_company";
 /// As it stands in an address.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Company {
+pub(crate) struct Company {
     /// Whose books: a company's code; the first company's where absent.
-    company: Option<String>,
+    pub(crate) company: Option<String>,
 }
 
 /// The reports of the company that a program names.
@@ -30,10 +30,9 @@ impl FromRequestParts<Desks> for Whose {
     type Rejection = DeskError;
 
     async fn from_request_parts(parts: &mut Parts, desk: &Desks) -> Result<Self, DeskError> {
-        match named(parts) {
-            None => Ok(Self(Arc::clone(desk))),
-            Some(code) => of_company(desk, code).await.map(Self),
-        }
+        let Some(code) = named(parts) else { return Ok(Self(Arc::clone(desk))) };
+        let missing = DeskError::NotFound { what: "company", key: code.clone() };
+        ask(desk, move |desk| desk.of_company(&code).ok_or(missing)).await.map(Self)
     }
 }
 
@@ -53,12 +52,13 @@ impl FromRequestParts<Desks> for Reader {
         let (asked, before) = (named(parts), remembered(parts));
         let now = asked.is_some();
         // A company that is not there any more is no reason to show nothing.
-        let chosen = match asked.or(before) {
-            None => Arc::clone(desk),
-            Some(code) => of_company(desk, code).await.unwrap_or_else(|_| Arc::clone(desk)),
-        };
-        let companies = ask(&chosen, |desk| Ok(desk.companies())).await.unwrap_or_default();
-        Ok(Self { desk: chosen, companies, now })
+        let found = ask(desk, move |desk| {
+            let chosen = asked.or(before).and_then(|code| desk.of_company(&code));
+            let companies = chosen.as_deref().unwrap_or(desk).companies();
+            Ok((chosen, companies))
+        });
+        let (chosen, companies) = found.await.unwrap_or_default();
+        Ok(Self { desk: chosen.unwrap_or_else(|| Arc::clone(desk)), companies, now })
     }
 }
 
@@ -67,17 +67,8 @@ impl Reader {
     pub(super) fn cookie(&self) -> Option<(HeaderName, HeaderValue)> {
         let company = self.companies.first().filter(|_| self.now)?;
         let code = data_encoding::HEXLOWER.encode(company.code.as_bytes());
-        let text = format!("{COOKIE}={code}; Path=/; Max-Age=31536000; SameSite=Lax; HttpOnly");
-        let value = HeaderValue::from_str(&text).expect("hex is plain ASCII");
-        Some((header::SET_COOKIE, value))
+        Some(cookie::set(COOKIE, &code))
     }
-}
-
-async fn of_company(desk: &Desks, code: String) -> Result<Desks, DeskError> {
-    ask(desk, move |desk: &dyn Desk| {
-        desk.of_company(&code).ok_or(DeskError::NotFound { what: "company", key: code })
-    })
-    .await
 }
 
 fn named(parts: &Parts) -> Option<String> {
@@ -87,9 +78,6 @@ fn named(parts: &Parts) -> Option<String> {
 
 fn remembered(parts: &Parts) -> Option<String> {
     let cookies = parts.headers.get(header::COOKIE)?.to_str().ok()?;
-    let code = cookies
-        .split(';')
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find_map(|(name, value)| (name == COOKIE).then_some(value))?;
+    let code = cookie::find(cookies, COOKIE)?;
     String::from_utf8(data_encoding::HEXLOWER.decode(code.as_bytes()).ok()?).ok()
 }

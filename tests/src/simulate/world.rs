@@ -288,7 +288,7 @@ impl World {
             Event::Backup => self.backup(),
             Event::ClockRights(node) => self.places[node.0].node.clock.set_ahead(0),
             Event::Fault(fault) => return self.strike(fault),
-            Event::Heal => return self.heal(),
+            Event::Heal => self.heal(),
             Event::Look => {}
         }
         Ok(())
@@ -356,7 +356,8 @@ impl World {
         let answers = place.node.turn()?;
         let running = place.node.running.as_ref().expect("a turn ends nothing");
         if !running.power.is_on() {
-            return self.node_lost_power(no);
+            self.node_lost_power(no);
+            return Ok(());
         }
         let after = (running.journal.position(), running.journal.sealed());
         let link = place.link;
@@ -414,7 +415,8 @@ impl World {
         place.turn_is_due = false;
         if !place.node.start(&power)? {
             note!(self.trace(), "node {}: the power goes while it starts", no.0);
-            return self.node_lost_power(no);
+            self.node_lost_power(no);
+            return Ok(());
         }
         let hash = place.node.disk_hash();
         let last = place.node.position().last;
@@ -437,17 +439,12 @@ impl World {
         power
     }
 
-    #[expect(
-        clippy::unnecessary_wraps,
-        reason = "what happens ends with what went wrong, here as elsewhere"
-    )]
-    fn node_lost_power(&mut self, no: NodeNo) -> Result<(), Wrong> {
+    fn node_lost_power(&mut self, no: NodeNo) {
         self.trace().figures.crashes += 1;
         self.places[no.0].node.lose_power(&mut self.random);
         let hash = self.places[no.0].node.disk_hash();
         note!(self.trace(), "node {}: lost its power, disk {}", no.0, hash.to_hex());
         self.node_is_down(no);
-        Ok(())
     }
 
     /// Its connection is gone with it; it starts again some time later.
@@ -564,7 +561,8 @@ impl World {
     fn after_hq_turn(&mut self) -> Result<(), Wrong> {
         let Some(running) = &self.hq.running else { return Ok(()) };
         if !running.power.is_on() {
-            return self.hq_lost_power();
+            self.hq_lost_power();
+            return Ok(());
         }
         self.hq.check_running()?;
         self.hq.desk_turn()?;
@@ -574,17 +572,12 @@ impl World {
         Ok(())
     }
 
-    #[expect(
-        clippy::unnecessary_wraps,
-        reason = "what happens ends with what went wrong, here as elsewhere"
-    )]
-    fn hq_lost_power(&mut self) -> Result<(), Wrong> {
+    fn hq_lost_power(&mut self) {
         self.trace().figures.crashes += 1;
         self.hq.lose_power(&mut self.random);
         let (intake, books) = self.hq.disk_hashes();
         note!(self.trace(), "HQ: lost its power, {} {}", intake.to_hex(), books.to_hex());
         self.hq_is_down();
-        Ok(())
     }
 
     /// Its ends of all connections are gone; the edges notice sooner or later.
@@ -613,7 +606,8 @@ impl World {
         let power = self.power_for_start();
         if !self.hq.start(&power)? {
             note!(self.trace(), "HQ: the power goes while it starts");
-            return self.hq_lost_power();
+            self.hq_lost_power();
+            return Ok(());
         }
         let (intake, books) = self.hq.disk_hashes();
         note!(self.trace(), "HQ: starts, {} {}", intake.to_hex(), books.to_hex());
@@ -709,11 +703,7 @@ impl World {
     // The end.
 
     /// Nothing is wrong from here on.
-    #[expect(
-        clippy::unnecessary_wraps,
-        reason = "what happens ends with what went wrong, here as elsewhere"
-    )]
-    fn heal(&mut self) -> Result<(), Wrong> {
+    fn heal(&mut self) {
         note!(self.trace(), "everything is well from here on");
         (self.is_healed, self.healed_at) = (true, self.time.now());
         self.queue.retain(|_, event| !matches!(event, Event::Fault(_)));
@@ -741,7 +731,6 @@ impl World {
         }
         self.after(400, Event::StartHq);
         self.after(5_000, Event::Look);
-        Ok(())
     }
 
     /// A connection breaks; both ends notice within some time.
