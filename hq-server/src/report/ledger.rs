@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use shared::ids::{AccountNo, Capture};
-use shared::time::{Day, Month};
+use shared::time::{Day, Month, Timestamp};
 use utoipa::ToSchema;
 
 use super::archive::StoredVoucher;
@@ -151,7 +151,8 @@ pub struct AccountLine {
     pub balance: Figure,
 }
 
-/// A range of months; where an end is absent, the first or last month that has postings.
+/// A range of months; where an end is absent, the first or last month that has postings, and where
+/// none has, the present one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Months {
     /// The first month.
@@ -162,11 +163,12 @@ pub struct Months {
 
 impl Months {
     /// The range with both ends.
-    pub fn within(self, lens: &Lens<'_>) -> (Month, Month) {
+    pub fn within(self, lens: &Lens<'_>, now: Timestamp) -> (Month, Month) {
         let counts = lens.books.voucher_counts().filter(|(company, ..)| *company == lens.company);
         let posted: Vec<Month> = counts.map(|(_, month, _)| month).collect();
-        let first = posted.iter().min().copied().unwrap_or_default();
-        let last = posted.iter().max().copied().unwrap_or_default();
+        let present = || lens.month_of(now);
+        let first = posted.iter().min().copied().unwrap_or_else(present);
+        let last = posted.iter().max().copied().unwrap_or_else(present);
         let from = self.from.unwrap_or_else(|| self.to.map_or(first, |to| first.min(to)));
         (from, self.to.unwrap_or_else(|| last.max(from)))
     }
@@ -181,8 +183,8 @@ struct Sums {
 
 impl TrialBalance {
     /// Every account with a balance or turnover.
-    pub fn of(lens: &Lens<'_>, months: Months) -> Self {
-        let (from, to) = months.within(lens);
+    pub fn of(lens: &Lens<'_>, months: Months, now: Timestamp) -> Self {
+        let (from, to) = months.within(lens, now);
         let mut sums: BTreeMap<AccountNo, Sums> = BTreeMap::new();
         for (account, month, _, turnover) in lens.books.ledger().rows() {
             let sum = sums.entry(account).or_default();
@@ -331,5 +333,28 @@ impl Sides {
             Side::Debit => Self { debit: amount, credit: zero },
             Side::Credit => Self { debit: zero, credit: amount },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::books::Books;
+    use shared::ids::CompanyNo;
+
+    #[test]
+    fn where_nothing_is_posted_the_open_ends_are_the_present_month() {
+        let books = Books::new();
+        let lens = Lens::new(&books, CompanyNo::FIRST);
+        // 2026-11-24.
+        let now = Timestamp(1_795_521_600_000);
+        let within = |from: &str, to: &str| {
+            let months = Months { from: from.parse().ok(), to: to.parse().ok() };
+            let (from, to) = months.within(&lens, now);
+            format!("{from} {to}")
+        };
+        assert_eq!(within("", ""), "2026-11 2026-11");
+        assert_eq!(within("2026-03", ""), "2026-03 2026-11");
+        assert_eq!(within("", "2026-03"), "2026-03 2026-03");
     }
 }

@@ -5,7 +5,7 @@ use shared::fact::statement::Role;
 use shared::ids::{AccountNo, CompanyNo, ItemNo, PartnerNo, SiteNo};
 use shared::money::Currency;
 use shared::quantity::Quantity;
-use shared::time::{Day, OffsetMinutes, Timestamp};
+use shared::time::{Day, Month, OffsetMinutes, Timestamp};
 
 use super::archive::StoredVoucher;
 use super::figure::{Figure, Moment, Named};
@@ -76,6 +76,11 @@ impl<'a> Lens<'a> {
     /// An instant in the company's zone.
     pub const fn moment(&self, at: Timestamp) -> Moment {
         Moment { at, zone: self.zone }
+    }
+
+    /// The ledger month of an instant.
+    pub fn month_of(&self, at: Timestamp) -> Month {
+        at.day(self.zone).month()
     }
 
     /// The last instant of a day in the company's zone; the end of time where no day is named.

@@ -211,7 +211,8 @@ impl Desk for BooksDesk {
     }
 
     fn trial_balance(&self, months: Months) -> Result<TrialBalance, DeskError> {
-        Ok(self.read(|lens, _| TrialBalance::of(lens, months)))
+        let now = self.clock.now();
+        Ok(self.read(|lens, _| TrialBalance::of(lens, months, now)))
     }
 
     fn month(&self, month: Month) -> Result<MonthReport, DeskError> {
@@ -228,8 +229,9 @@ impl Desk for BooksDesk {
         months: Months,
         page: u64,
     ) -> Result<AccountLedger, DeskError> {
+        let now = self.clock.now();
         let ((from, to), counts) = self.read(|lens, _| {
-            let (from, to) = months.within(lens);
+            let (from, to) = months.within(lens, now);
             let own = lens.books.voucher_counts().filter(|(company, ..)| *company == self.company);
             let within = own.filter(|(_, month, _)| (from..=to).contains(month));
             ((from, to), within.map(|(_, month, count)| (month, count)).collect::<Vec<_>>())
