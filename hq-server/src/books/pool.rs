@@ -26,7 +26,7 @@ pub struct Fill {
 pub struct PoolState {
     /// Quantity and value.
     pub stock: Stock,
-    /// Units per site.
+    /// Units per site, by site.
     pub sites: Vec<(SiteNo, i64)>,
     /// Units between two sites of the pool.
     pub on_the_way: i64,
@@ -40,7 +40,11 @@ impl PoolState {
 
     /// Units on hand at a site.
     pub fn on_hand(&self, site: SiteNo) -> i64 {
-        self.sites.iter().find(|(held, _)| *held == site).map_or(0, |(_, units)| *units)
+        self.place_of(site).map_or(0, |at| self.sites[at].1)
+    }
+
+    fn place_of(&self, site: SiteNo) -> Result<usize, usize> {
+        self.sites.binary_search_by_key(&site, |(held, _)| *held)
     }
 
     /// Whether no movement waits for its cost, nor for the cost of its month.
@@ -59,11 +63,9 @@ impl PoolState {
     }
 
     pub(super) fn set_units(&mut self, site: SiteNo, units: i64) {
-        if let Some((_, held)) = self.sites.iter_mut().find(|(held, _)| *held == site) {
-            *held = units;
-        } else {
-            self.sites.push((site, units));
-            self.sites.sort_unstable_by_key(|(site, _)| *site);
+        match self.place_of(site) {
+            Ok(at) => self.sites[at].1 = units,
+            Err(at) => self.sites.insert(at, (site, units)),
         }
     }
 }
