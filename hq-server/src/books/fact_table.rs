@@ -2,6 +2,7 @@
 //! Invariant: a capture stands here once.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use shared::fact::Kind;
 use shared::fact::effective::EffectiveKey;
@@ -133,8 +134,6 @@ pub struct FactRecord {
     pub invoice_later: bool,
     /// Goods go from one company of the group to another, at a price.
     pub between: bool,
-    /// Facts refer to it.
-    pub(super) answered: bool,
     /// It became known after its month was closed, and takes effect in the first open one.
     pub forwarded: bool,
     /// Active reversals name it.
@@ -147,6 +146,8 @@ pub struct FactRecord {
     pub month: Month,
     /// The site of the open item that `main` belongs to.
     pub main_site: SiteNo,
+    /// Where the facts that refer to it stand, if there are any.
+    pub(super) answers: Option<Answers>,
     /// Its accounts.
     pub accounts: Accounts,
     /// The open item that `main` belongs to, and `against`.
@@ -272,7 +273,18 @@ pub struct FactTable {
     chunks: Vec<Vec<FactRecord>>,
     len: usize,
     by_capture: BTreeMap<(u32, u64), Box<[Option<FactId>; PAGE]>>,
-    dependents: BTreeMap<FactId, SmallVec<[FactId; 2]>>,
+    /// Facts that refer to one and the same, in the order they were taken.
+    answers: Vec<SmallVec<[FactId; 4]>>,
+}
+
+/// A place in the table's lists of facts that refer to one, counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Answers(NonZeroU32);
+
+impl Answers {
+    const fn index(self) -> usize {
+        self.0.get() as usize - 1
+    }
 }
 
 /// Captures of a device are dense: a page of them shares one entry.
@@ -289,8 +301,8 @@ const CHUNK: usize = 4_096;
 impl FactTable {
     /// What folding pools again reads of the facts: no captures.
     pub(super) fn copied_to_fold(&self) -> Self {
-        let (chunks, dependents) = (self.chunks.clone(), self.dependents.clone());
-        Self { chunks, len: self.len, by_capture: BTreeMap::new(), dependents }
+        let (chunks, answers) = (self.chunks.clone(), self.answers.clone());
+        Self { chunks, len: self.len, by_capture: BTreeMap::new(), answers }
     }
 
     /// How many facts there are; the next fact gets this number.
@@ -334,16 +346,19 @@ impl FactTable {
     }
 
     fn note_dependent(&mut self, named: FactId, dependent: FactId) {
-        self.dependents.entry(named).or_default().push(dependent);
-        self[named].answered = true;
+        let answers = self[named].answers.unwrap_or_else(|| {
+            self.answers.push(SmallVec::new());
+            let count = u32::try_from(self.answers.len()).ok().and_then(NonZeroU32::new);
+            Answers(count.expect("fewer lists than facts, of which there are fewer than 2^32"))
+        });
+        self[named].answers = Some(answers);
+        self.answers[answers.index()].push(dependent);
     }
 
     /// The facts that refer to this one, in the order they were taken.
     pub fn dependents(&self, origin: FactId) -> &[FactId] {
-        if !self[origin].answered {
-            return &[];
-        }
-        self.dependents.get(&origin).map_or(&[], SmallVec::as_slice)
+        let answers = self[origin].answers;
+        answers.map_or(&[], |answers| self.answers[answers.index()].as_slice())
     }
 
     /// All facts, in the order they were taken.

@@ -924,7 +924,7 @@ fn blank(draft: &Draft<'_>, group: FactId, group_len: usize) -> FactRecord {
         accounts: Accounts::default(),
         main_item: group,
         against_item: FactId(group.0 + u32::try_from(draft.index).expect("as above")),
-        answered: false,
+        answers: None,
         forwarded: draft.forwarded,
         reversed: false,
         short: false,

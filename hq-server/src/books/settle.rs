@@ -303,10 +303,12 @@ impl Books {
 
     /// What a fact's cost depends on beside itself and its pool.
     pub(super) fn given<'a>(&'a self, id: FactId, inflows: &'a [FactId]) -> Given<'a> {
-        // Only receipts are invoiced, and only goods on their way bring layers.
-        let kind = self.facts[id].kind;
-        let fills = (kind == Kind::Receipt).then(|| self.fills.get(&id)).flatten();
-        let arriving = (kind == Kind::TransferReceive).then(|| self.layers_in.get(&id)).flatten();
+        // Only receipts that a bill names are invoiced, and few transfers bring layers.
+        let record = &self.facts[id];
+        let is_billed = record.kind == Kind::Receipt && record.answers.is_some();
+        let fills = is_billed.then(|| self.fills.get(&id)).flatten();
+        let has_layers = record.taken_over.layers != 0;
+        let arriving = has_layers.then(|| self.layers_in.get(&id)).flatten();
         Given {
             origin: origin(&self.facts, id),
             fills: fills.map_or(&[][..], Vec::as_slice),
