@@ -42,7 +42,7 @@ impl Books {
         let mut state = self.empty(pool);
         let mut steps = Vec::new();
         let history = &self.pools[pool.index()].history;
-        for id in history {
+        for id in history.iter() {
             let record = &self.facts[*id];
             if record.key.effective_at() > until {
                 break;

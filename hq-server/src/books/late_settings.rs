@@ -163,9 +163,9 @@ impl Books {
             };
             let record = self.facts[id].clone();
             let Some(to) = self.pool_for(&record).filter(|to| *to != from) else { continue };
-            self.pools[from.index()].history.retain(|other| *other != id);
+            self.pools[from.index()].history.remove(id);
             let at = self.place_in(to, record.key);
-            self.pools[to.index()].history.insert(at, id);
+            self.pools[to.index()].history.insert_all(&[(at, record.key, id)]);
             self.facts[id].pool = Some(to);
             for pool in [from, to] {
                 self.pools[pool.index()].kept.clear();

@@ -14,6 +14,7 @@
 //! | `pool.rs`, `valuation/` | what goods cost |
 //! | `month_end.rs` | what goods cost in a month, at month-end average |
 //! | `settle.rs` | folding pools again after late facts, posting differences |
+//! | `history.rs` | the facts of a pool in effective order |
 //! | `redo.rs`, `kept.rs` | which pools are folded again, and from where |
 //! | `flows.rs`, `follow.rs` | which pools and facts pass costs on to which |
 //! | `in_transit.rs` | goods on their way when their standard changes |
@@ -42,6 +43,7 @@ mod flows;
 mod follow;
 mod forward;
 mod group;
+mod history;
 mod in_transit;
 mod kept;
 mod late_settings;
@@ -78,6 +80,7 @@ pub use exchange::{Foreign, Rate};
 pub use explain::{CostStep, PoolStanding};
 pub use fact_table::{FactRecord, FactTable, PoolId, PoolStep, TakenOver, Target};
 pub use group::{Group, OnTheWay, Sold};
+pub use history::History;
 pub use ledger::{Ledger, OpenItems, Turnover};
 pub use months::MonthLine;
 pub use periods::{Area, Closed};
@@ -590,7 +593,7 @@ impl Books {
             item,
             lot,
             state: PoolState::new(Stock::Average(AveragePool::new(valuation::UnitCost::ZERO))),
-            history: Vec::new(),
+            history: History::default(),
             last: EffectiveKey::default(),
             dirty: false,
             cause: Cause::Fact,

@@ -7,6 +7,7 @@ use shared::ids::{CompanyNo, ItemNo, SiteNo};
 use shared::quantity::ShortText;
 
 use super::fact_table::{FactRecord, PoolStep};
+use super::history::History;
 use super::kept::KeptStates;
 use super::valuation::{Covered, FactId, Layer, OutOfRange, Stock, in_range};
 use super::voucher::Cause;
@@ -84,7 +85,7 @@ pub struct Pool {
     /// The state after its last fact.
     pub state: PoolState,
     /// Its facts in effective order.
-    pub history: Vec<FactId>,
+    pub history: History,
     /// The key of its last fact.
     pub last: EffectiveKey,
     /// It must be folded again.

@@ -88,30 +88,3 @@ impl Dirty {
         );
     }
 }
-
-/// Puts facts into a history at places of it, both ascending: each before what stands there.
-pub(super) fn insert_all(history: &mut Vec<FactId>, late: &[(usize, FactId)]) {
-    let mut end = history.len();
-    history.resize(end + late.len(), FactId(0));
-    for (before, (at, id)) in late.iter().enumerate().rev() {
-        history.copy_within(*at..end, at + before + 1);
-        history[at + before] = *id;
-        end = *at;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn late_facts_stand_before_what_was_there() {
-        let ids = |numbers: &[u32]| numbers.iter().copied().map(FactId).collect::<Vec<_>>();
-        let mut history = ids(&[1, 2, 3]);
-        let late = [(0, 4), (1, 5), (1, 6), (3, 7)].map(|(at, id)| (at, FactId(id)));
-        insert_all(&mut history, &late);
-        assert_eq!(history, ids(&[4, 1, 5, 6, 2, 3, 7]));
-        insert_all(&mut history, &[]);
-        assert_eq!(history.len(), 7);
-    }
-}

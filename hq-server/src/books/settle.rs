@@ -20,7 +20,7 @@ use super::kept::Replaced;
 use super::ledger::OpenItems;
 use super::pool::{self, Given, Origin, Pool, PoolState, StockTarget, Traces};
 use super::posting::difference_lines;
-use super::redo::{Change, insert_all, next_change};
+use super::redo::{Change, next_change};
 use super::touched::cause_of;
 use super::valuation::{Covered, FactId, Layer, OutOfRange, Stock, UnitCost};
 use super::voucher::Cause;
@@ -110,7 +110,7 @@ impl Books {
         let key = self.facts[id].key;
         let held = &mut self.pools[pool_id.index()];
         let at = held.history.len();
-        held.history.push(id);
+        held.history.push(id, key);
         held.last = key;
         let (next, history) = (held.kept.len(), &held.history[..at]);
         let happened = || history.iter().any(|id| !self.facts[*id].reversed);
@@ -152,20 +152,22 @@ impl Books {
 
     /// Where a fact with this key belongs in a pool's history.
     pub(super) fn place_in(&self, pool_id: PoolId, key: EffectiveKey) -> usize {
-        let history = &self.pools[pool_id.index()].history;
-        history.partition_point(|other| self.facts[*other].key < key)
+        self.pools[pool_id.index()].history.place_of(key, |other| self.facts[other].key)
     }
 
     /// Puts what came late into the histories.
     pub(super) fn place_what_came_late(&mut self) {
-        for (pool_id, mut late) in self.dirty.take_late() {
-            late.sort_unstable_by_key(|id| self.facts[*id].key);
-            let keys: Vec<EffectiveKey> = late.iter().map(|id| self.facts[*id].key).collect();
-            let places = keys.iter().map(|key| self.place_in(pool_id, *key));
-            let places: Vec<(usize, FactId)> = places.zip(late).collect();
+        for (pool_id, late) in self.dirty.take_late() {
+            let placed = late.into_iter().map(|id| {
+                let key = self.facts[id].key;
+                (self.place_in(pool_id, key), key, id)
+            });
+            let mut placed: Vec<(usize, EffectiveKey, FactId)> = placed.collect();
+            placed.sort_unstable_by_key(|(_, key, _)| *key);
+            let keys: Vec<EffectiveKey> = placed.iter().map(|(_, key, _)| *key).collect();
             let held = &mut self.pools[pool_id.index()];
             held.kept.make_room(&keys);
-            insert_all(&mut held.history, &places);
+            held.history.insert_all(&placed);
         }
     }
 
@@ -639,7 +641,7 @@ impl Books {
     }
 
     fn in_effective_order(&self, ring: &[PoolId]) -> Vec<FactId> {
-        let histories = ring.iter().map(|pool| self.pools[pool.index()].history.as_slice());
+        let histories = ring.iter().map(|pool| &*self.pools[pool.index()].history);
         let mut order: Vec<FactId> = histories.collect::<Vec<_>>().concat();
         if ring.len() > 1 {
             order.sort_unstable_by_key(|id| self.facts[*id].key);

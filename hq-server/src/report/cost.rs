@@ -288,7 +288,7 @@ impl Causes {
         };
         let wanted: BTreeSet<FactId> = shown.iter().copied().collect();
         let (mut known, mut found) = (BTreeSet::new(), BTreeMap::new());
-        for id in &lens.books.pools()[pool.index()].history {
+        for id in lens.books.pools()[pool.index()].history.iter() {
             known.insert(*id);
             let changes = |dependent: &&FactId| {
                 let kind = facts[**dependent].kind;
