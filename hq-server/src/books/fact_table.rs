@@ -150,20 +150,6 @@ pub struct FactRecord {
     pub(super) answers: Option<Answers>,
     /// Its accounts.
     pub accounts: Accounts,
-    /// The open item that `main` belongs to, and `against`.
-    pub main_item: FactId,
-    /// The item, for whatever has one.
-    pub item: Option<ItemNo>,
-    /// The customer or supplier.
-    pub partner: Option<PartnerNo>,
-    /// The item's category at its effective time.
-    pub category: Option<CategoryNo>,
-    /// See `main_item`.
-    pub against_item: FactId,
-    /// The first fact of its group.
-    pub group: FactId,
-    /// Its place in effective order.
-    pub key: EffectiveKey,
     /// What it takes over from the fact it answers.
     pub taken_over: TakenOver,
     /// What the document itself says for `main` and `against` while it is active; for a receipt
@@ -171,8 +157,22 @@ pub struct FactRecord {
     pub document_target: (i64, i64),
     /// What the fact itself says it is worth: price x quantity, minor units.
     pub stated: Option<i64>,
+    /// The item, for whatever has one.
+    pub item: Option<ItemNo>,
+    /// The item's category at its effective time.
+    pub category: Option<CategoryNo>,
+    /// Its place in effective order.
+    pub key: EffectiveKey,
+    /// The customer or supplier.
+    pub partner: Option<PartnerNo>,
     /// The price of one smallest unit, where the fact states one.
     pub unit_cost: Option<UnitCost>,
+    /// The open item that `main` belongs to, and `against`.
+    pub main_item: FactId,
+    /// See `main_item`.
+    pub against_item: FactId,
+    /// The first fact of its group.
+    pub group: FactId,
     /// Its name for ever.
     pub capture: Capture,
     /// The second fact it names: the open item of an allocation.
@@ -337,6 +337,22 @@ impl FactTable {
     pub fn find(&self, capture: Capture) -> Option<FactId> {
         let page = self.by_capture.get(&(capture.device.0, capture.counter / PAGE as u64))?;
         page[in_page(capture)]
+    }
+
+    /// Looks at records that will be folded soon. They lie all over the table: one at a time each
+    /// would be waited for, together they come from memory at once.
+    pub(super) fn look_ahead(&self, ids: &[FactId]) {
+        let figures = ids.iter().map(|id| {
+            let record = &self[*id];
+            // One of each cache line that a fold reads.
+            record.target.stock
+                ^ record.posted.counter
+                ^ record.quantity.0
+                ^ record.taken_over.units
+                ^ record.document_target.0
+                ^ record.key.effective_at().0
+        });
+        std::hint::black_box(figures.fold(0, |all, figure| all ^ figure));
     }
 
     /// A later fact turned out to refer to this one.

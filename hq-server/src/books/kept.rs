@@ -42,7 +42,8 @@ impl KeptStates {
     pub(super) fn offer(
         &mut self,
         KeptEvery(every): KeptEvery,
-        (at, key): (usize, EffectiveKey),
+        at: usize,
+        key: impl FnOnce() -> EffectiveKey,
         next: usize,
         state: &PoolState,
         happened: impl FnOnce() -> bool,
@@ -52,7 +53,7 @@ impl KeptStates {
         let due = since >= every && since >= every * (1 + state.weight() / WEIGHTY);
         let keep = due && state.waits_for_nothing() && happened();
         if keep {
-            self.0.insert(next, Kept { at, key, state: state.clone() });
+            self.0.insert(next, Kept { at, key: key(), state: state.clone() });
         }
         keep
     }

@@ -29,6 +29,9 @@ use super::{Area, Books, Effects, Head};
 /// How often a circle of pools is folded before it counts as one that never comes to rest.
 const ROUNDS_MAX: usize = 64;
 
+/// So many facts are looked at before they are folded: as many as memory brings at once.
+const LOOK_AHEAD: usize = 16;
+
 /// Facts of a ring of pools to be folded, in effective order.
 #[derive(Clone, Copy)]
 struct Fold<'a> {
@@ -57,6 +60,8 @@ struct Walk {
     at: usize,
     /// The number of the next kept state.
     next: usize,
+    /// Facts before this place are looked at.
+    seen: usize,
     /// Something happened before.
     happened: bool,
 }
@@ -67,7 +72,7 @@ impl Walk {
         let kept = held.kept.last_before(changed).filter(|(at, _)| *at > self.at);
         let Some((at, state)) = kept else { return false };
         held.state = state.clone();
-        *self = Self { at, next: held.kept.after(at), happened: true };
+        *self = Self { at, next: held.kept.after(at), happened: true, ..*self };
         true
     }
 }
@@ -114,7 +119,7 @@ impl Books {
         held.last = key;
         let (next, history) = (held.kept.len(), &held.history[..at]);
         let happened = || history.iter().any(|id| !self.facts[*id].reversed);
-        held.kept.offer(self.kept_every, (at, key), next, &held.state, happened);
+        held.kept.offer(self.kept_every, at, || key, next, &held.state, happened);
         if self.first_active(pool_id) == Some(id) {
             self.pools[pool_id.index()].state = self.empty(pool_id);
         }
@@ -445,6 +450,7 @@ impl Books {
         }
         let mut passed_on = PassedOn::default();
         while let Some(id) = self.pools[pool_id.index()].history.get(walk.at).copied() {
+            self.look_ahead(pool_id, &mut walk);
             let as_it_was = self.comes_by(pool_id, id, &mut walk);
             if let Some(changes) = changes.as_ref().filter(|_| as_it_was) {
                 let key = self.facts[id].key;
@@ -468,18 +474,26 @@ impl Books {
         }
     }
 
+    fn look_ahead(&self, pool_id: PoolId, walk: &mut Walk) {
+        if walk.at < walk.seen {
+            return;
+        }
+        let history = &self.pools[pool_id.index()].history;
+        walk.seen = history.len().min(walk.at + LOOK_AHEAD);
+        self.facts.look_ahead(&history[walk.at..walk.seen]);
+    }
+
     /// A fold comes by a place: keeps its state there where one is due or was kept; whether it is
     /// the one that was kept.
     fn comes_by(&mut self, pool_id: PoolId, id: FactId, walk: &mut Walk) -> bool {
-        let place = (walk.at, self.facts[id].key);
         let held = &mut self.pools[pool_id.index()];
         if held.kept.place(walk.next) == Some(walk.at) {
             let replaced = held.kept.replace(walk.next, &held.state, walk.happened);
             walk.next += usize::from(replaced != Replaced::Gone);
             return replaced == Replaced::Same;
         }
-        let happened = || walk.happened;
-        let kept = held.kept.offer(self.kept_every, place, walk.next, &held.state, happened);
+        let (key, happened) = (|| self.facts[id].key, || walk.happened);
+        let kept = held.kept.offer(self.kept_every, walk.at, key, walk.next, &held.state, happened);
         walk.next += usize::from(kept);
         false
     }
