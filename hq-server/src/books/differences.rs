@@ -52,15 +52,15 @@ const fn key_of(line: &Line) -> LineKey {
     (line.account, line.side, line.site, line.item, line.partner)
 }
 
-/// What makes the differences of goods that left alike.
+/// What makes the differences of goods that left alike. First stands what tells most of them apart.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct AlikeKey {
-    group: SumGroup,
+    item: Option<ItemNo>,
+    site: SiteNo,
     kind: Kind,
     accounts: [AccountNo; 2],
-    site: SiteNo,
     one_pool: bool,
-    item: Option<ItemNo>,
+    group: SumGroup,
 }
 
 /// Facts whose differences are alike.
@@ -130,12 +130,12 @@ impl Differences {
             return false;
         }
         let key = AlikeKey {
-            group,
+            item: record.item,
+            site: record.site,
             kind: record.kind,
             accounts: [record.accounts.stock, record.accounts.counter],
-            site: record.site,
             one_pool: record.one_pool,
-            item: record.item,
+            group,
         };
         let at = self.place_of(key, id, record, settings);
         self.last = at;

@@ -295,6 +295,9 @@ fn in_page(capture: Capture) -> usize {
     usize::try_from(capture.counter % PAGE as u64).expect("a remainder of 256 fits")
 }
 
+/// How many records are looked at together: as many as memory brings at once.
+pub(super) const LOOK_AHEAD: usize = 16;
+
 /// Facts of one chunk.
 const CHUNK: usize = 4_096;
 
@@ -341,9 +344,9 @@ impl FactTable {
 
     /// Looks at records that will be folded soon. They lie all over the table: one at a time each
     /// would be waited for, together they come from memory at once.
-    pub(super) fn look_ahead(&self, ids: &[FactId]) {
-        let figures = ids.iter().map(|id| {
-            let record = &self[*id];
+    pub(super) fn look_ahead(&self, ids: impl Iterator<Item = FactId>) {
+        let figures = ids.map(|id| {
+            let record = &self[id];
             // One of each cache line that a fold reads.
             record.target.stock
                 ^ record.posted.counter

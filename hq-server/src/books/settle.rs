@@ -14,7 +14,7 @@ use shared::fact::effective::EffectiveKey;
 use shared::fact::statement::{CostMethod, StandardVariance};
 
 use super::differences::Differences;
-use super::fact_table::{FactRecord, PoolId, PoolStep, Target};
+use super::fact_table::{FactRecord, LOOK_AHEAD, PoolId, PoolStep, Target};
 use super::follow::{Before, is_repack};
 use super::kept::Replaced;
 use super::ledger::OpenItems;
@@ -28,9 +28,6 @@ use super::{Area, Books, Effects, Head};
 
 /// How often a circle of pools is folded before it counts as one that never comes to rest.
 const ROUNDS_MAX: usize = 64;
-
-/// So many facts are looked at before they are folded: as many as memory brings at once.
-const LOOK_AHEAD: usize = 16;
 
 /// Facts of a ring of pools to be folded, in effective order.
 #[derive(Clone, Copy)]
@@ -163,6 +160,7 @@ impl Books {
     /// Puts what came late into the histories.
     pub(super) fn place_what_came_late(&mut self) {
         for (pool_id, late) in self.dirty.take_late() {
+            self.facts.look_ahead(late.iter().copied());
             let placed = late.into_iter().map(|id| {
                 let key = self.facts[id].key;
                 (self.place_in(pool_id, key), key, id)
@@ -479,8 +477,8 @@ impl Books {
             return;
         }
         let history = &self.pools[pool_id.index()].history;
-        walk.seen = history.len().min(walk.at + LOOK_AHEAD);
-        self.facts.look_ahead(&history[walk.at..walk.seen]);
+        self.facts.look_ahead(history.iter().copied().skip(walk.at).take(LOOK_AHEAD));
+        walk.seen = walk.at + LOOK_AHEAD;
     }
 
     /// A fold comes by a place: keeps its state there where one is due or was kept; whether it is
@@ -760,7 +758,11 @@ impl Books {
         self.balance_repacks();
         let touched = self.touched.take();
         let mut postings = Vec::new();
-        for (id, cause) in &touched {
+        for (place, (id, cause)) in touched.iter().enumerate() {
+            if place.is_multiple_of(LOOK_AHEAD) {
+                let next = touched[place..].iter().take(LOOK_AHEAD);
+                self.facts.look_ahead(next.map(|(id, _)| *id));
+            }
             let cause = self.shared_cause(*id, *cause, &touched);
             let month = self.month_of(&self.facts[*id], area_of_difference(&self.facts[*id]));
             let record = &mut self.facts[*id];
