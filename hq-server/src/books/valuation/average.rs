@@ -5,6 +5,7 @@
 //! oldest first, and re-prices them to itself. Invariant: at zero quantity the value is zero, and
 //! below zero it is minus the sum of the open provisional costs.
 
+use super::cost::KeptCost;
 use super::shortfall::{Covered, Shortfall, Shortfalls};
 use super::{FactId, OutOfRange, UnitCost, in_range, share};
 
@@ -14,14 +15,19 @@ pub struct AveragePool {
     quantity: i64,
     value: i64,
     /// What the last units left at, or the cost before anything is known.
-    last_known: UnitCost,
+    last_known: KeptCost,
     shortfalls: Shortfalls,
 }
 
 impl AveragePool {
     /// An empty pool; `initial` is the cost assumed before any inflow.
-    pub const fn new(initial: UnitCost) -> Self {
-        Self { quantity: 0, value: 0, last_known: initial, shortfalls: Shortfalls::new() }
+    pub fn new(initial: UnitCost) -> Self {
+        Self {
+            quantity: 0,
+            value: 0,
+            last_known: initial.into(),
+            shortfalls: Shortfalls::default(),
+        }
     }
 
     /// A pool that holds this.
@@ -31,7 +37,7 @@ impl AveragePool {
         last_known: UnitCost,
         shortfalls: Shortfalls,
     ) -> Self {
-        let pool = Self { quantity, value, last_known, shortfalls };
+        let pool = Self { quantity, value, last_known: last_known.into(), shortfalls };
         pool.check();
         pool
     }
@@ -58,7 +64,11 @@ impl AveragePool {
 
     /// Value / quantity where there is stock, else the last known cost.
     pub fn current_cost(&self) -> UnitCost {
-        if self.quantity > 0 { UnitCost::of(self.value, self.quantity) } else { self.last_known }
+        if self.quantity > 0 {
+            UnitCost::of(self.value, self.quantity)
+        } else {
+            self.last_known.get()
+        }
     }
 
     /// Takes `quantity` > 0 out and returns its cost; what is missing leaves provisionally.
@@ -67,12 +77,9 @@ impl AveragePool {
         let on_hand = self.quantity.max(0).min(quantity);
         let missing = quantity - on_hand;
         let held = if on_hand > 0 { share(self.value, on_hand, self.quantity) } else { 0 };
-        let last_known = if on_hand > 0 && on_hand == self.quantity {
-            self.current_cost()
-        } else {
-            self.last_known
-        };
-        let provisional = if missing > 0 { last_known.times(missing)? } else { 0 };
+        let empties = on_hand > 0 && on_hand == self.quantity;
+        let last_known = if empties { self.current_cost().into() } else { self.last_known.clone() };
+        let provisional = if missing > 0 { last_known.get().times(missing)? } else { 0 };
         let quantity_after = in_range(i128::from(self.quantity) - i128::from(quantity))?;
         let value_after =
             in_range(i128::from(self.value) - i128::from(held) - i128::from(provisional))?;
@@ -97,7 +104,7 @@ impl AveragePool {
             self.value = value_after;
             return Ok(0);
         }
-        self.last_known = UnitCost::of(cost, quantity);
+        self.last_known = UnitCost::of(cost, quantity).into();
         self.quantity = 0;
         self.value = 0;
         Ok(value_after)
@@ -152,7 +159,7 @@ impl AveragePool {
         self.shortfalls.end();
         self.quantity = counted;
         self.value = value;
-        self.last_known = cost;
+        self.last_known = cost.into();
         self.check();
         Ok(change)
     }
@@ -163,7 +170,7 @@ impl AveragePool {
         if self.quantity > 0 {
             return self.count_at(self.quantity, cost);
         }
-        self.last_known = cost;
+        self.last_known = cost.into();
         Ok(0)
     }
 

@@ -1,5 +1,7 @@
 //! The cost of one smallest unit as an exact fraction. Never rounded, never stored with decimals.
 
+use std::num::NonZeroI64;
+
 use shared::money::{Price, round_div};
 use shared::quantity::Scaled;
 
@@ -64,5 +66,39 @@ impl UnitCost {
     /// Numerator and denominator, for display.
     pub const fn parts(self) -> (i128, i128) {
         (self.numerator, self.denominator)
+    }
+}
+
+/// A unit cost as pools keep it, of which there may be millions: in words where both parts fit one,
+/// as they nearly always do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct KeptCost(Parts);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Parts {
+    Words(i64, NonZeroI64),
+    Wide(Box<UnitCost>),
+}
+
+impl KeptCost {
+    pub(super) fn get(&self) -> UnitCost {
+        match &self.0 {
+            Parts::Words(numerator, denominator) => {
+                UnitCost { numerator: (*numerator).into(), denominator: denominator.get().into() }
+            }
+            Parts::Wide(cost) => **cost,
+        }
+    }
+}
+
+impl From<UnitCost> for KeptCost {
+    fn from(cost: UnitCost) -> Self {
+        let numerator = i64::try_from(cost.numerator).ok();
+        let denominator = i64::try_from(cost.denominator).ok().and_then(NonZeroI64::new);
+        let words = numerator.zip(denominator);
+        Self(words.map_or_else(
+            || Parts::Wide(Box::new(cost)),
+            |(numerator, denominator)| Parts::Words(numerator, denominator),
+        ))
     }
 }

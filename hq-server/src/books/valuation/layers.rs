@@ -8,6 +8,8 @@ use std::collections::VecDeque;
 
 use smallvec::SmallVec;
 
+use super::cost::KeptCost;
+use super::queue::LayerQueue;
 use super::shortfall::{Covered, Shortfall, Shortfalls};
 use super::{FactId, OutOfRange, UnitCost, in_range, share};
 
@@ -69,22 +71,22 @@ pub struct LayerPool {
     quantity: i64,
     value: i64,
     /// In the order in which they came.
-    layers: VecDeque<Layer>,
+    layers: LayerQueue,
     /// The unit cost of the layer that was last put in or taken from.
-    last_known: UnitCost,
+    last_known: KeptCost,
     shortfalls: Shortfalls,
 }
 
 impl LayerPool {
     /// An empty pool; `initial` is the cost assumed before any inflow.
-    pub const fn new(leaving: Leaving, initial: UnitCost) -> Self {
+    pub fn new(leaving: Leaving, initial: UnitCost) -> Self {
         Self {
             leaving,
             quantity: 0,
             value: 0,
-            layers: VecDeque::new(),
-            last_known: initial,
-            shortfalls: Shortfalls::new(),
+            layers: LayerQueue::default(),
+            last_known: initial.into(),
+            shortfalls: Shortfalls::default(),
         }
     }
 
@@ -96,7 +98,11 @@ impl LayerPool {
         shortfalls: Shortfalls,
     ) -> Self {
         let Layer { units: quantity, value, .. } = layer;
-        let layers = if quantity > 0 { VecDeque::from([layer]) } else { VecDeque::new() };
+        let mut layers = LayerQueue::default();
+        if quantity > 0 {
+            layers.push(layer);
+        }
+        let last_known = last_known.into();
         let pool = Self { leaving, quantity, value, layers, last_known, shortfalls };
         pool.check();
         pool
@@ -128,13 +134,22 @@ impl LayerPool {
     }
 
     /// The layers, the oldest first.
-    pub fn layers(&self) -> impl ExactSizeIterator<Item = &Layer> {
+    pub fn layers(&self) -> impl Iterator<Item = &Layer> {
         self.layers.iter()
+    }
+
+    /// How many there are.
+    pub fn layer_count(&self) -> usize {
+        self.layers.len()
     }
 
     /// Value / quantity where there is stock, else the last known cost.
     pub fn current_cost(&self) -> UnitCost {
-        if self.quantity > 0 { UnitCost::of(self.value, self.quantity) } else { self.last_known }
+        if self.quantity > 0 {
+            UnitCost::of(self.value, self.quantity)
+        } else {
+            self.last_known.get()
+        }
     }
 
     /// Takes `quantity` > 0 out and returns its cost; what is missing leaves provisionally. `taken`
@@ -168,14 +183,15 @@ impl LayerPool {
     ) -> Result<i64, OutOfRange> {
         debug_assert!(quantity > 0);
         let (parts, missing) = self.parts(quantity, first);
-        let last_known =
-            parts.last().map_or(self.last_known, |(at, _)| self.layers[*at].unit_cost());
+        let last_known = parts
+            .last()
+            .map_or_else(|| self.last_known.get(), |(at, _)| self.layers[*at].unit_cost());
         let held: i128 = parts.iter().map(|(_, part)| i128::from(part.value)).sum();
         let provisional = if missing > 0 { last_known.times(missing)? } else { 0 };
         let cost = in_range(held + i128::from(provisional))?;
         let quantity_after = in_range(i128::from(self.quantity) - i128::from(quantity))?;
         self.value = in_range(i128::from(self.value) - i128::from(cost))?;
-        (self.quantity, self.last_known) = (quantity_after, last_known);
+        (self.quantity, self.last_known) = (quantity_after, last_known.into());
         self.take_off(&parts, first.is_some());
         taken.extend(parts.iter().map(|(_, part)| *part));
         if self.leaving == Leaving::Newest {
@@ -218,15 +234,10 @@ impl LayerPool {
             layer.units -= part.units;
             layer.value -= part.value;
         }
-        let gone = |layer: Option<&Layer>| layer.is_some_and(|layer| layer.units == 0);
         if anywhere {
-            self.layers.retain(|layer| layer.units > 0);
-        }
-        while gone(self.layers.front()) {
-            self.layers.pop_front();
-        }
-        while gone(self.layers.back()) {
-            self.layers.pop_back();
+            self.layers.take_out_empty();
+        } else {
+            self.layers.take_off_ends();
         }
     }
 
@@ -270,11 +281,11 @@ impl LayerPool {
         self.quantity = quantity;
         self.shortfalls.apply(&rest);
         // Also what covers shortfalls and nothing else was put in.
-        self.last_known = layer.unit_cost();
+        self.last_known = layer.unit_cost().into();
         if rest.units > 0 {
             let layer = Layer { units: rest.units, value: rest.value, ..*layer };
-            self.last_known = layer.unit_cost();
-            self.layers.push_back(layer);
+            self.last_known = layer.unit_cost().into();
+            self.layers.push(layer);
         }
         Ok(())
     }
@@ -314,9 +325,9 @@ impl LayerPool {
         self.shortfalls.end();
         self.layers.clear();
         if counted > 0 {
-            self.layers.push_back(Layer { inflow: fact, units: counted, value });
+            self.layers.push(Layer { inflow: fact, units: counted, value });
         }
-        (self.quantity, self.value, self.last_known) = (counted, value, cost);
+        (self.quantity, self.value, self.last_known) = (counted, value, cost.into());
         self.check();
         Ok(change)
     }
@@ -343,8 +354,8 @@ impl LayerPool {
     }
 
     /// A new cost is known; nothing on hand changes.
-    pub const fn know_cost(&mut self, cost: UnitCost) {
-        self.last_known = cost;
+    pub fn know_cost(&mut self, cost: UnitCost) {
+        self.last_known = cost.into();
     }
 
     fn check(&self) {

@@ -5,6 +5,7 @@ mod average;
 mod cost;
 mod layers;
 mod monthly;
+mod queue;
 mod shortfall;
 mod standard;
 mod stock;

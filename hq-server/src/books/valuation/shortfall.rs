@@ -60,38 +60,39 @@ pub(super) struct Rest {
     in_part: Option<Shortfall>,
 }
 
-/// Open shortfalls, oldest first.
+/// Open shortfalls, oldest first; by themselves, for few pools have any.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Shortfalls {
+pub(super) struct Shortfalls(Option<Box<Open>>);
+
+/// At least one open shortfall.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Open {
     queue: VecDeque<Shortfall>,
     missing: i64,
     provisional: i64,
 }
 
 impl Shortfalls {
-    pub(super) const fn new() -> Self {
-        Self { queue: VecDeque::new(), missing: 0, provisional: 0 }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_none()
     }
 
     /// Units missing in all.
-    pub(super) const fn missing(&self) -> i64 {
-        self.missing
+    pub(super) fn missing(&self) -> i64 {
+        self.0.as_ref().map_or(0, |open| open.missing)
     }
 
     /// Their provisional cost in all.
-    pub(super) const fn provisional(&self) -> i64 {
-        self.provisional
+    pub(super) fn provisional(&self) -> i64 {
+        self.0.as_ref().map_or(0, |open| open.provisional)
     }
 
     /// Adds the youngest. The pool has checked that quantity and value stay in range.
     pub(super) fn push(&mut self, shortfall: Shortfall) {
-        self.missing += shortfall.missing;
-        self.provisional += shortfall.provisional;
-        self.queue.push_back(shortfall);
+        let open = self.0.get_or_insert_default();
+        open.missing += shortfall.missing;
+        open.provisional += shortfall.provisional;
+        open.queue.push_back(shortfall);
     }
 
     /// What an inflow of `units` worth `value` covers; changes nothing but `covered`.
@@ -102,7 +103,7 @@ impl Shortfalls {
         covered: &mut Vec<Covered>,
     ) -> Result<Rest, OutOfRange> {
         let mut rest = Rest { units, value, used: 0, released: 0, ended: 0, in_part: None };
-        for shortfall in &self.queue {
+        for shortfall in self.0.iter().flat_map(|open| &open.queue) {
             if rest.units == 0 {
                 break;
             }
@@ -121,16 +122,19 @@ impl Shortfalls {
 
     /// Makes what [`Self::cover`] found true.
     pub(super) fn apply(&mut self, rest: &Rest) {
-        self.missing -= rest.used;
-        self.provisional -= rest.released;
-        self.queue.drain(..rest.ended);
-        if let (Some(left), Some(oldest)) = (rest.in_part, self.queue.front_mut()) {
-            *oldest = left;
+        let Some(open) = &mut self.0 else { return };
+        open.missing -= rest.used;
+        open.provisional -= rest.released;
+        open.queue.drain(..rest.ended);
+        match (rest.in_part, open.queue.front_mut()) {
+            (Some(left), Some(oldest)) => *oldest = left,
+            (_, None) => self.end(),
+            _ => {}
         }
     }
 
     /// Ends all of them: their provisional cost is final.
     pub(super) fn end(&mut self) {
-        *self = Self::new();
+        self.0 = None;
     }
 }
