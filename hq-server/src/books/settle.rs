@@ -117,7 +117,9 @@ impl Books {
         let (next, history) = (held.kept.len(), &held.history[..at]);
         let happened = || history.iter().any(|id| !self.facts[*id].reversed);
         held.kept.offer(self.kept_every, at, || key, next, &held.state, happened);
-        if self.first_active(pool_id) == Some(id) {
+        // Where a site is known something happened before.
+        let may_be_first = held.state.sites.is_empty();
+        if may_be_first && self.first_active(pool_id) == Some(id) {
             self.pools[pool_id.index()].state = self.empty(pool_id);
         }
         let value = self.value_of(pool_id);
