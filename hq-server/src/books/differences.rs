@@ -15,7 +15,7 @@ use shared::time::{Month, Timestamp};
 
 use super::fact_table::FactRecord;
 use super::ledger::OpenItems;
-use super::posting::{Posting, difference_lines};
+use super::posting::{Posting, Postings, difference_lines};
 use super::settings::{Settings, is_control};
 use super::valuation::FactId;
 use super::voucher::{Cause, Line, Side};
@@ -86,7 +86,7 @@ impl Differences {
         &mut self,
         group: SumGroup,
         at: Timestamp,
-        postings: &mut Vec<Posting>,
+        postings: &mut Postings,
         (settings, items): (&Settings, &mut OpenItems),
     ) {
         if postings.is_empty() {
@@ -188,7 +188,7 @@ impl Differences {
 
 /// The lines of a difference on inventory and one account that is no control account.
 fn goods_lines(id: FactId, record: &FactRecord, settings: &Settings) -> Option<[Line; 2]> {
-    let mut postings = Vec::new();
+    let mut postings = Postings::new();
     difference_lines(id, record, false, &mut postings);
     let lines: Vec<Line> = postings.into_iter().map(|posting| posting.line).collect();
     let lines: [Line; 2] = lines.try_into().ok()?;

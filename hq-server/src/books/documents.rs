@@ -9,7 +9,7 @@ use shared::ids::Capture;
 
 use super::follow::Before;
 use super::pool::{Fill, share};
-use super::posting::difference_lines;
+use super::posting::{Postings, difference_lines};
 use super::prepare::{find_accounts, inherit_accounts, link_invoice};
 use super::valuation::{FactId, in_range};
 use super::voucher::Cause;
@@ -115,7 +115,7 @@ impl Books {
         let month = self.month_of(&self.facts[id], Area::Trade);
         let record = &mut self.facts[id];
         record.target = Target::default();
-        let mut postings = Vec::new();
+        let mut postings = Postings::new();
         difference_lines(id, record, true, &mut postings);
         record.posted = record.target;
         let head = Head::of(record, cause, month);

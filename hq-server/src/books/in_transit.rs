@@ -14,7 +14,7 @@ use shared::money::Amount;
 
 use super::Books;
 use super::fact_table::{FactRecord, PoolStep};
-use super::posting::Posting;
+use super::posting::{Posting, Postings};
 use super::redo::Change;
 use super::valuation::{FactId, UnitCost, in_range};
 use super::voucher::{Cause, Line, Side};
@@ -168,12 +168,7 @@ impl Books {
     }
 
     /// Appends what is not posted yet of what a statement restates, and notes it as posted.
-    pub(super) fn post_transit(
-        &mut self,
-        statement: FactId,
-        with_fact: bool,
-        out: &mut Vec<Posting>,
-    ) {
+    pub(super) fn post_transit(&mut self, statement: FactId, with_fact: bool, out: &mut Postings) {
         if self.facts[statement].step != PoolStep::Restate {
             return;
         }
@@ -188,7 +183,7 @@ impl Books {
     }
 
     /// What is posted of a statement.
-    pub(super) fn posted_transit(&self, statement: FactId, out: &mut Vec<Posting>) {
+    pub(super) fn posted_transit(&self, statement: FactId, out: &mut Postings) {
         let all = (statement, FactId(0))..=(statement, FactId(u32::MAX));
         for ((_, ship), restated) in self.in_transit.posted.range(all) {
             self.transit_lines(statement, *ship, *restated, false, out);
@@ -201,7 +196,7 @@ impl Books {
         ship: FactId,
         restated: Restated,
         with_fact: bool,
-        out: &mut Vec<Posting>,
+        out: &mut Postings,
     ) {
         if restated.amount == 0 {
             return;

@@ -10,7 +10,7 @@ use shared::fact::statement::{MasterData, PolicyKind};
 use super::differences::Differences;
 use super::fact_table::{Accounts, FactRecord, PoolStep};
 use super::follow::Before;
-use super::posting::{self, Situation, difference_lines};
+use super::posting::{self, Postings, Situation, difference_lines};
 use super::prepare::{convert, find_accounts, inherit_accounts, rate_of};
 use super::redo::Change;
 use super::rules::BETWEEN_COMPANIES;
@@ -231,7 +231,7 @@ impl Books {
         let month = self.month_of(&self.facts[id], self.facts[id].area());
         let record = &mut self.facts[id];
         let target = std::mem::take(&mut record.target);
-        let mut postings = Vec::new();
+        let mut postings = Postings::new();
         difference_lines(id, record, false, &mut postings);
         let group = (record.company, month, Cause::Settings);
         let at = record.key.effective_at();

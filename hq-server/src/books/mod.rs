@@ -74,6 +74,7 @@ use shared::fact::{Fact, Kind};
 use shared::ids::{Capture, CompanyNo, ItemNo, Seq, SiteNo};
 use shared::quantity::{Quantity, ShortText};
 use shared::time::{Month, Timestamp};
+use smallvec::SmallVec;
 
 pub use check::Broken;
 pub use exchange::{Foreign, Rate};
@@ -98,7 +99,7 @@ use flows::Flows;
 use in_transit::InTransit;
 use kept::{KeptEvery, KeptStates};
 use periods::Periods;
-use posting::{Posting, difference_lines};
+use posting::{Posting, Postings, difference_lines};
 use prepare::{Preparation, Source};
 use redo::Dirty;
 use touched::Touched;
@@ -488,13 +489,15 @@ impl Books {
         }
         let ids = (first.0..self.facts.next().0).map(FactId);
         // What a repack becomes costs what went into it: the outs are valued first.
-        let (ins, others): (Vec<_>, Vec<_>) =
-            ids.clone().partition(|id| self.facts[*id].kind == Kind::RepackIn);
-        for id in others.into_iter().chain(ins.clone()) {
-            self.value(id);
+        for is_valued_last in [false, true] {
+            for id in ids.clone() {
+                if (self.facts[id].kind == Kind::RepackIn) == is_valued_last {
+                    self.value(id);
+                }
+            }
         }
-        if let Some(member) = ins.first() {
-            self.balance_repack(*member);
+        if let Some(member) = ids.clone().find(|id| self.facts[*id].kind == Kind::RepackIn) {
+            self.balance_repack(member);
         }
         self.post_first(ids, effects);
     }
@@ -504,19 +507,24 @@ impl Books {
     fn post_first(&mut self, ids: impl Iterator<Item = FactId> + Clone, effects: &mut Effects) {
         let areas = ids.clone().map(|id| self.facts[id].area());
         let area = areas.min().unwrap_or(Area::Ledger);
-        let mut vouchers: BTreeMap<(CompanyNo, Month), (Head, Vec<Posting>)> = BTreeMap::new();
+        let mut vouchers: SmallVec<[(Head, Postings); 1]> = SmallVec::new();
         for id in ids {
             self.touched.remove(id);
             let month = self.month_of(&self.facts[id], area);
             let record = &mut self.facts[id];
-            let (_, postings) = vouchers
-                .entry((record.company, month))
-                .or_insert_with(|| (Head::of(record, Cause::Fact, month), Vec::new()));
+            let of = |head: &Head| (head.company, head.month);
+            let found = vouchers.iter().position(|(head, _)| of(head) == (record.company, month));
+            let at = found.unwrap_or_else(|| {
+                vouchers.push((Head::of(record, Cause::Fact, month), Postings::new()));
+                vouchers.len() - 1
+            });
+            let (_, postings) = &mut vouchers[at];
             difference_lines(id, record, true, postings);
             record.posted = record.target;
             self.post_transit(id, true, postings);
         }
-        for (head, postings) in vouchers.into_values() {
+        vouchers.sort_by_key(|(head, _)| (head.company, head.month));
+        for (head, postings) in vouchers {
             self.post(head, postings, effects);
         }
     }
@@ -605,7 +613,7 @@ impl Books {
     }
 
     /// Numbers a voucher, adds its lines to the ledger and the open items.
-    fn post(&mut self, head: Head, postings: Vec<Posting>, effects: &mut Effects) {
+    fn post(&mut self, head: Head, postings: Postings, effects: &mut Effects) {
         if postings.is_empty() {
             return;
         }

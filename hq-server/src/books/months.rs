@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use shared::ids::{AccountNo, CompanyNo};
 use shared::time::Month;
 
-use super::posting::{Posting, lines_between};
+use super::posting::{Posting, Postings, lines_between};
 use super::{Books, Target, Turnover};
 
 /// One account in a month.
@@ -33,7 +33,7 @@ impl Books {
         let happened = self.facts.iter();
         let happened =
             happened.filter(|(_, record)| (record.company, record.month) == (company, month));
-        let (nothing, mut postings) = (Target::default(), Vec::new());
+        let (nothing, mut postings) = (Target::default(), Postings::new());
         for (id, record) in happened {
             lines_between(id, record, (&nothing, &record.posted), false, &mut postings);
             self.posted_transit(id, &mut postings);

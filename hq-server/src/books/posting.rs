@@ -199,6 +199,9 @@ pub(super) struct Posting {
     pub open_item: FactId,
 }
 
+/// Most facts have no more: these take no room of their own.
+pub(super) type Postings = SmallVec<[Posting; 4]>;
+
 /// The lines of a target. Differences between two targets are differences of lines of equal key,
 /// so that sums per account and side depend on the target alone.
 fn parts(id: FactId, record: &FactRecord, target: &Target) -> [Part; PARTS] {
@@ -283,7 +286,7 @@ pub(super) fn difference_lines(
     id: FactId,
     record: &FactRecord,
     with_fact: bool,
-    out: &mut Vec<Posting>,
+    out: &mut Postings,
 ) {
     lines_between(id, record, (&record.posted, &record.target), with_fact, out);
 }
@@ -294,7 +297,7 @@ pub(super) fn lines_between(
     record: &FactRecord,
     (from, to): (&Target, &Target),
     with_fact: bool,
-    out: &mut Vec<Posting>,
+    out: &mut Postings,
 ) {
     if to == from {
         return;

@@ -19,7 +19,7 @@ use super::follow::{Before, is_repack};
 use super::kept::Replaced;
 use super::ledger::OpenItems;
 use super::pool::{self, Given, Origin, Pool, PoolState, StockTarget, Traces};
-use super::posting::difference_lines;
+use super::posting::{Postings, difference_lines};
 use super::redo::{Change, next_change};
 use super::touched::cause_of;
 use super::valuation::{Covered, FactId, Layer, OutOfRange, Stock, UnitCost};
@@ -759,7 +759,7 @@ impl Books {
     fn post_differences(&mut self, mut sums: Differences, effects: &mut Effects) {
         self.balance_repacks();
         let touched = self.touched.take();
-        let mut postings = Vec::new();
+        let mut postings = Postings::new();
         for (place, (id, cause)) in touched.iter().enumerate() {
             if place.is_multiple_of(LOOK_AHEAD) {
                 let next = touched[place..].iter().take(LOOK_AHEAD);
