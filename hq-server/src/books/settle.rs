@@ -479,8 +479,13 @@ impl Books {
             return;
         }
         let history = &self.pools[pool_id.index()].history;
-        self.facts.look_ahead(history.iter().copied().skip(walk.at).take(LOOK_AHEAD));
+        let next = &history[walk.at..history.len().min(walk.at + LOOK_AHEAD)];
         walk.seen = walk.at + LOOK_AHEAD;
+        // Of records that stand together the next ones come by themselves.
+        let apart = |two: &[FactId]| two[0].0.abs_diff(two[1].0) > 1;
+        if next.windows(2).any(apart) {
+            self.facts.look_ahead(next.iter().copied());
+        }
     }
 
     /// A fold comes by a place: keeps its state there where one is due or was kept; whether it is
