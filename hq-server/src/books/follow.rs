@@ -42,7 +42,7 @@ impl Books {
         for pool in from.into_iter().filter_map(|id| self.facts[id].pool) {
             self.flows.add(pool, to);
             if pool == to && goes_around {
-                self.pools[to.index()].in_one_pass = false;
+                self.pools[to.index()].folding.in_one_pass = false;
             }
         }
     }
@@ -76,7 +76,7 @@ impl Books {
     /// Whether what a fact cost may be another thing now than when it moved its pool.
     fn may_change(&self, id: FactId) -> bool {
         let record = &self.facts[id];
-        let alone = record.pool.is_some_and(|pool| self.pools[pool.index()].in_one_pass);
+        let alone = record.pool.is_some_and(|pool| self.pools[pool.index()].folding.in_one_pass);
         record.short || !alone || self.settings.costs_by_month()
     }
 

@@ -46,6 +46,7 @@ impl Books {
     pub(super) fn fold_by_new_methods(&mut self) {
         if std::mem::take(&mut self.methods_changed) {
             self.rehouse_lots();
+            self.note_by_month_again();
             self.mark_pools(Cause::Settings, |_| true);
         }
     }
@@ -196,6 +197,7 @@ impl Books {
             self.facts[id].category = record.category;
         }
         self.rehouse_lots();
+        self.note_by_month_again();
         let items = std::mem::take(&mut self.changed_items);
         self.mapping_changed = false;
         self.mark_pools(Cause::Settings, |held| items.contains(&held.item));

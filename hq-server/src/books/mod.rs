@@ -99,11 +99,12 @@ use flows::Flows;
 use in_transit::InTransit;
 use kept::{KeptEvery, KeptStates};
 use periods::Periods;
+use pool::Folding;
 use posting::{Posting, Postings, difference_lines};
 use prepare::{Preparation, Source};
 use redo::Dirty;
 use touched::Touched;
-use valuation::{AveragePool, FactId, Layer, Stock};
+use valuation::{FactId, Layer};
 
 /// Facts of one log in the order it states them, never cutting a group.
 #[derive(Clone, Copy, Debug)]
@@ -600,13 +601,13 @@ impl Books {
             site,
             item,
             lot,
-            state: PoolState::new(Stock::Average(AveragePool::new(valuation::UnitCost::ZERO))),
+            state: PoolState::default(),
             history: History::default(),
             last: EffectiveKey::default(),
             dirty: false,
             cause: Cause::Fact,
             restless: false,
-            in_one_pass: true,
+            folding: Folding { in_one_pass: true, by_month: false },
             kept: KeptStates::default(),
         });
         id

@@ -53,9 +53,18 @@ impl Books {
         record.category.map(|category| self.settings.method(record.company, category, at))
     }
 
-    /// Whether any of these facts is costed by months.
-    pub(super) fn any_by_month(&self, order: &[FactId]) -> bool {
-        self.settings.costs_by_month() && order.iter().any(|id| self.is_by_month(&self.facts[*id]))
+    /// Whether a fact is costed by months.
+    pub(super) fn is_costed_by_month(&self, id: FactId) -> bool {
+        self.settings.costs_by_month() && self.is_by_month(&self.facts[id])
+    }
+
+    /// Facts may be costed otherwise than when they were placed: notes of every pool whether any of
+    /// its facts is costed by months.
+    pub(super) fn note_by_month_again(&mut self) {
+        for index in 0..self.pools.len() {
+            let mut history = self.pools[index].history.iter();
+            self.pools[index].folding.by_month = history.any(|id| self.is_costed_by_month(*id));
+        }
     }
 
     /// A fact that is the first of its month in a pool that is costed by months begins the month

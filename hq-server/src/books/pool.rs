@@ -9,7 +9,9 @@ use shared::quantity::ShortText;
 use super::fact_table::{FactRecord, PoolStep};
 use super::history::History;
 use super::kept::KeptStates;
-use super::valuation::{Covered, FactId, Layer, OutOfRange, Stock, in_range};
+use super::valuation::{
+    AveragePool, Covered, FactId, Layer, OutOfRange, Stock, UnitCost, in_range,
+};
 use super::voucher::Cause;
 
 /// Units of a receipt that an invoice priced, and what they cost by it; both negative where a
@@ -31,6 +33,13 @@ pub struct PoolState {
     pub sites: Vec<(SiteNo, i64)>,
     /// Units between two sites of the pool.
     pub on_the_way: i64,
+}
+
+impl Default for PoolState {
+    /// Before anything is known of the pool.
+    fn default() -> Self {
+        Self::new(Stock::Average(AveragePool::new(UnitCost::ZERO)))
+    }
 }
 
 impl PoolState {
@@ -95,10 +104,19 @@ pub struct Pool {
     /// Its costs chase each other around a circle of pools and never come to rest: they stand as
     /// the last round left them.
     pub restless: bool,
-    /// No fact in it changes what an earlier one costs, but what waits for its cost.
-    pub(super) in_one_pass: bool,
+    /// What decides how it is folded again.
+    pub(super) folding: Folding,
     /// States along its history.
     pub(super) kept: KeptStates,
+}
+
+/// What decides how a pool is folded again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Folding {
+    /// No fact in it changes what an earlier one costs, but what waits for its cost.
+    pub in_one_pass: bool,
+    /// Some fact in it is costed by months.
+    pub by_month: bool,
 }
 
 /// What a fact does to the three stock figures of its target.

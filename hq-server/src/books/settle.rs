@@ -93,12 +93,14 @@ impl Books {
         self.restate_after(id);
         self.take_over(id, &mut before);
         before.remove(&id);
+        let by_month = self.is_costed_by_month(id);
         let record = &self.facts[id];
         let pool_id = record.pool.expect("only facts with a pool are placed");
         let key = record.key;
         let held = &mut self.pools[pool_id.index()];
+        held.folding.by_month |= by_month;
         // What it moves may be taken back by an earlier count.
-        held.in_one_pass &= !record.forwarded;
+        held.folding.in_one_pass &= !record.forwarded;
         let late = held.history.last().is_some_and(|_| held.last > key);
         if held.dirty || held.restless || late || self.is_averaged(id) {
             self.place_late(pool_id, id, &mut before);
@@ -433,7 +435,11 @@ impl Books {
     /// Whether nothing that a pool passes on comes back to it, and no cost waits for a month's end.
     fn folds_in_one_pass(&self, pool_id: PoolId) -> bool {
         let held = &self.pools[pool_id.index()];
-        held.in_one_pass && !self.any_by_month(&held.history)
+        debug_assert!(
+            held.folding.by_month == held.history.iter().any(|id| self.is_costed_by_month(*id)),
+            "a pool knows whether any of its facts is costed by months"
+        );
+        held.folding.in_one_pass && !held.folding.by_month
     }
 
     /// Folds a pool alone, in one pass: from the last state that was kept before each change, up to
@@ -441,12 +447,11 @@ impl Books {
     fn fold_on(&mut self, pool_id: PoolId, sums: &mut Differences) {
         let changes = self.dirty.changes_of(pool_id);
         let first = changes.as_ref().and_then(|changes| changes.first().copied());
-        let empty = self.empty(pool_id);
         let held = &mut self.pools[pool_id.index()];
-        let last_state = std::mem::replace(&mut held.state, empty);
+        let last_state = std::mem::take(&mut held.state);
         let mut walk = Walk::default();
-        if let Some(first) = first {
-            walk.leap(held, first);
+        if !first.is_some_and(|first| walk.leap(held, first)) {
+            self.pools[pool_id.index()].state = self.empty(pool_id);
         }
         let mut passed_on = PassedOn::default();
         while let Some(id) = self.pools[pool_id.index()].history.get(walk.at).copied() {
@@ -593,7 +598,7 @@ impl Books {
         let mut before = Before::new();
         let Started { receipts, sharing } = self.start_over(&order);
         self.share_all(&sharing, &mut before);
-        let by_month = self.any_by_month(&order);
+        let by_month = ring.iter().any(|pool| self.pools[pool.index()].folding.by_month);
         let restless = if by_month && self.find_loops(ring, &order) {
             self.fold_months(ring, &order, &mut before)
         } else {
