@@ -3,18 +3,21 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::journal::KEYS_KEPT_DAYS;
+use crate::neighbour::NeighbourConfig;
 
 /// The version of the file that this program reads.
 const VERSION: i64 = 1;
 
 /// Every key, by section.
 const KEYS: &[(&str, &[&str])] = &[
-    ("", &["version", "hq", "api", "site", "store"]),
+    ("", &["version", "hq", "neighbours", "api", "site", "store"]),
     ("hq", &["address"]),
+    ("neighbours", &["listen", "addresses", "after_seconds", "carry_mib"]),
     ("api", &["listen", "token_file"]),
     ("site", &["zone"]),
     ("store", &["cache_mib", "keys_kept_days"]),
@@ -27,6 +30,17 @@ version = 1
 [hq]
 # Where HQ listens: host and port.
 # address = "hq.example.com:7420"
+
+[neighbours]
+# Warehouses that carry this node's data, sealed, while it does not reach HQ; HQ allows it with
+# 'hq-server site carry'. Host and port of each.
+# addresses = ["10.0.3.2:7421"]
+# Where neighbours find this node, to have theirs carried (UDP).
+# listen = "0.0.0.0:7421"
+# For how many seconds HQ is not reached before a neighbour is asked.
+after_seconds = 60
+# What this node keeps for its neighbours at most.
+carry_mib = 256
 
 [api]
 # Where the local API listens. Port 0 takes a free one; the file api.addr says which.
@@ -51,6 +65,8 @@ keys_kept_days = 30
 pub struct Config {
     /// Where HQ listens.
     pub hq_address: Option<String>,
+    /// Neighbouring warehouses.
+    pub neighbours: NeighbourConfig,
     /// Where the local API listens.
     pub api_listen: SocketAddr,
     /// One line that callers of the API must show.
@@ -120,6 +136,7 @@ fn nearest_text(nearest: Option<&str>) -> String {
 #[serde(default)]
 struct Sections {
     hq: Hq,
+    neighbours: Neighbours,
     api: Api,
     site: Site,
     store: Store,
@@ -129,6 +146,27 @@ struct Sections {
 #[serde(default)]
 struct Hq {
     address: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Neighbours {
+    listen: Option<SocketAddr>,
+    addresses: Vec<String>,
+    after_seconds: Option<u32>,
+    carry_mib: Option<u16>,
+}
+
+impl From<Neighbours> for NeighbourConfig {
+    fn from(set: Neighbours) -> Self {
+        let usual = Self::default();
+        Self {
+            listen: set.listen,
+            addresses: set.addresses,
+            after: set.after_seconds.map_or(usual.after, |after| Duration::from_secs(after.into())),
+            quota_bytes: set.carry_mib.map_or(usual.quota_bytes, |mib| u64::from(mib) << 20),
+        }
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -179,6 +217,7 @@ impl Config {
         let beside = |path: PathBuf| file.parent().unwrap_or(Path::new(".")).join(path);
         Ok(Self {
             hq_address: sections.hq.address,
+            neighbours: sections.neighbours.into(),
             api_listen: sections.api.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))),
             api_token_file: sections.api.token_file.map(beside),
             zone: sections.site.zone,
@@ -292,6 +331,7 @@ mod tests {
         assert_eq!(Ok(config.clone()), parse("version = 1"));
         assert!(config.api_listen.ip().is_loopback());
         assert_eq!((config.cache_bytes, config.keys_kept_days), (32 << 20, 30));
+        assert_eq!(config.neighbours, NeighbourConfig::default());
         assert_eq!(
             parse("version = 1\n[store]\nkeys_kept_days = 7").map(|set| set.keys_kept_days),
             Ok(7)

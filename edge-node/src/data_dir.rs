@@ -4,6 +4,7 @@
 //! node.toml       what the operator sets
 //! identity/       keys and certificate, readable by their owner alone
 //! journal.redb    the log
+//! carried/        what neighbours gave to be carried, and HQ's answers to them
 //! backups/        made through the API
 //! api.addr        where the running process serves its API
 //! lock            held by the process that has the folder
@@ -53,6 +54,11 @@ impl DataDir {
     /// The folder itself.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// What lies here for neighbours.
+    pub fn carried(&self) -> PathBuf {
+        self.root.join("carried")
     }
 
     /// `node.toml`.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use quinn::Connection;
 use shared::ids::{Head, Seq};
 use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
@@ -96,6 +97,7 @@ impl LinkTask {
     pub fn spawn(
         node: &Node,
         status: watch::Sender<LinkStatus>,
+        open: watch::Sender<Option<Connection>>,
         stop: watch::Receiver<bool>,
     ) -> Self {
         let Some(hq) = node.config.hq_address.clone() else {
@@ -108,7 +110,8 @@ impl LinkTask {
             return Self(None);
         };
         let recorder = node.recorder.clone();
-        let config = LinkConfig::to(hq, Wall::from_fn(move || recorder.now()));
+        let wall = Wall::from_fn(move || recorder.now());
+        let config = LinkConfig { open, ..LinkConfig::to(hq, wall) };
         let store = Arc::new(JournalLink::new(node.journal().clone(), status));
         let identity = node.identity.clone();
         Self(Some(tokio::spawn(async move {

@@ -13,5 +13,6 @@ pub mod import;
 pub mod journal;
 pub mod journal_link;
 pub mod link;
+pub mod neighbour;
 pub mod record;
 pub mod runtime;

@@ -17,6 +17,7 @@ use crate::data_dir::{DataDir, Lock, LockError};
 use crate::journal::{Clock, Journal, OpenError, Options, StoreError, SystemClock};
 use crate::journal_link::LinkTask;
 use crate::link::{Identity, KeyFileError, LinkStatus, Wall};
+use crate::neighbour::{NeighbourError, NeighbourParts, Neighbours};
 use crate::record::Recorder;
 
 /// Why a node does not start.
@@ -79,6 +80,9 @@ pub enum StartError {
         /// Why.
         why: String,
     },
+    /// Its neighbours.
+    #[error(transparent)]
+    Neighbours(#[from] NeighbourError),
     /// The API does not serve any more.
     #[error("the API stopped by itself ({0}): start the node again")]
     ApiEnded(String),
@@ -238,15 +242,32 @@ pub async fn run(
     let listener = TcpListener::bind(wanted).await.map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
     let (status_in, status) = watch::channel(LinkStatus::default());
+    let open = watch::Sender::new(None);
+    let wall = node.recorder.clone();
+    let neighbours = Neighbours::start(
+        node.config.neighbours.clone(),
+        NeighbourParts {
+            journal: node.journal().clone(),
+            bundles: node.bundles.clone(),
+            arrivals: node.recorder.arrivals().clone(),
+            identity: node.identity.clone(),
+            wall: Wall::from_fn(move || wall.now()),
+            folder: node.data.carried(),
+            link: status.clone(),
+            hq: open.subscribe(),
+            stop: stop.clone(),
+        },
+    )?;
     let api = Api {
         recorder: node.recorder.clone(),
         bundles: node.bundles.clone(),
         link: status,
+        neighbours: Some(neighbours),
         backups: node.data.backups(),
         folder: node.data.root().to_owned(),
         token,
     };
-    let link = LinkTask::spawn(&node, status_in, stop.clone());
+    let link = LinkTask::spawn(&node, status_in, open, stop.clone());
     let journal = node.journal().clone();
     let sealing = tokio::spawn(seal_on_time(journal.clone(), stop.clone()));
     node.data.write_address(address)?;

@@ -33,6 +33,7 @@ impl Server {
             recorder: recorder(&journal, &clock),
             bundles: bundles(&journal),
             link,
+            neighbours: None,
             backups: folder.path().join("backups"),
             folder: folder.path().to_owned(),
             token: token.map(Arc::from),

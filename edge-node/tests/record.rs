@@ -39,7 +39,8 @@ fn check(group: &GroupInput) -> Result<Vec<Statement>, String> {
 fn check_as(group: &GroupInput, origin: Origin) -> Result<Vec<Statement>, String> {
     let catalogue = catalogue();
     let offset = OffsetMinutes(480);
-    let context = Context { catalogue: &catalogue, site: SITE, now: NOON, offset, origin };
+    let context =
+        Context { catalogue: &catalogue, site: SITE, now: NOON, offset, origin, arrivals: &[] };
     match check_group(&context, group) {
         Ok(lines) => Ok(lines.into_iter().map(|line| line.statement).collect()),
         Err(refused) => {
@@ -290,7 +291,8 @@ fn messages_say_what_to_do() {
     let catalogue = catalogue();
     let offset = OffsetMinutes(480);
     let origin = Origin::Keeper;
-    let context = Context { catalogue: &catalogue, site: SITE, now: NOON, offset, origin };
+    let context =
+        Context { catalogue: &catalogue, site: SITE, now: NOON, offset, origin, arrivals: &[] };
     let message = |line: LineInput| {
         check_group(&context, &group(vec![line])).expect_err("refused").to_string()
     };

@@ -2,14 +2,14 @@
 //! clock, no store and no accounts' meaning. Invariant: the newest statement of a key holds, and a
 //! setting with a valid-from holds from then on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::fact::field;
 use crate::fact::statement::{AccountType, CostScope, MasterData, Measure, PolicyKind, Statement};
 use crate::fact::{Fact, Kind, KindNo, Malformed};
 use crate::ids::{
-    AccountNo, Capture, CategoryNo, CompanyNo, DeviceNo, ItemNo, PartnerNo, ReasonNo, SiteNo,
+    AccountNo, Capture, CategoryNo, CompanyNo, DeviceNo, ItemNo, LogId, PartnerNo, ReasonNo, SiteNo,
 };
 use crate::money::{Currency, Price};
 use crate::quantity::{Quantity, ScaleError, Scaled, ShortText, Unit};
@@ -119,6 +119,17 @@ pub struct Account {
     pub name: String,
     /// What it is in the statements.
     pub account_type: AccountType,
+}
+
+/// Who writes a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SiteLog {
+    /// The site.
+    pub site: SiteNo,
+    /// The installation.
+    pub device: DeviceNo,
+    /// The key that signs its seals.
+    pub public_key: [u8; 32],
 }
 
 /// Keyed state: goods on their way to a site.
@@ -403,7 +414,11 @@ pub struct Catalogue {
     conversions: BTreeMap<ItemNo, BTreeMap<Unit, Dated<Factor>>>,
     policies: BTreeMap<(PolicyKind, Option<SiteNo>), Dated<i64>>,
     transfers: BTreeMap<Capture, OpenTransfer>,
+    closed_transfers: BTreeSet<Capture>,
     orders: BTreeMap<Capture, OpenOrder>,
+    site_logs: BTreeMap<LogId, SiteLog>,
+    /// Whose data, who carries it.
+    carriers: BTreeSet<(SiteNo, SiteNo)>,
 }
 
 impl Catalogue {
@@ -438,9 +453,11 @@ impl Catalogue {
 
     fn apply_transfer(&mut self, transfer: OpenTransfer) {
         if transfer.open {
+            self.closed_transfers.remove(&transfer.ship);
             self.transfers.insert(transfer.ship, transfer);
         } else {
             self.transfers.remove(&transfer.ship);
+            self.closed_transfers.insert(transfer.ship);
         }
     }
 
@@ -501,15 +518,43 @@ impl Catalogue {
             MasterData::Policy { company: None, site, policy, setting } => {
                 self.policies.entry((policy, site)).or_default().set(from, setting);
             }
+            MasterData::SiteLog { site, device, log, public_key } => {
+                self.site_logs.insert(log, SiteLog { site, device, public_key });
+            }
+            MasterData::Carrier { site, carrier, allowed: true } => {
+                self.carriers.insert((site, carrier));
+            }
+            MasterData::Carrier { site, carrier, allowed: false } => {
+                self.carriers.remove(&(site, carrier));
+            }
             // What a company chooses concerns its books.
             MasterData::Policy { company: Some(_), .. }
             | MasterData::Mapping { .. }
             | MasterData::Costing { .. }
             | MasterData::Rate { .. }
             | MasterData::ItemMeasure { .. }
-            | MasterData::SiteLog { .. }
             | MasterData::Rules { .. } => {}
         }
+    }
+
+    /// Who writes a log; a site knows those of the sites that carry for each other.
+    pub fn site_log(&self, log: &LogId) -> Option<&SiteLog> {
+        self.site_logs.get(log)
+    }
+
+    /// Every log that is known, with who writes it.
+    pub fn site_logs(&self) -> impl Iterator<Item = (&LogId, &SiteLog)> {
+        self.site_logs.iter()
+    }
+
+    /// Whether a site may carry another one's data.
+    pub fn may_carry(&self, carrier: SiteNo, of: SiteNo) -> bool {
+        self.carriers.contains(&(of, carrier))
+    }
+
+    /// Who may carry for whom: whose data, who carries it.
+    pub fn carriers(&self) -> impl Iterator<Item = (SiteNo, SiteNo)> {
+        self.carriers.iter().copied()
     }
 
     /// The company with this number.
@@ -620,6 +665,11 @@ impl Catalogue {
     /// The transfer that this ship movement opened, while something of it is on its way.
     pub fn open_transfer(&self, ship: Capture) -> Option<&OpenTransfer> {
         self.transfers.get(&ship)
+    }
+
+    /// Whether HQ has told of the transfer of this ship movement, open or closed.
+    pub fn knows_transfer(&self, ship: Capture) -> bool {
+        self.transfers.contains_key(&ship) || self.closed_transfers.contains(&ship)
     }
 
     /// All transfers on their way, by ship movement.
@@ -776,6 +826,7 @@ fn identifying_fields(kind: Kind) -> Option<&'static [u16]> {
         Kind::Rate => &[field::COMPANY.number, field::CURRENCY.number, VALID_FROM],
         Kind::Costing => &[field::COMPANY.number, field::CATEGORY.number, VALID_FROM],
         Kind::SiteLog => &[field::LOG.number],
+        Kind::Carrier => &[field::SITE.number, field::NUMBER.number],
         Kind::Rules => &[VALID_FROM],
         Kind::OpenTransfer | Kind::OpenOrder => {
             &[field::REF_DEVICE.number, field::REF_COUNTER.number]

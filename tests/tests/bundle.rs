@@ -118,7 +118,7 @@ impl Stage {
         std::fs::write(&path, bytes).expect("writes");
         self.runtime.block_on(async {
             let mut file = tokio::fs::File::open(&path).await.expect("opens");
-            self.desk().take(&mut file).await
+            self.desk().take(&mut file, None).await
         })
     }
 
@@ -131,7 +131,7 @@ impl Stage {
         let log = node.journal().log();
         let desk = self.desk();
         let answer = desk.answer(&log, known, &Seed([4; 32])).expect("an answer");
-        answer.write(&mut bytes).expect("memory takes it");
+        answer.write(&mut bytes, None).expect("memory takes it");
         bytes
     }
 

@@ -23,6 +23,7 @@ use utoipa_axum::routes;
 use crate::bundle::Bundles;
 use crate::journal::{BackupError, Journal, StoreError};
 use crate::link::LinkStatus;
+use crate::neighbour::Neighbours;
 use crate::record::{GroupInput, Origin, Recorder, Refused};
 use views::{
     BackupView, BatchInput, BatchOutcome, BatchView, ItemView, LogPage, Problem, ProblemView,
@@ -46,6 +47,8 @@ pub struct Api {
     pub bundles: Bundles,
     /// How the link stands.
     pub link: watch::Receiver<LinkStatus>,
+    /// Who carries this node's data, and what it carries; `None` where nobody runs that.
+    pub neighbours: Option<Neighbours>,
     /// Where backups go.
     pub backups: PathBuf,
     /// Where a bundle from HQ lies while it comes in, without a name.
@@ -322,7 +325,8 @@ async fn transfers(State(api): State<Api>) -> Json<Vec<TransferView>> {
 async fn status(State(api): State<Api>) -> Result<Json<StatusView>, Failure> {
     let view = blocking(move || {
         let link = api.link.borrow().clone();
-        Ok(views::status(&api.recorder, Some(&link))?)
+        let neighbours = api.neighbours.as_ref().map(Neighbours::status);
+        Ok(views::status(&api.recorder, Some(&link), neighbours.as_ref())?)
     });
     Ok(Json(view.await?))
 }

@@ -6,7 +6,8 @@ use shared::catalogue::{Catalogue, Item};
 use shared::fact::field;
 use shared::fact::statement::{Movement, Stamp, Statement};
 use shared::fact::{Fact, Kind};
-use shared::ids::Seq;
+use shared::ids::{Seq, SiteNo};
+use shared::money::Price;
 use shared::sync::bundle::{BundleError, Scanned};
 use shared::sync::edge::EdgeEnd;
 use shared::time::{OffsetMinutes, Timestamp};
@@ -15,6 +16,7 @@ use utoipa::ToSchema;
 use crate::bundle::{ExportError, ImportError, Imported};
 use crate::journal::{Recorded, StockLine, StoreError};
 use crate::link::LinkStatus;
+use crate::neighbour::NeighbourStatus;
 use crate::record::{GroupInput, Moment, Recorder, Refused};
 
 /// A group that is durable.
@@ -223,6 +225,15 @@ pub struct TransferView {
     pub unit: String,
     /// When they left.
     pub shipped_at: String,
+    /// Their sender told of them itself; HQ has not yet.
+    #[serde(default)]
+    pub announced: bool,
+    /// The price of one unit, where another company sent them and told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<String>,
+    /// Its currency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
 }
 
 /// How this node stands.
@@ -263,6 +274,77 @@ pub struct StatusView {
     pub open_transfers: usize,
     /// How the link to HQ stands.
     pub link: LinkView,
+    /// Neighbours that carry for this node, and what it carries for them.
+    #[serde(default, skip_serializing_if = "NeighboursView::is_empty")]
+    pub neighbours: NeighboursView,
+}
+
+/// Neighbours that carry for this node, and what it carries for them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NeighboursView {
+    /// Where neighbours find this node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen: Option<String>,
+    /// Configured neighbours.
+    pub addresses: Vec<NeighbourView>,
+    /// Who has facts of this node that HQ has not acknowledged.
+    pub carried_by: Vec<CarriedByView>,
+    /// What lies here of others on its way to HQ.
+    pub carries: Vec<CarriesView>,
+    /// What was wrong with neighbours.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+impl NeighboursView {
+    /// Nobody is configured and nothing is carried.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A configured neighbour.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NeighbourView {
+    /// As configured.
+    pub address: String,
+    /// It is connected now.
+    pub connected: bool,
+    /// Its site's code, once it was connected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
+    /// The last error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// A neighbour that has facts of this node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CarriedByView {
+    /// Its site's code.
+    pub site: String,
+    /// It has facts up to this one.
+    pub last: u64,
+    /// Since when.
+    pub at: String,
+}
+
+/// Facts of another site that lie here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CarriesView {
+    /// The other site's code.
+    pub site: String,
+    /// Facts after this one.
+    pub after: u64,
+    /// Up to this one.
+    pub last: u64,
+    /// Bytes of the sealed bundles.
+    pub bytes: u64,
+    /// Since when the first of them lies here.
+    pub since: String,
+    /// Why HQ did not take it yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// How the link to HQ stands.
@@ -523,7 +605,7 @@ pub fn transfers(recorder: &Recorder) -> Vec<TransferView> {
     let catalogue = recorder.journal().catalogue();
     let site = recorder.journal().genesis().site;
     let code = |found: Option<String>, number: String| found.unwrap_or(number);
-    let view = |transfer: &shared::catalogue::OpenTransfer| {
+    let view = |transfer: &shared::catalogue::OpenTransfer, announced, price: Option<Price>| {
         let from = catalogue.site(transfer.from).map(|site| site.code.clone());
         let item = catalogue.item(transfer.item).map(|item| item.code.clone());
         TransferView {
@@ -533,9 +615,15 @@ pub fn transfers(recorder: &Recorder) -> Vec<TransferView> {
             quantity: transfer.quantity.figure.to_string(),
             unit: transfer.quantity.unit.to_string(),
             shipped_at: moment(transfer.shipped_at, recorder.offset(transfer.shipped_at)),
+            announced,
+            price: price.map(|price| price.figure.to_string()),
+            currency: price.map(|price| price.currency.to_string()),
         }
     };
-    catalogue.open_transfers().filter(|each| each.to == site).map(view).collect()
+    let told = catalogue.open_transfers().filter(|each| each.to == site);
+    let coming = recorder.arrivals().coming(&catalogue);
+    let announced = coming.iter().map(|arrival| view(&arrival.transfer, true, arrival.price));
+    told.map(|transfer| view(transfer, false, None)).chain(announced).collect()
 }
 
 /// The stock list: by item's code and lot, only `item` where one is named.
@@ -637,8 +725,12 @@ fn add_movement(view: &mut LogView, movement: &Movement, catalogue: &Catalogue) 
     debug_assert!(movement.kind != Kind::Reversal, "a reversal is no movement of an item");
 }
 
-/// How the node stands; `link` is `None` where no process runs.
-pub fn status(recorder: &Recorder, link: Option<&LinkStatus>) -> Result<StatusView, StoreError> {
+/// How the node stands; `link` and `neighbours` are `None` where no process runs.
+pub fn status(
+    recorder: &Recorder,
+    link: Option<&LinkStatus>,
+    neighbours: Option<&NeighbourStatus>,
+) -> Result<StatusView, StoreError> {
     let journal = recorder.journal();
     let catalogue = journal.catalogue();
     let genesis = journal.genesis();
@@ -666,7 +758,44 @@ pub fn status(recorder: &Recorder, link: Option<&LinkStatus>) -> Result<StatusVi
         partners: catalogue.partners().count(),
         open_transfers: transfers(recorder).len(),
         link: link.map_or_else(stopped_link, |status| link_view(status, recorder)),
+        neighbours: neighbours
+            .map_or_else(NeighboursView::default, |status| neighbours_view(status, recorder)),
     })
+}
+
+fn neighbours_view(status: &NeighbourStatus, recorder: &Recorder) -> NeighboursView {
+    let catalogue = recorder.journal().catalogue();
+    let code = |site: SiteNo| {
+        catalogue.site(site).map_or_else(|| site.to_string(), |site| site.code.clone())
+    };
+    let at = |at: Timestamp| moment(at, recorder.offset(at));
+    let addresses = status.addresses.iter().map(|(address, state)| NeighbourView {
+        address: address.clone(),
+        connected: state.connected,
+        site: state.site.map(code),
+        problem: state.problem.clone(),
+    });
+    let carried_by = status.carried_by.iter().map(|carried| CarriedByView {
+        site: code(carried.site),
+        last: carried.last.0,
+        at: at(carried.at),
+    });
+    let carries = status.carries.iter().map(|carries| CarriesView {
+        site: code(carries.site),
+        after: carries.after.0,
+        last: carries.last.0,
+        bytes: carries.bytes,
+        since: at(carries.since),
+        problem: carries.problem.clone(),
+    });
+    let warning = |(site, why): (&SiteNo, &String)| format!("site {}: {why}", code(*site));
+    NeighboursView {
+        listen: status.listen.map(|address| address.to_string()),
+        addresses: addresses.collect(),
+        carried_by: carried_by.collect(),
+        carries: carries.collect(),
+        warnings: status.accused.iter().map(warning).collect(),
+    }
 }
 
 fn stopped_link() -> LinkView {

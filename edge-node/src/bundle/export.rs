@@ -38,8 +38,7 @@ pub struct Export {
 impl Bundles {
     /// Seals the newest head and says what will be in the bundle.
     pub fn export(&self, since: Since) -> Result<Export, ExportError> {
-        let journal = self.journal.clone();
-        if journal.is_restored() {
+        if self.journal.is_restored() {
             return Err(ExportError::Restored);
         }
         let witness = self.witness();
@@ -49,10 +48,29 @@ impl Bundles {
                 witness.map_or(Seq::ZERO, |signed| signed.acknowledgement.received.last)
             }
         };
-        let last = sealed_end(&journal)?;
+        let last = sealed_end(&self.journal)?;
         if after > last {
             return Err(ExportError::BeyondEnd { after, last });
         }
+        self.export_range(after, last)
+    }
+
+    /// The next part of the log after a fact, with at most so many facts and seals, but one sealed
+    /// group at least; `None` where there is nothing.
+    pub fn export_part(&self, after: Seq, max: usize) -> Result<Option<Export>, ExportError> {
+        if self.journal.is_restored() {
+            return Err(ExportError::Restored);
+        }
+        let end = sealed_end(&self.journal)?;
+        if after >= end {
+            return Ok(None);
+        }
+        let last = part_end(&self.journal, after, end, max)?;
+        self.export_range(after, last).map(Some)
+    }
+
+    fn export_range(&self, after: Seq, last: Seq) -> Result<Export, ExportError> {
+        let (journal, witness) = (self.journal.clone(), self.witness());
         let history = witness.map_or(self.keys.history, |signed| signed.acknowledgement.history);
         let log = journal.log();
         let head = BundleHead { direction: Direction::ToHq, history, log, after, last };
@@ -84,11 +102,37 @@ fn sealed_end(journal: &Journal) -> Result<Seq, ExportError> {
         journal.seal_now_blocking()?;
         let sealed = journal.sealed();
         // Somebody may record meanwhile, and a seal at the end of a chunk may cut a group.
-        let left = journal.fact(sealed)?.and_then(|fact| field::GROUP_LEFT.of(&fact));
-        if left.unwrap_or(0) == 0 {
+        if ends_group(journal, sealed)? {
             return Ok(sealed);
         }
     }
+}
+
+fn ends_group(journal: &Journal, seq: Seq) -> Result<bool, ExportError> {
+    let left = journal.fact(seq)?.and_then(|fact| field::GROUP_LEFT.of(&fact));
+    Ok(left.unwrap_or(0) == 0)
+}
+
+/// The last seal within `max` facts and seals that ends a group, else the first one at all.
+fn part_end(journal: &Journal, after: Seq, end: Seq, max: usize) -> Result<Seq, ExportError> {
+    let limit = Seq(after.0.saturating_add(max as u64)).min(end);
+    let (mut seals, mut ends) = (Seals::after(after), Vec::new());
+    while ends.len() < max
+        && let Some(signed) = seals.next(journal, limit)?
+    {
+        ends.push(signed.seal.last);
+    }
+    for last in ends.into_iter().rev() {
+        if ends_group(journal, last)? {
+            return Ok(last);
+        }
+    }
+    while let Some(signed) = seals.next(journal, end)? {
+        if ends_group(journal, signed.seal.last)? {
+            return Ok(signed.seal.last);
+        }
+    }
+    Ok(end)
 }
 
 impl Export {

@@ -67,6 +67,27 @@ impl Bundles {
         Ok(imported)
     }
 
+    /// Takes HQ's word on this log that came without a bundle; whether it says anything new.
+    pub fn take_word(&self, signed: SignedAcknowledgement) -> Result<bool, ImportError> {
+        let said = signed.acknowledgement;
+        if signed.verify(&self.keys.hq).is_err() {
+            return Err(EdgeEnd::BadSignature("an acknowledgement").into());
+        }
+        let (own, received) = (self.journal.position().last, said.received);
+        if received.last > own {
+            return Err(EdgeEnd::Restored { hq: received.last, own }.into());
+        }
+        if self.journal.head_at(received.last)? != received.head {
+            return Err(EdgeEnd::Fork(received.last).into());
+        }
+        let known = self.witness();
+        let is_news = known.is_none_or(|known| is_news(&said, &known.acknowledgement));
+        if is_news {
+            self.journal.note_acknowledgement_blocking(signed)?;
+        }
+        Ok(is_news)
+    }
+
     fn prove(&self, file: &mut impl Read) -> Result<Verified, ImportError> {
         let mut scan = BundleScan::new();
         pieces(file, |piece| Ok(scan.push(piece)?))?;
@@ -130,10 +151,6 @@ impl<'a> Taking<'a> {
         if hq.last > own.last {
             return Err(EdgeEnd::Restored { hq: hq.last, own: own.last }.into());
         }
-        self.check_head(hq)
-    }
-
-    fn check_head(&self, hq: shared::sync::Position) -> Result<(), ImportError> {
         if self.bundles.journal.head_at(hq.last)? == hq.head {
             Ok(())
         } else {
@@ -142,22 +159,8 @@ impl<'a> Taking<'a> {
     }
 
     fn take_acknowledgement(&mut self, signed: SignedAcknowledgement) -> Result<(), ImportError> {
-        let said = signed.acknowledgement;
-        let journal = &self.bundles.journal;
-        if signed.verify(&self.bundles.keys.hq).is_err() {
-            return Err(EdgeEnd::BadSignature("an acknowledgement").into());
-        }
-        let own = journal.position().last;
-        if said.received.last > own {
-            return Err(EdgeEnd::Restored { hq: said.received.last, own }.into());
-        }
-        self.check_head(said.received)?;
-        let known = self.known.map(|signed| signed.acknowledgement);
-        self.said = Some(said);
-        self.is_old = known.is_some_and(|known| !is_news(&said, &known));
-        if !self.is_old {
-            journal.note_acknowledgement_blocking(signed)?;
-        }
+        self.is_old = !self.bundles.take_word(signed)?;
+        self.said = Some(signed.acknowledgement);
         Ok(())
     }
 

@@ -129,7 +129,7 @@ impl Access {
     pub(super) fn status(&self) -> Result<StatusView, CliError> {
         match self {
             Self::Api(client) => client.get("/v1/status", &[]),
-            Self::Direct(node) => Ok(views::status(&node.recorder, None)?),
+            Self::Direct(node) => Ok(views::status(&node.recorder, None, None)?),
         }
     }
 

@@ -7,8 +7,9 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
 use crate::api::views::{
-    BackupView, BundleMadeView, BundleTakenView, ItemView, LogPage, Problem, ProblemView,
-    RecordedView, StatusView, StockView, TransferView, VerifiedView,
+    BackupView, BundleMadeView, BundleTakenView, CarriedByView, CarriesView, ItemView, LogPage,
+    NeighboursView, Problem, ProblemView, RecordedView, StatusView, StockView, TransferView,
+    VerifiedView,
 };
 
 /// How to print.
@@ -43,6 +44,32 @@ fn table(header: &[&str], right: &[usize], rows: impl IntoIterator<Item = Vec<St
         }
     }
     print(&table.to_string());
+}
+
+/// Who carries what for whom.
+fn neighbours(view: &NeighboursView) {
+    if let Some(listen) = &view.listen {
+        print(&format!("neighbours are served at {listen}"));
+    }
+    for neighbour in &view.addresses {
+        let site = neighbour.site.as_ref().map_or_else(String::new, |site| format!(" ({site})"));
+        let state = if neighbour.connected { "connected" } else { "not connected" };
+        let problem = neighbour.problem.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+        print(&format!("neighbour  {}{site} {state}{problem}", neighbour.address));
+    }
+    for carried in &view.carried_by {
+        let CarriedByView { site, last, at } = carried;
+        print(&format!("carried    by {site} up to fact {last}, since {at}"));
+    }
+    for carries in &view.carries {
+        let CarriesView { site, after, last, bytes, since, problem } = carries;
+        let problem = problem.as_ref().map_or_else(String::new, |why| format!("; {why}"));
+        let facts = format!("facts {} to {last} of {site}", after + 1);
+        print(&format!("carries    {facts}, {bytes} bytes, since {since}{problem}"));
+    }
+    for warning in &view.warnings {
+        print(&format!("note       {warning}"));
+    }
 }
 
 fn text(value: Option<&String>) -> String {
@@ -157,10 +184,12 @@ impl Output {
                 view.quantity.clone(),
                 view.unit.clone(),
                 view.shipped_at.clone(),
+                text(view.price.as_ref()),
+                if view.announced { "its sender" } else { "HQ" }.to_owned(),
             ]
         };
-        let header = ["ship", "from", "item", "quantity", "unit", "shipped"];
-        table(&header, &[3], views.iter().map(row));
+        let header = ["ship", "from", "item", "quantity", "unit", "shipped", "price", "told by"];
+        table(&header, &[3, 6], views.iter().map(row));
     }
 
     pub(super) fn status(self, view: &StatusView) {
@@ -183,6 +212,7 @@ impl Output {
         let heard = view.link.heard_at.as_ref();
         let heard = heard.map_or_else(String::new, |heard| format!(", HQ heard at {heard}"));
         print(&format!("link       {}{heard}", view.link.state));
+        neighbours(&view.neighbours);
         let clock = view.link.clock_ahead_ms.and_then(crate::link::clock_warning);
         for note in [&view.link.problem, &view.link.warning, &clock].into_iter().flatten() {
             print(&format!("note       {note}"));

@@ -8,29 +8,29 @@ const LAST_MS: u64 = 30_000;
 
 /// Doubles with every failure, and forgets them with a success.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
     /// Something worked.
-    pub(super) const fn reset(&mut self) {
+    pub(crate) const fn reset(&mut self) {
         self.failures = 0;
     }
 
     /// Waits the longest next time: a person has to act first.
-    pub(super) const fn exhaust(&mut self) {
+    pub(crate) const fn exhaust(&mut self) {
         self.failures = u32::MAX;
     }
 
     /// How many failures there were in a row.
-    pub(super) const fn failures(self) -> u32 {
+    pub(crate) const fn failures(self) -> u32 {
         self.failures
     }
 
     /// Another failure: how long to wait. Half of it is random, so that many nodes that lost the
     /// same HQ do not come back in step.
-    pub(super) fn next(&mut self, random: u64) -> Duration {
+    pub(crate) fn next(&mut self, random: u64) -> Duration {
         let whole = FIRST_MS.checked_shl(self.failures).unwrap_or(LAST_MS).min(LAST_MS);
         self.failures = self.failures.saturating_add(1).min(64);
         Duration::from_millis(whole / 2 + random % (whole / 2 + 1))

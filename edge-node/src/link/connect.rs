@@ -92,7 +92,8 @@ pub(super) async fn connect(
     settings: &ClientSettings,
     timeout: Duration,
 ) -> Result<Connected, ConnectError> {
-    let addresses = resolve(hq).await?;
+    let addresses = resolve(hq, DEFAULT_PORT).await;
+    let addresses = addresses.map_err(|error| no_address(hq, &error.to_string()))?;
     let mut last = None;
     for address in addresses {
         let attempt = attempt(hq, address, settings);
@@ -111,17 +112,16 @@ pub(super) async fn connect(
     Err(last.unwrap_or_else(|| no_address(hq, "no address")))
 }
 
-async fn resolve(hq: &str) -> Result<Vec<SocketAddr>, ConnectError> {
-    let has_port = hq.rsplit_once(':').is_some_and(|(host, port)| {
+/// The addresses of "host:port" or "host".
+pub(crate) async fn resolve(host: &str, default_port: u16) -> io::Result<Vec<SocketAddr>> {
+    let has_port = host.rsplit_once(':').is_some_and(|(host, port)| {
         port.parse::<u16>().is_ok() && (!host.contains(':') || host.ends_with(']'))
     });
-    let found = if has_port {
-        tokio::net::lookup_host(hq).await.map(Iterator::collect)
-    } else {
-        let host = hq.trim_start_matches('[').trim_end_matches(']');
-        tokio::net::lookup_host((host, DEFAULT_PORT)).await.map(Iterator::collect)
-    };
-    found.map_err(|error| no_address(hq, &error.to_string()))
+    if has_port {
+        return Ok(tokio::net::lookup_host(host).await?.collect());
+    }
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    Ok(tokio::net::lookup_host((host, default_port)).await?.collect())
 }
 
 async fn attempt(

@@ -12,24 +12,24 @@ const WRITE_BYTES: usize = 16 * 1024;
 
 /// What a stream brings.
 #[derive(Debug)]
-pub(super) struct Incoming {
+pub(crate) struct Incoming {
     stream: RecvStream,
     buffer: FrameBuffer,
     chunk: Box<[u8]>,
 }
 
 impl Incoming {
-    pub(super) fn new(stream: RecvStream) -> Self {
+    pub(crate) fn new(stream: RecvStream) -> Self {
         Self { stream, buffer: FrameBuffer::new(), chunk: vec![0; READ_BYTES].into() }
     }
 
     /// The next frame that is all there.
-    pub(super) fn next(&mut self) -> Result<Option<Frame>, FrameError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Frame>, FrameError> {
         next_frame(&mut self.buffer)
     }
 
     /// Waits for more bytes; says whether there are any.
-    pub(super) async fn read(&mut self) -> Result<bool, ReadError> {
+    pub(crate) async fn read(&mut self) -> Result<bool, ReadError> {
         let read = self.stream.read(&mut self.chunk).await?;
         if let Some(length) = read {
             self.buffer.push(&self.chunk[..length]);
@@ -38,7 +38,7 @@ impl Incoming {
     }
 
     /// Waits for a whole frame; `None` where the stream ends instead.
-    pub(super) async fn frame(&mut self) -> Result<Result<Option<Frame>, FrameError>, ReadError> {
+    pub(crate) async fn frame(&mut self) -> Result<Result<Option<Frame>, FrameError>, ReadError> {
         loop {
             match self.next() {
                 Ok(None) => {}
@@ -53,25 +53,25 @@ impl Incoming {
 
 /// What leaves on a stream.
 #[derive(Debug)]
-pub(super) struct Outgoing {
+pub(crate) struct Outgoing {
     stream: SendStream,
     bytes: Vec<u8>,
     written: usize,
 }
 
 impl Outgoing {
-    pub(super) const fn new(stream: SendStream) -> Self {
+    pub(crate) const fn new(stream: SendStream) -> Self {
         Self { stream, bytes: Vec::new(), written: 0 }
     }
 
     /// Whether everything is with QUIC.
-    pub(super) const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.written == self.bytes.len()
     }
 
     /// Takes frames while nothing is left of earlier ones, so that the most urgent one is chosen
     /// late.
-    pub(super) fn fill(&mut self, mut next: impl FnMut() -> Option<Frame>) {
+    pub(crate) fn fill(&mut self, mut next: impl FnMut() -> Option<Frame>) {
         if !self.is_empty() {
             return;
         }
@@ -84,13 +84,13 @@ impl Outgoing {
     }
 
     /// Gives to QUIC as much as it takes.
-    pub(super) async fn write(&mut self) -> Result<(), WriteError> {
+    pub(crate) async fn write(&mut self) -> Result<(), WriteError> {
         self.written += self.stream.write(&self.bytes[self.written..]).await?;
         Ok(())
     }
 
     /// Sends one frame and ends the stream; the answer comes on the other half.
-    pub(super) async fn only(&mut self, frame: Frame) -> Result<(), WriteError> {
+    pub(crate) async fn only(&mut self, frame: Frame) -> Result<(), WriteError> {
         let mut frame = Some(frame);
         self.fill(|| frame.take());
         while !self.is_empty() {
@@ -102,7 +102,7 @@ impl Outgoing {
     }
 
     /// Ends the stream and waits until the other side has everything.
-    pub(super) async fn finish(&mut self) {
+    pub(crate) async fn finish(&mut self) {
         // Both fail only where the stream is gone already.
         let _ = self.stream.finish();
         let _ = self.stream.stopped().await;

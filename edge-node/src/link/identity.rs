@@ -203,7 +203,7 @@ impl Identity {
     }
 
     /// Key and chain for a handshake.
-    pub(super) fn tls(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+    pub(crate) fn tls(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         self.with_tls(|tls| (tls.chain.clone(), tls.key.clone_key()))
     }
 
@@ -342,7 +342,7 @@ impl Enrolment {
 }
 
 /// What names an authority: the hash of its public key.
-pub(super) fn pin_of(certificate: &CertificateDer<'_>) -> Option<AuthorityPin> {
+pub(crate) fn pin_of(certificate: &CertificateDer<'_>) -> Option<AuthorityPin> {
     let mut roots = RootCertStore::empty();
     roots.add(certificate.clone().into_owned()).ok()?;
     Some(AuthorityPin::of(&roots.roots.first()?.subject_public_key_info))

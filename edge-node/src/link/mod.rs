@@ -24,10 +24,13 @@ use shared::time::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use backoff::Backoff;
 use driver::{Driver, Over};
-use frames::{Incoming, Outgoing};
 use identity::TlsIdentity;
+
+pub(crate) use backoff::Backoff;
+pub(crate) use connect::resolve;
+pub(crate) use frames::{Incoming, Outgoing};
+pub(crate) use identity::pin_of;
 
 pub use connect::{ConnectError, DEFAULT_PORT};
 pub use enrol::{EnrolError, Enrolled, enrol};
@@ -82,12 +85,15 @@ pub struct LinkConfig {
     pub versions: Versions,
     /// The node's clock.
     pub wall: Wall,
+    /// Has the connection while HQ takes part, for whoever else has something for HQ.
+    pub open: watch::Sender<Option<Connection>>,
 }
 
 impl LinkConfig {
     /// Usual settings for an HQ.
     pub fn to(hq: impl Into<String>, wall: Wall) -> Self {
-        Self { hq: hq.into(), session: EdgeSettings::default(), versions: VERSIONS, wall }
+        let open = watch::Sender::new(None);
+        Self { hq: hq.into(), session: EdgeSettings::default(), versions: VERSIONS, wall, open }
     }
 }
 
@@ -217,9 +223,13 @@ impl<S: EdgeStore> Link<S> {
                 {
                     renewal = Some(tokio::spawn(renew(connection.clone(), self.identity.clone())));
                 }
+                if matches!(notice, EdgeNotice::Welcomed(_)) {
+                    self.config.open.send_replace(Some(connection.clone()));
+                }
                 self.note(notice);
             })
             .await;
+        self.config.open.send_replace(None);
         if let Some(renewal) = renewal
             && let Ok(Err(error)) = renewal.await
         {

@@ -12,6 +12,7 @@ use shared::quantity::{ScaleError, Scaled, ShortText, Unit};
 use shared::time::{Day, OffsetMinutes, Timestamp};
 use shared::varint;
 
+use super::arrivals::Arrival;
 use super::input::{GroupInput, LineInput, Moment};
 use super::refusal::{Refusal, Refused};
 use crate::journal::Line;
@@ -48,6 +49,8 @@ pub struct Context<'a> {
     pub offset: OffsetMinutes,
     /// Who records.
     pub origin: Origin,
+    /// Transfers on their way here that HQ has not told of.
+    pub arrivals: &'a [Arrival],
 }
 
 /// Checks a group and gives its lines as statements.
@@ -136,13 +139,15 @@ fn movement(context: &Context<'_>, kind: Kind, line: &LineInput) -> Result<Movem
 
 /// The transfer that a receive answers: the one named, or the only one of the item on its way.
 ///
-/// A named transfer that HQ has not told of yet is taken on the keeper's word.
+/// A named transfer that neither HQ nor its sender has told of yet is taken on the keeper's word.
 fn open_transfer<'a>(
     context: &Context<'a>,
     line: &LineInput,
 ) -> Result<Option<&'a OpenTransfer>, Refusal> {
+    let announced = || context.arrivals.iter().map(|arrival| &arrival.transfer);
     if let Some(ship) = capture(line.refers_to.as_deref())? {
-        return Ok(context.catalogue.open_transfer(ship));
+        let told = context.catalogue.open_transfer(ship);
+        return Ok(told.or_else(|| announced().find(|transfer| transfer.ship == ship)));
     }
     let code = line.item.as_deref();
     let code = code.ok_or(Refusal::Missing { kind: Kind::TransferReceive, field: "refers_to" })?;
@@ -150,7 +155,7 @@ fn open_transfer<'a>(
     let coming = || {
         let mine =
             |transfer: &&OpenTransfer| transfer.to == context.site && transfer.item == item.item;
-        context.catalogue.open_transfers().filter(mine)
+        context.catalogue.open_transfers().chain(announced()).filter(mine)
     };
     match coming().count() {
         0 => Err(Refusal::NoOpenTransfer(code.to_owned())),

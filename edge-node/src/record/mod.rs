@@ -1,6 +1,7 @@
 //! From what a keeper typed to a durable fact: texts are checked against master data, then given to
 //! the journal. Knows no HTTP and no terminal. Invariant: what is refused leaves no trace.
 
+pub mod arrivals;
 pub mod check;
 pub mod input;
 pub mod refusal;
@@ -8,9 +9,10 @@ pub mod refusal;
 use std::sync::Arc;
 
 use shared::fact::statement::PolicyKind;
-use shared::ids::PersonNo;
+use shared::ids::{Capture, PersonNo};
 use shared::time::{OffsetMinutes, Timestamp};
 
+pub use arrivals::{Arrival, Arrivals};
 pub use check::Origin;
 pub use input::{GroupInput, LineInput, Moment};
 pub use refusal::{Refusal, Refused};
@@ -25,6 +27,7 @@ pub struct Recorder {
     journal: Journal,
     clock: Arc<dyn Clock>,
     zone: jiff::tz::TimeZone,
+    arrivals: Arrivals,
 }
 
 impl std::fmt::Debug for Recorder {
@@ -36,7 +39,12 @@ impl std::fmt::Debug for Recorder {
 impl Recorder {
     /// Records into `journal`; dates without a zone are of `zone`.
     pub fn new(journal: Journal, clock: Arc<dyn Clock>, zone: jiff::tz::TimeZone) -> Self {
-        Self { journal, clock, zone }
+        Self { journal, clock, zone, arrivals: Arrivals::default() }
+    }
+
+    /// Goods on their way here that their senders told of.
+    pub const fn arrivals(&self) -> &Arrivals {
+        &self.arrivals
     }
 
     /// The journal.
@@ -66,10 +74,12 @@ impl Recorder {
         origin: Origin,
     ) -> Vec<Result<Recorded, Refused>> {
         let (checked, submissions) = self.check_many(groups, origin);
+        let received = received(&submissions);
         let answers = match submissions.len() {
             0 => Vec::new(),
             _ => self.journal.record_many(submissions).await,
         };
+        self.note_received(&received, &answers);
         merge(checked, answers)
     }
 
@@ -80,10 +90,12 @@ impl Recorder {
         origin: Origin,
     ) -> Vec<Result<Recorded, Refused>> {
         let (checked, submissions) = self.check_many(groups, origin);
+        let received = received(&submissions);
         let answers = match submissions.len() {
             0 => Vec::new(),
             _ => self.journal.record_many_blocking(submissions),
         };
+        self.note_received(&received, &answers);
         merge(checked, answers)
     }
 
@@ -91,6 +103,16 @@ impl Recorder {
     pub async fn record(&self, group: GroupInput) -> Result<Recorded, Refused> {
         let mut answers = self.record_many(&[group], Origin::Keeper).await;
         answers.pop().expect("one answer per group")
+    }
+
+    /// What is received is not announced any more.
+    fn note_received(
+        &self,
+        received: &[Vec<Capture>],
+        answers: &[Result<Recorded, crate::journal::RecordError>],
+    ) {
+        let recorded = received.iter().zip(answers).filter(|(_, answer)| answer.is_ok());
+        recorded.flat_map(|(ships, _)| ships).for_each(|ship| self.arrivals.receive(*ship));
     }
 
     fn check_many(
@@ -102,7 +124,8 @@ impl Recorder {
         let now = self.clock.now();
         let site = self.journal.genesis().site;
         let offset = self.offset(now);
-        let context = check::Context { catalogue: &catalogue, site, now, offset, origin };
+        let arrivals = &self.arrivals.coming(&catalogue);
+        let context = check::Context { catalogue: &catalogue, site, now, offset, origin, arrivals };
         let negative = catalogue.policy(PolicyKind::NegativeStock, site, now);
         let company = catalogue.site(site).map(|site| site.company);
         let mut submissions = Vec::with_capacity(groups.len());
@@ -126,6 +149,13 @@ impl Recorder {
         });
         (checked.collect(), submissions)
     }
+}
+
+/// The ships that each group receives.
+fn received(submissions: &[Submission]) -> Vec<Vec<Capture>> {
+    let of_line = |line: &crate::journal::Line| line.statement.received_ship();
+    let of_group = |group: &Submission| group.lines.iter().filter_map(of_line).collect();
+    submissions.iter().map(of_group).collect()
 }
 
 fn check_key(group: &GroupInput) -> Result<(), Refused> {

@@ -546,6 +546,7 @@ impl Sample {
                     connected: away == 0,
                     last_heard: Some(Timestamp(now.0 - away)),
                     by_bundle: false,
+                    brought_by: None,
                     known: Seq(log.facts.len() as u64 + unsent),
                     branch: false,
                 }

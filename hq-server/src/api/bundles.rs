@@ -105,7 +105,7 @@ async fn bundle_take(
     body: Body,
 ) -> Result<Json<BundleReport>, ApiError> {
     let mut file = receive(body, hq.directory()).await?;
-    let taken = desk_of(&hq).take(&mut file).await?;
+    let taken = desk_of(&hq).take(&mut file, None).await?;
     let log = taken.head.log;
     if let Some(mut posted) = hq.intake().posted(&log) {
         // Where the books take longer, the report says how far they are.
@@ -164,7 +164,7 @@ async fn bundle_answer(
             Err(error) => return drop(begun.send(Err(ApiError::from(error)))),
         };
         drop(begun.send(Ok(())));
-        if let Err(error) = answer.write(&mut Pieces(pieces.clone())) {
+        if let Err(error) = answer.write(&mut Pieces(pieces.clone()), None) {
             tracing::warn!("a bundle was not made to its end: {error}");
             // The body ends by an error, so that nobody takes it for whole.
             drop(pieces.blocking_send(Err(io::Error::other(error.to_string()))));

@@ -64,6 +64,10 @@ pub struct LogLine {
     pub bundle_made_at: Option<String>,
     /// When that bundle came.
     pub bundle_taken_at: Option<String>,
+    /// The code of the neighbouring site that brought it; absent where it came in a file.
+    pub bundle_by: Option<String>,
+    /// What it brought of another site that was not what its author signed, since HQ started.
+    pub forged: Option<String>,
     /// Why something of it was refused: the site is doubtful.
     pub refusal: Option<String>,
     /// It is what an installation recorded otherwise than its log says: the site is doubtful.
@@ -113,15 +117,16 @@ async fn status(State(hq): State<Headquarters>) -> Result<Json<Status>, ApiError
     let failure = published.failure().borrow().clone();
     let waiting = published.ledgers().books.waiting().count() as u64;
     let catalogue = published.catalogue();
+    let code = |site: SiteNo| match (site, catalogue.site(site)) {
+        (SiteNo::HQ, _) => "HQ".to_owned(),
+        (number, None) => number.to_string(),
+        (_, Some(site)) => site.code.clone(),
+    };
     let line = |log: crate::gateway::intake::LogStatus| {
         let link = hq.link(log.record.device);
-        let site = catalogue.site(log.record.site);
         LogLine {
             site: log.record.site.0,
-            code: match log.record.site {
-                SiteNo::HQ => "HQ".to_owned(),
-                number => site.map_or_else(|| number.to_string(), |site| site.code.clone()),
-            },
+            code: code(log.record.site),
             device: log.record.device.0,
             log: log.record.log.to_string(),
             announced: log.announced.map(|last| last.0),
@@ -135,6 +140,8 @@ async fn status(State(hq): State<Headquarters>) -> Result<Json<Status>, ApiError
             clock_ahead_ms: link.clock_ahead_ms,
             bundle_made_at: link.bundle.map(|bundle| bundle.made_at.to_string()),
             bundle_taken_at: link.bundle.map(|bundle| bundle.taken_at.to_string()),
+            bundle_by: link.bundle.and_then(|bundle| bundle.by).map(|by| code(by.site)),
+            forged: link.forged,
             refusal: log.refusal,
             branch: Branches::left(&log.record)
                 .map(|(of, after)| BranchLine { of: of.to_string(), after: after.0 }),

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
+use shared::catalogue::Catalogue;
 use shared::ids::{CompanyNo, SiteNo};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -52,6 +53,18 @@ pub struct SiteLine {
     pub revoked: Vec<u32>,
     /// One of them is connected.
     pub connected: bool,
+    /// Codes of the sites that may carry its data to HQ.
+    pub carried_by: Vec<String>,
+}
+
+/// Who may carry a site's data to HQ, and HQ's answers back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CarrierBody {
+    /// The code of the site that carries.
+    pub by: String,
+    /// Whether it may; from now on.
+    pub allowed: bool,
 }
 
 /// Every address of this file.
@@ -60,6 +73,7 @@ pub(super) fn router() -> OpenApiRouter<Headquarters> {
         .routes(routes!(site_list, site_add))
         .routes(routes!(site_code))
         .routes(routes!(site_revoke))
+        .routes(routes!(site_carrier))
 }
 
 /// Every site.
@@ -80,6 +94,7 @@ async fn site_list(State(hq): State<Headquarters>) -> Json<Vec<SiteLine>> {
             connected: active.iter().any(|device| hq.link(device.device).connected),
             devices: active.iter().map(|device| device.device.0).collect(),
             revoked: revoked.iter().map(|device| device.device.0).collect(),
+            carried_by: carriers(&catalogue, site.site),
         }
     };
     Json(catalogue.sites().map(line).collect())
@@ -128,6 +143,31 @@ async fn site_revoke(
     let now = hq.clock().now();
     let devices = blocking(move || hq.authority().site_revoke(site, now)).await??;
     Ok(Json(devices.into_iter().map(|device| device.0).collect()))
+}
+
+/// Lets a site carry another one's data, or no longer.
+#[utoipa::path(post, path = "/api/sites/{code}/carriers", tag = "sites",
+    request_body = CarrierBody,
+    responses((status = 200, body = Vec<String>, description = "who may carry its data now")))]
+async fn site_carrier(
+    State(hq): State<Headquarters>,
+    Path(code): Path<String>,
+    Json(body): Json<CarrierBody>,
+) -> Result<Json<Vec<String>>, ApiError> {
+    let (site, _) = find(&hq, &code)?;
+    let stated = hq.own_log().record(|published, _| {
+        let mut draft = Draft::new(&published.catalogue());
+        draft.carrier(&code, &body.by, body.allowed)?;
+        Ok::<_, DraftError>((draft.into_groups(), ()))
+    });
+    stated.await?;
+    Ok(Json(carriers(&hq.published().catalogue(), site)))
+}
+
+/// Codes of the sites that may carry a site's data.
+fn carriers(catalogue: &Catalogue, site: SiteNo) -> Vec<String> {
+    let of_site = catalogue.carriers().filter(|(of, _)| *of == site);
+    of_site.filter_map(|(_, by)| Some(catalogue.site(by)?.code.clone())).collect()
 }
 
 pub(super) fn find(hq: &Headquarters, code: &str) -> Result<(SiteNo, String), ApiError> {

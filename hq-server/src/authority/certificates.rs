@@ -16,8 +16,7 @@ use rcgen::{
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use shared::ids::{DeviceNo, SiteNo};
-use shared::sync::AuthorityPin;
+use shared::sync::{AuthorityPin, installation_uri};
 use shared::time::{Day, OffsetMinutes, Timestamp};
 
 use super::files::{self, KeyFileError};
@@ -141,8 +140,9 @@ impl Certifier {
         let serial = serial()?;
         let last_day = Day(now.day(OffsetMinutes(0)).0 + DEVICE_DAYS);
         let mut params = named(&format!("Warebook site {} device {}", peer.site, peer.device));
+        let uri = installation_uri(peer.site, peer.device);
         params.subject_alt_names =
-            vec![SanType::URI(uri(peer).try_into().expect("a URI of digits and letters"))];
+            vec![SanType::URI(uri.try_into().expect("a URI of digits and letters"))];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params.serial_number = Some(SerialNumber::from_slice(&serial));
@@ -174,18 +174,6 @@ pub(super) enum IssueError {
     /// No randomness.
     #[error(transparent)]
     Random(#[from] KeyFileError),
-}
-
-/// The one place in a certificate that says whose it is.
-pub(super) fn uri(peer: Peer) -> String {
-    format!("warebook://site/{}/{}", peer.site, peer.device)
-}
-
-/// The site and device that a certificate's URI names, in its one legal form.
-pub(super) fn peer_of(text: &str) -> Option<Peer> {
-    let (site, device) = text.strip_prefix("warebook://site/")?.split_once('/')?;
-    let peer = Peer { site: SiteNo(site.parse().ok()?), device: DeviceNo(device.parse().ok()?) };
-    (uri(peer) == text).then_some(peer)
 }
 
 /// Parameters that are valid for ever.

@@ -2,12 +2,12 @@
 //! still counts is decided there. Invariant: a certificate with anything unexpected in these
 //! places names nobody.
 
+use shared::sync::installation_of;
 use shared::time::Timestamp;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
-use super::certificates;
 use crate::gateway::store::Peer;
 
 /// The hash of a certificate's public key.
@@ -43,7 +43,7 @@ pub(super) fn key_hash(public_key_info: &[u8]) -> [u8; 32] {
 fn peer(certificate: &X509Certificate<'_>) -> Option<Peer> {
     let names = &certificate.subject_alternative_name().ok()??.value.general_names;
     match names.as_slice() {
-        [GeneralName::URI(uri)] => certificates::peer_of(uri),
+        [GeneralName::URI(uri)] => installation_of(uri).map(|(site, device)| Peer { site, device }),
         _ => None,
     }
 }

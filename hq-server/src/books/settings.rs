@@ -381,7 +381,9 @@ impl Settings {
                 }
                 Ok(())
             }
-            MasterData::Policy { company: None, .. } | MasterData::SiteLog { .. } => Ok(()),
+            MasterData::Policy { company: None, .. }
+            | MasterData::SiteLog { .. }
+            | MasterData::Carrier { .. } => Ok(()),
             MasterData::Rules { number } => {
                 self.rules = Some(number);
                 Ok(())

@@ -265,6 +265,17 @@ pub(super) enum SiteCommand {
         /// Its code.
         name: String,
     },
+    /// Let another warehouse carry this one's data to HQ, sealed, and HQ's answers back.
+    Carry {
+        /// The code of the warehouse whose data it is.
+        name: String,
+        /// The code of the warehouse that carries it.
+        #[arg(long, value_name = "CODE")]
+        by: String,
+        /// It may no longer.
+        #[arg(long)]
+        no_more: bool,
+    },
     /// Refuse every installation of a warehouse from now on; live connections close.
     Revoke {
         /// Its code.

@@ -198,6 +198,10 @@ fn site(client: &Client<'_>, command: SiteCommand) -> Result<Value, CliError> {
         SiteCommand::Code { name } => {
             client.post(&format!("/api/sites/{}/code", encoded(&name)), &Value::Null)
         }
+        SiteCommand::Carry { name, by, no_more } => {
+            let body = json!({ "by": by, "allowed": !no_more });
+            client.post(&format!("/api/sites/{}/carriers", encoded(&name)), &body)
+        }
         SiteCommand::Revoke { name } => {
             client.post(&format!("/api/sites/{}/revoke", encoded(&name)), &Value::Null)
         }

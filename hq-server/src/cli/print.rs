@@ -74,11 +74,16 @@ pub(super) fn status(value: &Value, as_json: bool) {
         if let (Some(made_at), Some(taken_at)) =
             (log["bundle_made_at"].as_str(), log["bundle_taken_at"].as_str())
         {
+            let by = log["bundle_by"].as_str();
+            let by = by.map_or_else(|| "in a file".to_owned(), |by| format!("by way of {by}"));
             line(format_args!(
-                "{} device {}: last bundle made at {made_at}, taken at {taken_at}",
+                "{} device {}: last bundle made at {made_at}, came at {taken_at} {by}",
                 plain(&log["code"]),
                 log["device"]
             ));
+        }
+        if let Some(forged) = log["forged"].as_str() {
+            line(format_args!("{} device {}: {forged}", plain(&log["code"]), log["device"]));
         }
         if let Some(refusal) = log["refusal"].as_str() {
             line(format_args!("{} device {}: {refusal}", plain(&log["code"]), log["device"]));

@@ -17,6 +17,8 @@ pub(super) enum Deed {
     Imported(&'static str),
     /// A one-time code was given.
     Code(String),
+    /// Whose data, and who carries it or no longer does.
+    Carriers(String),
     /// Installations were barred.
     Revoked(String),
     /// A backup was made.
@@ -100,6 +102,7 @@ impl Deed {
             Command::Site(SiteCommand::Add { name, .. } | SiteCommand::Code { name }) => {
                 Self::Code(name.clone())
             }
+            Command::Site(SiteCommand::Carry { name, .. }) => Self::Carriers(name.clone()),
             Command::Site(SiteCommand::Revoke { name }) => Self::Revoked(name.clone()),
             Command::Backup { .. } => Self::BackedUp,
             _ => return None,
@@ -133,6 +136,13 @@ impl Deed {
                 Some(devices) => format!(
                     "device {devices} of site '{name}' may not connect any more; what it recorded and \
                      did not send stays in its own log"
+                ),
+            },
+            Self::Carriers(name) => match listed(answer) {
+                None => format!("nobody carries the data of site '{name}' any more"),
+                Some(codes) => format!(
+                    "{codes} may carry the data of site '{name}'; both sides learn it with their next \
+                     link. Next, at '{name}': name the other under [neighbours] in node.toml"
                 ),
             },
             Self::BackedUp => {

@@ -12,9 +12,10 @@ use shared::sync::bundle::{
     BUNDLE_BYTES_MAX, BundleError, BundleHead, BundleReader, BundleScan, BundleWriter, Direction,
     Seed, Verified,
 };
-use shared::sync::{FactsFrame, Frame, Hello, Refusal, StateCursor, Welcome, limits};
-use tokio::fs::File;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+use shared::sync::{
+    FactsFrame, Frame, Hello, Refusal, SignedAcknowledgement, StateCursor, Welcome, limits,
+};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncSeek, AsyncSeekExt as _};
 
 use super::link::PROGRAM;
 use super::store::{Carried, HqStore, LinkNews, LogWriter, Peer};
@@ -106,8 +107,12 @@ pub struct Desk<'a, S> {
 }
 
 impl<S: HqStore> Desk<'_, S> {
-    /// Proves the whole file, then takes what is in it.
-    pub async fn take(&self, file: &mut File) -> Result<Taken, BundleRefused> {
+    /// Proves the whole file, then takes what is in it. `by` is the neighbour that brought it.
+    pub async fn take(
+        &self,
+        file: &mut (impl AsyncRead + AsyncSeek + Unpin),
+        by: Option<Peer>,
+    ) -> Result<Taken, BundleRefused> {
         let (verified, writer) = self.prove(file).await?;
         file.rewind().await?;
         let (head, bytes) = (*verified.head(), verified.bytes());
@@ -126,14 +131,17 @@ impl<S: HqStore> Desk<'_, S> {
         }
         taking.store_seals().await?;
         reader.finish()?;
-        let taken = taking.finish(bytes, self.clock)?;
+        let taken = taking.finish(bytes, by, self.clock)?;
         let news = LinkNews::Carried(taken.carried.clone());
         self.store.note_link(taken.peer, Some(&head.log), news);
         Ok(taken)
     }
 
     /// Signature, log, register: before anything is decrypted.
-    async fn prove(&self, file: &mut File) -> Result<(Verified, LogWriter), BundleRefused> {
+    async fn prove(
+        &self,
+        file: &mut (impl AsyncRead + Unpin),
+    ) -> Result<(Verified, LogWriter), BundleRefused> {
         let mut scan = BundleScan::new();
         let mut piece = vec![0; PIECE_BYTES];
         let mut bytes = 0;
@@ -192,7 +200,7 @@ impl<S: HqStore> Desk<'_, S> {
             program: PROGRAM.to_owned(),
         }));
         bundle.push(&Frame::Acknowledgement(acknowledgement));
-        Ok(Answer { store: self.store, writer, head, bundle, known })
+        Ok(Answer { store: self.store, writer, head, acknowledgement, bundle, known })
     }
 }
 
@@ -276,7 +284,7 @@ impl<'a, S: HqStore> Taking<'a, S> {
         Ok(self.store.accept_seals(std::mem::take(&mut self.waiting)).await?)
     }
 
-    fn finish(self, bytes: u64, clock: &Clock) -> Result<Taken, BundleRefused> {
+    fn finish(self, bytes: u64, by: Option<Peer>, clock: &Clock) -> Result<Taken, BundleRefused> {
         let hello =
             self.hello.ok_or_else(|| BundleError::Inside("nobody says hello".to_owned()))?;
         Ok(Taken {
@@ -292,6 +300,7 @@ impl<'a, S: HqStore> Taking<'a, S> {
                 announced: hello.position,
                 made_at: hello.time.min(clock.now()),
                 state: hello.state,
+                by,
             },
         })
     }
@@ -302,18 +311,29 @@ pub struct Answer<'a, S> {
     store: &'a S,
     writer: LogWriter,
     head: BundleHead,
+    acknowledgement: SignedAcknowledgement,
     bundle: BundleWriter,
     known: StateCursor,
 }
 
 impl<S: HqStore> Answer<'_, S> {
-    /// Writes all of it.
-    pub fn write(mut self, out: &mut dyn Write) -> Result<(), BundleRefused> {
+    /// Writes it: all keyed state, or no more once `bytes_max` are written.
+    pub fn write(
+        mut self,
+        out: &mut dyn Write,
+        bytes_max: Option<usize>,
+    ) -> Result<(), BundleRefused> {
         let site = self.writer.peer.site;
-        while let Some(state) = self.store.state_since(site, self.known, limits::STATE_FACTS_MAX)? {
+        let mut written = 0;
+        while bytes_max.is_none_or(|max| written < max)
+            && let Some(state) =
+                self.store.state_since(site, self.known, limits::STATE_FACTS_MAX)?
+        {
             self.known = state.batch.to;
             self.bundle.push(&Frame::State(state));
-            out.write_all(&self.bundle.take())?;
+            let bytes = self.bundle.take();
+            written += bytes.len();
+            out.write_all(&bytes)?;
         }
         Ok(out.write_all(&self.bundle.finish())?)
     }
@@ -321,5 +341,10 @@ impl<S: HqStore> Answer<'_, S> {
     /// What will stand outside.
     pub const fn head(&self) -> &BundleHead {
         &self.head
+    }
+
+    /// What HQ says in it.
+    pub const fn acknowledgement(&self) -> SignedAcknowledgement {
+        self.acknowledgement
     }
 }

@@ -4,11 +4,11 @@
 //! Invariant: the same sequence gives the same versions, so a cursor holds across restarts; another
 //! history of the store has another handle.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use shared::catalogue::{OpenTransfer, StateKey};
 use shared::fact::Fact;
-use shared::fact::statement::MasterData;
+use shared::fact::statement::{MasterData, Statement};
 use shared::ids::{HistoryId, SiteNo};
 use shared::sync::{StateBatch, StateCursor};
 use shared::varint;
@@ -22,6 +22,8 @@ pub enum Audience {
     Everybody,
     /// One site.
     Only(SiteNo),
+    /// The sites that carry for others or are carried for, once this is one of them.
+    Neighbours(SiteNo),
 }
 
 impl Audience {
@@ -35,17 +37,11 @@ impl Audience {
             | MasterData::Costing { .. }
             | MasterData::Rate { .. }
             | MasterData::ItemMeasure { .. }
-            | MasterData::SiteLog { .. }
             | MasterData::Rules { .. } => Self::Nobody,
+            MasterData::SiteLog { site, .. } | MasterData::Carrier { site, .. } => {
+                Self::Neighbours(*site)
+            }
             _ => Self::Everybody,
-        }
-    }
-
-    fn includes(self, site: SiteNo) -> bool {
-        match self {
-            Self::Nobody => false,
-            Self::Everybody => true,
-            Self::Only(only) => only == site,
         }
     }
 }
@@ -63,8 +59,13 @@ pub struct KeyedState {
     handle: u64,
     newest: BTreeMap<StateKey, Version>,
     order: BTreeMap<u64, StateKey>,
+    /// Sites that carry for others, or are carried for.
+    neighbours: BTreeSet<SiteNo>,
     at: u64,
 }
+
+/// Another order of versions is told under another handle: every site then begins with a snapshot.
+const NUMBERING: u64 = 1;
 
 impl KeyedState {
     /// Nothing told yet, in a history of the store.
@@ -72,8 +73,15 @@ impl KeyedState {
         let mut first = [0; 8];
         first.copy_from_slice(&history.0[..8]);
         // 0 is the handle of a site that knows nothing.
-        let handle = (u64::from_be_bytes(first) % (varint::LIMIT - 1)) + 1;
-        Self { handle, newest: BTreeMap::new(), order: BTreeMap::new(), at: 0 }
+        let numbered = u64::from_be_bytes(first).wrapping_add(NUMBERING);
+        let handle = (numbered % (varint::LIMIT - 1)) + 1;
+        Self {
+            handle,
+            newest: BTreeMap::new(),
+            order: BTreeMap::new(),
+            neighbours: BTreeSet::new(),
+            at: 0,
+        }
     }
 
     /// How many versions have come.
@@ -89,12 +97,50 @@ impl KeyedState {
         if audience == Audience::Nobody || before.is_some_and(same) {
             return;
         }
+        if let Ok(Statement::MasterData {
+            data: MasterData::Carrier { site, carrier, allowed: true },
+            ..
+        }) = Statement::parse(&fact)
+        {
+            self.join([site, carrier]);
+        }
+        self.number(key, audience, fact);
+    }
+
+    fn number(&mut self, key: StateKey, audience: Audience, fact: Fact) {
         self.at += 1;
         let version = Version { at: self.at, audience, fact };
         if let Some(before) = self.newest.insert(key.clone(), version) {
             self.order.remove(&before.at);
         }
         self.order.insert(self.at, key);
+    }
+
+    /// What only neighbours are told is news to a site that becomes one, and what concerns that
+    /// site is news to the others: numbered again, for cursors have passed it.
+    fn join(&mut self, sites: [SiteNo; 2]) {
+        let before = self.neighbours.len();
+        self.neighbours.extend(sites);
+        if self.neighbours.len() == before {
+            return;
+        }
+        let told = self.order.values().filter_map(|key| Some((key.clone(), self.newest.get(key)?)));
+        let told = told.filter(|(_, version)| matches!(version.audience, Audience::Neighbours(_)));
+        let told: Vec<_> =
+            told.map(|(key, version)| (key, version.audience, version.fact.clone())).collect();
+        for (key, audience, fact) in told {
+            self.number(key, audience, fact);
+        }
+    }
+
+    fn is_for(&self, audience: Audience, site: SiteNo) -> bool {
+        let is_neighbour = |site| self.neighbours.contains(&site);
+        match audience {
+            Audience::Nobody => false,
+            Audience::Everybody => true,
+            Audience::Only(only) => only == site,
+            Audience::Neighbours(of) => is_neighbour(of) && is_neighbour(site),
+        }
     }
 
     /// What `site` does not know yet after `from`, at most `facts_max` facts; `None` when it knows
@@ -111,7 +157,7 @@ impl KeyedState {
         let (mut facts, mut to) = (Vec::new(), self.at);
         for (at, key) in self.order.range(from.at + 1..) {
             let version = &self.newest[key];
-            if !version.audience.includes(site) {
+            if !self.is_for(version.audience, site) {
                 continue;
             }
             if facts.len() == facts_max.max(1) {
@@ -134,7 +180,10 @@ impl KeyedState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use shared::fact::statement::Stamp;
     use shared::fact::{Kind, Value, field};
+    use shared::ids::{Capture, DeviceNo, LogId};
+    use shared::time::{OffsetMinutes, Timestamp};
 
     fn item(number: u64, mark: u64) -> Fact {
         let mut fact = Fact::new(Kind::Item);
@@ -167,6 +216,61 @@ mod tests {
 
         state.put(Audience::Everybody, item(2, 21));
         assert_eq!(marks(&state.since(SiteNo(5), second.to, 9).expect("news")), [21]);
+    }
+
+    fn stated(data: MasterData) -> (Audience, Fact) {
+        let stamp = Stamp {
+            capture: Capture { device: DeviceNo(1), counter: 1 },
+            recorded_at: Timestamp(0),
+            occurred_at: Timestamp(0),
+            utc_offset: OffsetMinutes(0),
+            group_left: 0,
+            person: None,
+            time_in_doubt: 0,
+            company: None,
+        };
+        let audience = Audience::of(&data);
+        let statement = Statement::MasterData { valid_from: None, data };
+        (audience, statement.to_fact(&stamp).expect("a legal fact"))
+    }
+
+    #[test]
+    fn a_site_learns_of_the_others_once_it_carries_or_is_carried_for() {
+        let mut state = KeyedState::new(&HistoryId([9; 32]));
+        for site in 2..=4_u8 {
+            let (device, public_key) = (DeviceNo(site.into()), [site; 32]);
+            let (site, log) = (SiteNo(site.into()), LogId([site; 32]));
+            let (audience, fact) = stated(MasterData::SiteLog { site, device, log, public_key });
+            state.put(audience, fact);
+        }
+        state.put(Audience::Everybody, item(1, 10));
+        let handle = state.since(SiteNo(2), StateCursor::START, 9).expect("news").to.handle;
+        let mut at = [StateCursor { handle, at: state.at() }; 5];
+        let mut told = |state: &KeyedState, site: u32| {
+            let cursor = &mut at[site as usize];
+            let Some(batch) = state.since(SiteNo(site), *cursor, 9) else { return vec![] };
+            *cursor = batch.to;
+            let facts = batch.facts().expect("just packed");
+            let site_of = |fact: &Fact| (fact.kind(), field::SITE.of(fact));
+            facts.iter().map(site_of).collect::<Vec<_>>()
+        };
+        let log = |site| (Some(Kind::SiteLog), Some(site));
+        let carrier = |site| (Some(Kind::Carrier), Some(site));
+        let put = |state: &mut KeyedState, site, carrier, allowed| {
+            let (site, carrier) = (SiteNo(site), SiteNo(carrier));
+            let (audience, fact) = stated(MasterData::Carrier { site, carrier, allowed });
+            state.put(audience, fact);
+        };
+        put(&mut state, 2, 3, true);
+        for site in [2, 3] {
+            assert_eq!(told(&state, site), [log(2), log(3), carrier(2)]);
+        }
+        assert_eq!(told(&state, 4), []);
+        put(&mut state, 4, 3, true);
+        assert_eq!(told(&state, 2), [log(2), log(3), log(4), carrier(2), carrier(4)]);
+        assert_eq!(told(&state, 4), [log(2), log(3), log(4), carrier(2), carrier(4)]);
+        put(&mut state, 2, 3, false);
+        assert_eq!(told(&state, 4), [carrier(2)]);
     }
 
     #[test]

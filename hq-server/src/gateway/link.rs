@@ -15,10 +15,13 @@ use std::time::Duration;
 use quinn::crypto::rustls::HandshakeData;
 use quinn::rustls::pki_types::CertificateDer;
 use quinn::{Connection, Endpoint, Incoming as IncomingConnection, TokioRuntime};
+use shared::sync::carry::Meet;
 use shared::sync::hq::{HqSettings, HqStart};
 use shared::sync::{Code, Frame, Refusal, VERSIONS};
 use tokio::task::JoinSet;
 
+use super::bundle::Desk;
+use super::carry::Meeting;
 use super::enrol;
 use super::store::{HqStore, Peer};
 use crate::authority::{ALPN_ENROL, Admission, Authority, KeyFileError};
@@ -266,6 +269,10 @@ impl<S: HqStore> Gate<S> {
                 outgoing.last(answer).await.ok()?;
                 None
             }
+            Ok(Some(Frame::Meet(meet))) => {
+                self.carry(meet, incoming, outgoing, admission).await;
+                None
+            }
             _ if has_session.swap(true, Ordering::AcqRel) => {
                 let text = "there is a session on this connection already";
                 let refusal = Refusal::new(Code::PROTOCOL, text);
@@ -277,6 +284,23 @@ impl<S: HqStore> Gate<S> {
             }
             Err(error) => Some(self.serve_session(Err(error), incoming, outgoing, admission).await),
         }
+    }
+
+    /// The node brings bundles of its neighbours.
+    async fn carry(
+        &self,
+        first: Meet,
+        incoming: Incoming,
+        mut outgoing: Outgoing,
+        admission: Admission,
+    ) {
+        if admission.is_expired {
+            // An answer that is lost is no loss: the session says the same.
+            let refusal = Refusal::new(Code::CERTIFICATE_EXPIRED, "the certificate has expired");
+            return drop(outgoing.last(Frame::Refuse(refusal)).await);
+        }
+        let desk = Desk { store: &*self.store, authority: &self.authority, clock: &self.clock };
+        Meeting::new(desk, admission.peer, incoming, outgoing).run(first).await;
     }
 
     async fn serve_session(

@@ -4,6 +4,7 @@
 pub mod answers;
 pub mod branches;
 pub mod bundle;
+mod carry;
 pub mod enrol;
 pub mod intake;
 pub mod keyed_state;

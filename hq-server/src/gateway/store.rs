@@ -43,6 +43,8 @@ pub struct Carried {
     pub made_at: Timestamp,
     /// How far the installation knew keyed state.
     pub state: StateCursor,
+    /// The neighbour that brought it; `None` for a file.
+    pub by: Option<Peer>,
 }
 
 /// What the link tells of a connection, for the sites' status.
@@ -63,6 +65,8 @@ pub enum LinkNews {
     Heard,
     /// A bundle came from it.
     Carried(Carried),
+    /// It brought something of another site that was not what its author signed.
+    Forged(String),
     /// The connection ended; why, for people.
     Disconnected(String),
 }
@@ -101,6 +105,9 @@ pub trait HqStore: Send + Sync + 'static {
     /// Who writes a log of a site; `None` for one that HQ does not know, for a branch and for HQ's
     /// own.
     fn writer_of(&self, log: &LogId) -> Option<LogWriter>;
+
+    /// Whether HQ lets one site carry another one's data.
+    fn may_carry(&self, carrier: SiteNo, of: SiteNo) -> bool;
 
     /// Checks and stores a seal over stored facts.
     fn accept_seal(&self, seal: SignedSeal) -> impl Future<Output = Result<(), Refusal>> + Send;

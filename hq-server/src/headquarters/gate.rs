@@ -44,7 +44,8 @@ impl Headquarters {
             return;
         }
         let (made_at, taken_at) = (carried.made_at, self.inner.clock.now());
-        link.bundle = Some(BundleNews { made_at, taken_at, state: carried.state });
+        let (state, by) = (carried.state, carried.by);
+        link.bundle = Some(BundleNews { made_at, taken_at, state, by });
         if !link.connected {
             link.program = Some(carried.program.clone());
         }
@@ -98,6 +99,10 @@ impl HqStore for Headquarters {
         // A branch has no key that proves anything.
         let is_own = record.site != SiteNo::HQ && Branches::left(&record).is_none();
         is_own.then_some(LogWriter { peer, key })
+    }
+
+    fn may_carry(&self, carrier: SiteNo, of: SiteNo) -> bool {
+        self.published().catalogue().may_carry(carrier, of)
     }
 
     async fn accept(&self, log: LogId, run: Run) -> Result<Position, Refusal> {
@@ -176,6 +181,7 @@ impl HqStore for Headquarters {
                     program: Some(program.clone()),
                     clock_ahead_ms: Some(*clock_ahead_ms),
                     bundle: link.bundle,
+                    forged: link.forged.take(),
                 };
                 if let Some(log) = log {
                     self.inner.intake.note_announced(log, announced.last);
@@ -183,6 +189,10 @@ impl HqStore for Headquarters {
                 true
             }
             LinkNews::Heard => false,
+            LinkNews::Forged(why) => {
+                link.forged = Some(why.clone());
+                true
+            }
             LinkNews::Carried(carried) => {
                 self.note_bundle(link, carried);
                 if let Some(log) = log {

@@ -38,6 +38,7 @@ use crate::chart::Chart;
 use crate::clock::Clock;
 use crate::gateway::branches::Branches;
 use crate::gateway::intake::{Intake, IntakeError, IntakeOptions};
+use crate::gateway::store::Peer;
 use crate::own_log::{Draft, DraftError, Missing, OpenError, OwnLog, RecordError, check_mapping};
 use crate::report::dashboard::LogLink;
 use crate::sequencer::{Published, Sequencer, StartError};
@@ -143,6 +144,8 @@ pub struct LinkState {
     pub clock_ahead_ms: Option<i64>,
     /// The newest bundle that came from it since HQ started.
     pub bundle: Option<BundleNews>,
+    /// What it brought of another site that was not what its author signed, since HQ started.
+    pub forged: Option<String>,
 }
 
 /// A bundle that came from an installation.
@@ -154,6 +157,8 @@ pub struct BundleNews {
     pub taken_at: Timestamp,
     /// How far the installation knew keyed state.
     pub state: StateCursor,
+    /// The neighbour that brought it; `None` for a file.
+    pub by: Option<Peer>,
 }
 
 /// An open installation; clones share everything.
@@ -369,6 +374,7 @@ impl Headquarters {
                     connected: link.connected,
                     last_heard: log.heard_at,
                     by_bundle: made_at.is_some() && made_at == log.heard_at,
+                    brought_by: link.bundle.and_then(|bundle| bundle.by).map(|by| by.site),
                     known: log.announced.unwrap_or(Seq::ZERO).max(log.received.last),
                 }
             })

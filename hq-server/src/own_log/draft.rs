@@ -65,6 +65,9 @@ pub enum DraftError {
     /// The base unit itself.
     #[error("'{0}' is the item's base unit: it needs no conversion")]
     BaseUnit(String),
+    /// A site needs no leave to bring its own data.
+    #[error("site '{0}' brings its own data as it is: name another site with --by")]
+    CarriesItself(String),
     /// A weight or volume of nothing.
     #[error("a weight or volume is more than nothing, not '{0}'")]
     NotPositive(String),
@@ -491,6 +494,20 @@ impl Draft {
     /// A log of a site: for whoever audits seals without certificates.
     pub fn site_log(&mut self, site: SiteNo, device: DeviceNo, log: LogId, public_key: [u8; 32]) {
         self.state(MasterData::SiteLog { site, device, log, public_key });
+    }
+
+    /// A site may carry another one's data, or no longer.
+    pub fn carrier(&mut self, site: &str, by: &str, allowed: bool) -> Result<(), DraftError> {
+        let find = |code: &str| {
+            let found = self.known.site_by_code(code).map(|site| site.site);
+            found.ok_or_else(|| unknown("site", code))
+        };
+        let (site, carrier) = (find(site)?, find(by)?);
+        if site == carrier {
+            return Err(DraftError::CarriesItself(by.to_owned()));
+        }
+        self.state(MasterData::Carrier { site, carrier, allowed });
+        Ok(())
     }
 
     /// The books follow these rules from here on.

@@ -16,6 +16,7 @@ use super::lens::Lens;
 use super::stock::shares;
 use super::tally::{STOCK_ROLES, Tally};
 use super::voucher::VoucherHead;
+use super::words::Words;
 use crate::books::Waiting as SetAside;
 
 /// How many days the chart shows.
@@ -119,6 +120,9 @@ pub struct Freshness {
     /// Its last news came in a bundle.
     #[serde(default)]
     pub by_bundle: bool,
+    /// The neighbouring site that brought that bundle; absent for a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brought_by: Option<Named>,
     /// A connection is open.
     pub connected: bool,
     /// The place in the site's log that is posted.
@@ -212,6 +216,8 @@ pub struct LogLink {
     pub last_heard: Option<Timestamp>,
     /// That came in a bundle.
     pub by_bundle: bool,
+    /// The neighbour that brought it.
+    pub brought_by: Option<SiteNo>,
     /// The last place of the log that HQ knows to exist, received or only announced.
     pub known: Seq,
     /// What a box recorded otherwise than its log says.
@@ -324,6 +330,14 @@ impl SiteValue {
 }
 
 impl Freshness {
+    /// The way on which the last news came, in words, where it was no link of the site's own.
+    pub fn way(&self, words: &Words) -> Option<String> {
+        self.by_bundle.then(|| match &self.brought_by {
+            Some(by) => words.with("by-neighbour", &by.name),
+            None => words.of("by-bundle").to_owned(),
+        })
+    }
+
     fn of(lens: &Lens<'_>, site: SiteNo, links: &[LogLink], now: Timestamp) -> Self {
         let progress: Vec<_> = lens.books.progress().filter(|(of, ..)| *of == site).collect();
         let posted_of = |log: LogRank| {
@@ -337,6 +351,7 @@ impl Freshness {
         let connected = links().any(|link| link.connected);
         let last = links().max_by_key(|link| link.last_heard);
         let last_heard = last.and_then(|link| link.last_heard);
+        let last_bundle = last.filter(|link| !connected && link.by_bundle);
         let recorded = progress.iter().map(|(.., progress)| progress.recorded_at).max();
         // With nothing waiting, all that the site had when it last spoke is in the books.
         let complete = if waiting.facts == 0 { last_heard.max(recorded) } else { recorded };
@@ -346,7 +361,8 @@ impl Freshness {
             doubtful: links().any(|link| link.branch),
             complete_up_to: complete.map(|at| lens.moment(at)),
             last_heard: last_heard.map(|at| lens.moment(at)),
-            by_bundle: !connected && last.is_some_and(|link| link.by_bundle),
+            by_bundle: last_bundle.is_some(),
+            brought_by: last_bundle.and_then(|link| link.brought_by).map(|by| lens.site(by)),
             connected,
             posted,
             known: posted + unread,

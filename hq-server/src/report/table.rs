@@ -112,10 +112,10 @@ fn moment(moment: Option<Moment>) -> Text {
     left(moment.map(Moment::text).unwrap_or_default())
 }
 
-/// When a site was last heard, and that it was by a bundle.
+/// When a site was last heard, and how, where it was not over a link of its own.
 fn heard(freshness: &Freshness, words: &Words) -> Text {
     let heard = freshness.last_heard.map(Moment::text).unwrap_or_default();
-    left(if freshness.by_bundle { format!("{heard} {}", words.of("by-bundle")) } else { heard })
+    left(freshness.way(words).map_or_else(|| heard.clone(), |way| format!("{heard} {way}")))
 }
 
 fn summary(summary: &Summary, words: &Words) -> String {

@@ -151,6 +151,8 @@ kinds! {
     145 Costing "costing";
     /// What one base unit of an item weighs and takes up.
     146 ItemMeasure "item_measure";
+    /// A site may carry another one's data to HQ.
+    147 Carrier "carrier";
 
     /// Keyed state only, never in a log: a transfer on its way to a site.
     192 OpenTransfer "open_transfer";

@@ -542,6 +542,15 @@ pub enum MasterData {
         /// The key that signs its seals.
         public_key: [u8; 32],
     },
+    /// A site may carry another one's data to HQ, and HQ's answers back, or no longer.
+    Carrier {
+        /// Whose data.
+        site: SiteNo,
+        /// Who carries it.
+        carrier: SiteNo,
+        /// Whether it may.
+        allowed: bool,
+    },
     /// The books follow these rules from here on.
     Rules {
         /// The number.
@@ -1053,6 +1062,7 @@ impl MasterData {
             Self::Rate { .. } => Kind::Rate,
             Self::ItemMeasure { .. } => Kind::ItemMeasure,
             Self::SiteLog { .. } => Kind::SiteLog,
+            Self::Carrier { .. } => Kind::Carrier,
             Self::Rules { .. } => Kind::Rules,
         }
     }
@@ -1236,6 +1246,15 @@ impl MasterData {
                 log: LogId(reader.hash(field::LOG)?),
                 public_key: reader.hash(field::PUBLIC_KEY)?,
             },
+            Kind::Carrier => Self::Carrier {
+                site: reader.needed_number(field::SITE, SiteNo)?,
+                carrier: reader.needed_number(field::NUMBER, SiteNo)?,
+                allowed: match reader.need("STATUS", field::STATUS.at(fields))? {
+                    CARRIER_MAY => true,
+                    CARRIER_MAY_NOT => false,
+                    _ => return Err(reader.bad("STATUS", "is not 1 or 2")),
+                },
+            },
             Kind::Rules => {
                 Self::Rules { number: reader.need("SETTING", field::SETTING.at(fields))? }
             }
@@ -1243,6 +1262,7 @@ impl MasterData {
         })
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm per kind, each a list of its fields")]
     fn put(&self, fact: &mut Fact) -> Result<(), Malformed> {
         let put_named = |fact: &mut Fact, code: &str, name: &str| {
             field::CODE.put(fact, Some(code.as_bytes()))?;
@@ -1340,10 +1360,19 @@ impl MasterData {
                 field::LOG.put(fact, Some(log.0.as_slice()))?;
                 field::PUBLIC_KEY.put(fact, Some(public_key.as_slice()))
             }
+            Self::Carrier { site, carrier, allowed } => {
+                field::SITE.put(fact, Some(*site))?;
+                field::NUMBER.put(fact, Some(*carrier))?;
+                field::STATUS.put(fact, Some(if *allowed { CARRIER_MAY } else { CARRIER_MAY_NOT }))
+            }
             Self::Rules { number } => field::SETTING.put(fact, Some(*number)),
         }
     }
 }
+
+/// What the field `STATUS` says of a carrier.
+const CARRIER_MAY: u64 = 1;
+const CARRIER_MAY_NOT: u64 = 2;
 
 /// Reads what a fact carries and what it says, for the price of one: the same as [`Stamp::parse`]
 /// and [`Statement::parse`].
@@ -1396,6 +1425,16 @@ impl Statement {
             },
             other => return Err(Unreadable::UnknownKind(other.number().0)),
         })
+    }
+
+    /// The ship that it receives goods of.
+    pub fn received_ship(&self) -> Option<Capture> {
+        match self {
+            Self::Movement(movement) if movement.kind == Kind::TransferReceive => {
+                movement.refers_to
+            }
+            _ => None,
+        }
     }
 
     /// The kind of fact that says it.

@@ -50,6 +50,18 @@ impl std::fmt::Debug for AuthorityPin {
     }
 }
 
+/// What an installation's certificate names it by: its only subject alternative name.
+pub fn installation_uri(site: SiteNo, device: DeviceNo) -> String {
+    format!("warebook://site/{site}/{device}")
+}
+
+/// The installation that a certificate names, in its one legal form.
+pub fn installation_of(uri: &str) -> Option<(SiteNo, DeviceNo)> {
+    let (site, device) = uri.strip_prefix("warebook://site/")?.split_once('/')?;
+    let (site, device) = (SiteNo(site.parse().ok()?), DeviceNo(device.parse().ok()?));
+    (installation_uri(site, device) == uri).then_some((site, device))
+}
+
 /// The secret of a one-time code. Neither printed nor kept at HQ, which keeps its hash.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Secret(pub [u8; SECRET_BYTES]);

@@ -3,6 +3,8 @@
 //! no other bytes decode to `f`.
 
 use super::acknowledgement::{ACKNOWLEDGEMENT_BYTES_MAX, SignedAcknowledgement};
+use super::bundle::BundleDigest;
+use super::carry::{Declined, Meet, Offer, PIECE_BYTES};
 use super::enrol::{EnrolRequest, Grant};
 use super::limits;
 use super::payload::{self, PayloadError};
@@ -172,6 +174,14 @@ codes! {
     23 BAD_REQUEST "bad request";
     /// These keys are another installation's already.
     24 KEYS_TAKEN "keys taken";
+    /// The bundle is here already, or what is in it.
+    30 HELD "held already";
+    /// HQ does not let the one carry for the other.
+    31 NOT_ALLOWED "not allowed";
+    /// A bundle or an acknowledgement is not what its sender signed.
+    32 FORGED "forged or damaged";
+    /// Facts before those in the bundle are missing.
+    33 GAP "a gap";
 }
 
 /// HQ does not take part, or no longer.
@@ -272,6 +282,20 @@ pub enum Frame {
     Enrol(EnrolRequest),
     /// HQ: you are in.
     Enrolled(Grant),
+    /// Either neighbour: here I am.
+    Meet(Meet),
+    /// Either neighbour: I have this bundle.
+    Offer(Offer),
+    /// Either neighbour: send it, from this byte on.
+    Want(BundleDigest, u64),
+    /// Either neighbour: the bundle's bytes from this one on.
+    Piece(u64, Vec<u8>),
+    /// Either neighbour: I have it, durably.
+    Carried(BundleDigest),
+    /// Either neighbour: I do not take it.
+    Declined(Declined),
+    /// In a dispatch note: so many facts, packed.
+    Dispatch(u64, Vec<u8>),
 }
 
 const HELLO: u8 = 1;
@@ -290,6 +314,13 @@ const RENEW: u8 = 16;
 const RENEWED: u8 = 17;
 const ENROL: u8 = 18;
 const ENROLLED: u8 = 19;
+const MEET: u8 = 32;
+const OFFER: u8 = 33;
+const WANT: u8 = 34;
+const PIECE: u8 = 35;
+const CARRIED: u8 = 36;
+const DECLINED: u8 = 37;
+const DISPATCH: u8 = 38;
 
 /// The largest body of each type; `None` for what is no type.
 pub const fn body_max(kind: u8) -> Option<usize> {
@@ -300,9 +331,14 @@ pub const fn body_max(kind: u8) -> Option<usize> {
         SEAL | ACKNOWLEDGEMENT => ACKNOWLEDGEMENT_BYTES_MAX,
         STATE => limits::STATE_BYTES_MAX + 256,
         STATE_TAKEN | PING | PONG | BYE => 24,
-        BRANCH => 48,
         RENEW => limits::CERTIFICATE_BYTES_MAX,
         ENROL => limits::CERTIFICATE_BYTES_MAX + 512,
+        MEET => 128,
+        OFFER => 192,
+        BRANCH | WANT | CARRIED => 48,
+        PIECE => PIECE_BYTES + 16,
+        DECLINED => limits::TEXT_BYTES_MAX + 64,
+        DISPATCH => limits::STATE_BYTES_MAX + 16,
         RENEWED | ENROLLED => (limits::CHAIN_MAX + 1) * limits::CERTIFICATE_BYTES_MAX + 2048,
         _ => return None,
     })
@@ -328,6 +364,13 @@ impl Frame {
             Self::Renewed(..) => RENEWED,
             Self::Enrol(_) => ENROL,
             Self::Enrolled(_) => ENROLLED,
+            Self::Meet(_) => MEET,
+            Self::Offer(_) => OFFER,
+            Self::Want(..) => WANT,
+            Self::Piece(..) => PIECE,
+            Self::Carried(_) => CARRIED,
+            Self::Declined(_) => DECLINED,
+            Self::Dispatch(..) => DISPATCH,
         }
     }
 
@@ -350,6 +393,13 @@ impl Frame {
             Self::Renewed(..) => "renewed",
             Self::Enrol(_) => "enrol",
             Self::Enrolled(_) => "enrolled",
+            Self::Meet(_) => "meet",
+            Self::Offer(_) => "offer",
+            Self::Want(..) => "want",
+            Self::Piece(..) => "piece",
+            Self::Carried(_) => "carried",
+            Self::Declined(_) => "declined",
+            Self::Dispatch(..) => "dispatch",
         }
     }
 
@@ -402,6 +452,18 @@ impl Frame {
             }
             Self::Enrol(request) => request.write(out),
             Self::Enrolled(grant) => grant.write(out),
+            Self::Meet(meet) => meet.write(out),
+            Self::Offer(offer) => offer.write(out),
+            Self::Want(digest, from) => {
+                out.raw(&digest.0);
+                out.unsigned(*from);
+            }
+            Self::Piece(number, bytes) | Self::Dispatch(number, bytes) => {
+                out.unsigned(*number);
+                out.raw(bytes);
+            }
+            Self::Carried(digest) => out.raw(&digest.0),
+            Self::Declined(declined) => declined.write(out),
         }
     }
 
@@ -425,6 +487,13 @@ impl Frame {
             RENEWED => Self::Renewed(read_chain(input)?, Timestamp(input.signed()?)),
             ENROL => Self::Enrol(EnrolRequest::read(input)?),
             ENROLLED => Self::Enrolled(Grant::read(input)?),
+            MEET => Self::Meet(Meet::read(input)?),
+            OFFER => Self::Offer(Offer::read(input)?),
+            WANT => Self::Want(BundleDigest(input.array()?), input.unsigned()?),
+            PIECE => Self::Piece(input.unsigned()?, input.rest().to_vec()),
+            CARRIED => Self::Carried(BundleDigest(input.array()?)),
+            DECLINED => Self::Declined(Declined::read(input)?),
+            DISPATCH => Self::Dispatch(input.unsigned()?, input.rest().to_vec()),
             _ => return Err(FrameError::UnknownType(kind)),
         })
     }
@@ -552,6 +621,7 @@ mod tests {
     use crate::fact::{Fact, Kind, Value};
     use crate::ids::{ChangeHash, CompanyNo, DeviceNo, SiteNo};
     use crate::segment::seal::Seal;
+    use crate::sync::bundle::{BundleHead, Direction};
     use crate::sync::{Acknowledgement, AuthorityPin, EnrolCode, Secret, StateBatch};
     use ed25519_dalek::SigningKey;
 
@@ -639,7 +709,33 @@ mod tests {
                 history: HistoryId([1; 32]),
                 time: Timestamp(7),
             }),
+            Frame::Meet(Meet {
+                versions: VERSIONS,
+                time: Timestamp(-5),
+                program: "edge-node 0.1.0".to_owned(),
+            }),
+            Frame::Offer(offer()),
+            Frame::Want(offer().digest, 65_536),
+            Frame::Piece(65_536, vec![7; 300]),
+            Frame::Carried(offer().digest),
+            Frame::Declined(Declined::new(&offer(), Seq(900), Code::HELD, "有了")),
+            Frame::Offer(Offer {
+                head: BundleHead { direction: Direction::ToSite(LogId([4; 32])), ..offer().head },
+                ..offer()
+            }),
+            Frame::Dispatch(300, vec![7; 300]),
         ]
+    }
+
+    fn offer() -> Offer {
+        let head = BundleHead {
+            direction: Direction::ToHq,
+            history: HistoryId([1; 32]),
+            log: LogId([2; 32]),
+            after: Seq(400),
+            last: Seq(900),
+        };
+        Offer { head, bytes: 70_000, digest: BundleDigest([3; 32]) }
     }
 
     #[test]
@@ -683,7 +779,10 @@ mod tests {
             let mut body = Writer::new();
             frame.write_body(&mut body);
             let body = body.into_bytes();
-            let free_end = matches!(frame, Frame::Facts(_) | Frame::Renew(_));
+            let free_end = matches!(
+                frame,
+                Frame::Facts(_) | Frame::Renew(_) | Frame::Piece(..) | Frame::Dispatch(..)
+            );
             for cut in 0..body.len() {
                 let read = Frame::decode(frame.kind(), &body[..cut]);
                 assert!(free_end || read.is_err(), "{} cut at {cut}", frame.name());

@@ -2,6 +2,7 @@
 
 mod acknowledgement;
 pub mod bundle;
+pub mod carry;
 pub mod edge;
 mod enrol;
 mod frame;
@@ -19,6 +20,7 @@ mod pair;
 pub use acknowledgement::{Acknowledgement, SignedAcknowledgement};
 pub use enrol::{
     AuthorityPin, EnrolCode, EnrolRequest, Grant, NAME_BYTES_MAX, NotACode, SECRET_BYTES, Secret,
+    installation_of, installation_uri,
 };
 pub use frame::{
     BadFacts, Code, FactsFrame, Frame, Hello, Refusal, VERSION, VERSIONS, Versions, Welcome,

@@ -322,6 +322,7 @@ fn about(data: &MasterData) -> Option<About> {
         | MasterData::ItemMeasure { .. }
         | MasterData::Policy { company: None, .. }
         | MasterData::SiteLog { .. }
+        | MasterData::Carrier { .. }
         | MasterData::Rules { .. } => return None,
     })
 }

@@ -119,6 +119,7 @@ pub(crate) fn facts() -> Facts {
     rates(&mut facts);
     write_downs(&mut facts);
     item_measures(&mut facts);
+    carriers(&mut facts);
     facts
 }
 
@@ -169,6 +170,13 @@ fn item_measures(facts: &mut Facts) {
     facts.say("weight and volume", &Statement::MasterData { valid_from: None, data });
     let data = MasterData::ItemMeasure { item, weight: None, volume };
     facts.say("volume", &Statement::MasterData { valid_from: Some(Timestamp(-1)), data });
+}
+
+fn carriers(facts: &mut Facts) {
+    for (name, allowed) in [("carrier", true), ("carrier no more", false)] {
+        let data = MasterData::Carrier { site: SiteNo(8), carrier: SiteNo(9), allowed };
+        facts.say(name, &Statement::MasterData { valid_from: None, data });
+    }
 }
 
 fn costs(facts: &mut Facts) {

@@ -283,6 +283,10 @@ fn no_branches() -> Refusal {
 }
 
 impl HqStore for HqFake {
+    fn may_carry(&self, _carrier: SiteNo, _of: SiteNo) -> bool {
+        false
+    }
+
     fn open_log(&self, peer: Peer, log: &LogId) -> Result<OpenedLog, Refusal> {
         let history = self.history;
         self.with(log, |known| {

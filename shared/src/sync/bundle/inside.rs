@@ -247,7 +247,12 @@ impl Order {
                 self.reached = said.received.last;
                 said.log == head.log && said.history == head.history
             }
-            (Step::Middle, Direction::FromHq, Frame::State(_)) => true,
+            (Step::Middle, Direction::FromHq, Frame::State(_))
+            | (
+                Step::Greeting | Step::Middle,
+                Direction::ToSite(_),
+                Frame::Dispatch(..) | Frame::Bye(_),
+            ) => true,
             (Step::Middle, _, Frame::Bye(_)) => self.reached == head.last,
             _ => false,
         };

@@ -8,14 +8,16 @@
 //! [`BundleReader`] decrypts and gives the frames, so that a damaged file has no effect at all.
 
 mod inside;
+mod note;
 mod outside;
 #[cfg(test)]
 mod tests;
 
 pub use inside::{BundleReader, BundleWriter, Seed};
+pub use note::{NOTE_FACTS_MAX, read_note, write_note};
 pub use outside::{BundleScan, Scanned, Verified};
 
-use super::wire::FrameError;
+use super::wire::{FrameError, Reader, Writer};
 use crate::ids::{HistoryId, LogId, Seq};
 
 /// The version of bundles that this program reads and writes: of the file and of the frames in it.
@@ -44,7 +46,41 @@ pub enum Direction {
     ToHq,
     /// From HQ to an installation: acknowledgement and keyed state.
     FromHq,
+    /// From an installation to another one, which writes this log: a dispatch note, what the one has
+    /// shipped to the other.
+    ToSite(LogId),
 }
+
+impl Direction {
+    /// As it is written, but for the receiver.
+    const fn number(self) -> u64 {
+        match self {
+            Self::ToHq => 1,
+            Self::FromHq => 2,
+            Self::ToSite(_) => 3,
+        }
+    }
+
+    pub(super) fn write(self, out: &mut Writer) {
+        out.unsigned(self.number());
+        if let Self::ToSite(receiver) = self {
+            out.raw(&receiver.0);
+        }
+    }
+
+    pub(super) fn read(input: &mut Reader<'_>) -> Result<Self, FrameError> {
+        match input.unsigned()? {
+            1 => Ok(Self::ToHq),
+            2 => Ok(Self::FromHq),
+            3 => Ok(Self::ToSite(LogId(input.array()?))),
+            _ => Err(FrameError::BadValue("the direction")),
+        }
+    }
+}
+
+/// What a bundle's sender signed: the hash of everything before the signature. Names the bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BundleDigest(pub [u8; 32]);
 
 /// What stands outside, for everybody to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,9 +91,10 @@ pub struct BundleHead {
     pub history: HistoryId,
     /// The log it is about.
     pub log: LogId,
-    /// Facts after this one are in it. From HQ: 0.
+    /// Facts after this one are in it. From HQ, and of a dispatch note: 0.
     pub after: Seq,
-    /// Up to this one. From HQ: what it acknowledges.
+    /// Up to this one. From HQ: what it acknowledges. Of a dispatch note: up to where its log was
+    /// looked through.
     pub last: Seq,
 }
 
@@ -129,6 +166,9 @@ fn wrong_way(found: Direction) -> &'static str {
         Direction::FromHq => {
             "this bundle comes from HQ and goes to a warehouse: import it there, with 'edge-node \
              bundle import'"
+        }
+        Direction::ToSite(_) => {
+            "this bundle is a dispatch note between two warehouses: it goes by way of their neighbours"
         }
     }
 }

@@ -6,8 +6,8 @@ use ed25519_dalek::VerifyingKey;
 
 use super::super::wire::{FrameError, Reader, Writer};
 use super::{
-    BUNDLE_MAGIC, BUNDLE_VERSION, BundleError, BundleHead, CHUNK_BYTES, CONTENT, Direction,
-    SIGNATURE,
+    BUNDLE_MAGIC, BUNDLE_VERSION, BundleDigest, BundleError, BundleHead, CHUNK_BYTES, CONTENT,
+    Direction, SIGNATURE,
 };
 use crate::ids::{HistoryId, LogId, Seq};
 use crate::segment::context;
@@ -17,7 +17,7 @@ use crate::varint::VarintError;
 pub(super) const TAG_BYTES: usize = 16;
 
 /// The most bytes before the first chunk.
-const HEAD_BYTES_MAX: usize = BUNDLE_MAGIC.len() + 5 + 1 + 2 * 32 + 2 * 8 + 32;
+const HEAD_BYTES_MAX: usize = BUNDLE_MAGIC.len() + 5 + 1 + 3 * 32 + 2 * 8 + 32;
 
 /// What makes the receiver's key schedule.
 pub(super) type Encapsulated = [u8; 32];
@@ -28,10 +28,7 @@ impl BundleHead {
         let mut out = Writer::new();
         out.raw(&BUNDLE_MAGIC);
         out.unsigned(BUNDLE_VERSION);
-        out.unsigned(match self.direction {
-            Direction::ToHq => 1u64,
-            Direction::FromHq => 2,
-        });
+        self.direction.write(&mut out);
         out.raw(&self.history.0);
         out.raw(&self.log.0);
         out.unsigned(self.after);
@@ -51,11 +48,7 @@ impl BundleHead {
     }
 
     fn read_rest(input: &mut Reader<'_>) -> Result<Self, FrameError> {
-        let direction = match input.unsigned()? {
-            1 => Direction::ToHq,
-            2 => Direction::FromHq,
-            _ => return Err(FrameError::BadValue("the direction")),
-        };
+        let direction = Direction::read(input)?;
         let (history, log) = (HistoryId(input.array()?), LogId(input.array()?));
         let (after, last) = (Seq(input.unsigned()?), Seq(input.unsigned()?));
         if after > last {
@@ -261,6 +254,11 @@ impl Scanned {
     /// How large it is.
     pub const fn bytes(&self) -> u64 {
         self.verified.bytes
+    }
+
+    /// What the signature is over.
+    pub const fn digest(&self) -> BundleDigest {
+        BundleDigest(self.verified.digest)
     }
 
     /// The way it goes is the receiver's.

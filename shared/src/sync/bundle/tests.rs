@@ -324,6 +324,34 @@ fn hostile_bytes_are_refused_and_take_no_memory() {
 }
 
 #[test]
+fn a_dispatch_note_is_read_by_its_receiver_alone() {
+    let (receiver, stranger) = (SigningKey::from_bytes(&[3; 32]), SigningKey::from_bytes(&[4; 32]));
+    let head = head(Direction::ToSite(LogId([6; 32])), 0, 40);
+    let facts: Vec<_> = (1..=150).map(fact).collect();
+    let to = receiver.verifying_key();
+    let bytes = write_note(&head, &to, site_key(), &Seed([9; 32]), &facts).expect("a note");
+    let from = site_key().verifying_key();
+    assert_eq!(read_note(&bytes, &from, &receiver), Ok(facts.clone()));
+    assert_eq!(scan(&bytes, 64).map(|scanned| *scanned.head()), Ok(head));
+    assert_eq!(read_note(&bytes, &from, &stranger), Err(BundleError::OtherReceiver));
+    assert_eq!(
+        read_note(&bytes, &hq_key().verifying_key(), &receiver),
+        Err(BundleError::BadSignature)
+    );
+    for index in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        changed[index] ^= 1;
+        assert!(read_note(&changed, &from, &receiver).is_err(), "byte {index}");
+    }
+    let (_, other) = to_hq(0, 12, 5);
+    let wrong = Err(BundleError::WrongWay(Direction::ToHq));
+    assert_eq!(read_note(&other, &from, &receiver), wrong);
+    let many: Vec<_> = (0..=NOTE_FACTS_MAX as u64).map(fact).collect();
+    let bytes = write_note(&head, &to, site_key(), &Seed([9; 32]), &many).expect("a note");
+    assert!(matches!(read_note(&bytes, &from, &receiver), Err(BundleError::Inside(_))));
+}
+
+#[test]
 fn contexts_are_nobody_elses() {
     let own = [CONTENT, SIGNATURE, KEY];
     let all: std::collections::BTreeSet<_> = context::ALL.iter().chain(&own).collect();

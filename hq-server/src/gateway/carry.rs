@@ -1,0 +1,240 @@
+//! A neighbour hands over other sites' bundles on a stream of its own connection, and takes HQ's
+//! answers along. Knows no QUIC beyond the stream. Invariants: a bundle counts by its own
+//! signature alone, whoever brings it; a carrier is told that HQ has a bundle only once its facts
+//! are durable; who brings something forged is named.
+
+use std::collections::BTreeMap;
+use std::io::Cursor;
+use std::time::Duration;
+
+use shared::ids::{LogId, Seq};
+use shared::sync::bundle::{BundleError, Direction, Seed};
+use shared::sync::carry::{
+    CarryEnd, CarryEvent, CarryRequest, CarrySession, Declined, Gift, Meet, Offer,
+};
+use shared::sync::{Code, Frame, Moment, Now, SignedAcknowledgement};
+use tokio::time::Instant;
+
+use super::bundle::{BundleRefused, Desk};
+use super::link::{Incoming, Outgoing, PROGRAM};
+use super::store::{HqStore, LinkNews, Peer};
+
+/// How long a carrier waits until the books have what it brought, before HQ answers without.
+const POSTING: Duration = Duration::from_secs(20);
+
+/// How long a last frame may take to reach the carrier.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// The most bytes of keyed state in an answer that is carried: the rest goes with the next one.
+const ANSWER_BYTES: usize = 1024 * 1024;
+
+/// One meeting with a carrier.
+pub(super) struct Meeting<'a, S> {
+    desk: Desk<'a, S>,
+    carrier: Peer,
+    session: CarrySession,
+    incoming: Incoming,
+    outgoing: Outgoing,
+    started: Instant,
+    /// HQ's newest word on each log, to be said.
+    says: BTreeMap<LogId, SignedAcknowledgement>,
+    /// HQ's newest answer to each log, to be given.
+    gives: BTreeMap<LogId, Gift>,
+}
+
+impl<'a, S: HqStore> Meeting<'a, S> {
+    pub(super) fn new(
+        desk: Desk<'a, S>,
+        carrier: Peer,
+        incoming: Incoming,
+        outgoing: Outgoing,
+    ) -> Self {
+        Self {
+            desk,
+            carrier,
+            session: CarrySession::new(PROGRAM, Moment(0)),
+            incoming,
+            outgoing,
+            started: Instant::now(),
+            says: BTreeMap::new(),
+            gives: BTreeMap::new(),
+        }
+    }
+
+    /// Runs until either side leaves; the first frame was read already.
+    pub(super) async fn run(mut self, first: Meet) {
+        self.session.handle_frame(Frame::Meet(first), Moment(0));
+        while self.turn().await {}
+        if let Some(end @ (CarryEnd::Broken(_) | CarryEnd::Stalled)) = self.session.end() {
+            tracing::warn!(site = %self.carrier.site, "carried bundles: {end}");
+        }
+    }
+
+    /// Does what there is to do and waits for the next thing; whether there may be one.
+    async fn turn(&mut self) -> bool {
+        self.take_frames();
+        while let Some(request) = self.session.poll_request() {
+            if let Some(event) = self.perform(request).await {
+                self.session.handle_event(event, self.moment());
+            }
+        }
+        let now = Now { moment: self.moment(), wall: self.desk.clock.now() };
+        self.outgoing.fill(|| self.session.poll_frame(now));
+        if self.session.end().is_some() && self.outgoing.is_empty() {
+            let _ = tokio::time::timeout(FAREWELL, self.outgoing.finish()).await;
+            return false;
+        }
+        let reads = self.session.end().is_none() && self.session.wants_frames();
+        let due = self.session.timeout().map(|due| self.started + Duration::from_millis(due.0));
+        tokio::select! {
+            written = self.outgoing.write(), if !self.outgoing.is_empty() => written.is_ok(),
+            read = self.incoming.read(), if reads => read.is_ok_and(|more| more),
+            () = tokio::time::sleep_until(due.unwrap_or(self.started)), if due.is_some() => {
+                self.session.handle_timeout(self.moment());
+                true
+            }
+        }
+    }
+
+    fn take_frames(&mut self) {
+        while self.session.end().is_none() && self.session.wants_frames() {
+            let moment = self.moment();
+            match self.incoming.next() {
+                Ok(Some(frame)) => self.session.handle_frame(frame, moment),
+                Ok(None) => return,
+                Err(error) => self.session.handle_broken(&error),
+            }
+        }
+    }
+
+    async fn perform(&mut self, request: CarryRequest) -> Option<CarryEvent> {
+        match request {
+            CarryRequest::Next => {
+                let says = std::mem::take(&mut self.says).into_values().collect();
+                let give = self.gives.pop_first().map(|(_, gift)| gift);
+                Some(CarryEvent::Next(says, give))
+            }
+            CarryRequest::Judge(offer) => {
+                let judged = self.judge(&offer).map(|()| Vec::new());
+                if judged.as_ref().is_err_and(|declined| declined.code == Code::HELD) {
+                    self.say(&offer.head.log);
+                }
+                Some(CarryEvent::Judged(judged))
+            }
+            CarryRequest::Keep(offer, bytes) => {
+                let kept = self.keep(&offer, bytes).await;
+                // The answer leaves at once.
+                self.session.handle_event(CarryEvent::Kept(kept), self.moment());
+                Some(CarryEvent::News)
+            }
+            // HQ knows its own word.
+            CarryRequest::Note(_) => Some(CarryEvent::Noted(Ok(()))),
+            CarryRequest::Given(_) | CarryRequest::Refused(..) => None,
+        }
+    }
+
+    fn judge(&self, offer: &Offer) -> Result<(), Declined> {
+        let decline =
+            |held: Seq, code: Code, text: String| Err(Declined::new(offer, held, code, text));
+        let head = offer.head;
+        if head.direction != Direction::ToHq {
+            let text = BundleError::WrongWay(head.direction).to_string();
+            return decline(Seq::ZERO, Code::NOT_ALLOWED, text);
+        }
+        let Some(writer) = self.desk.store.writer_of(&head.log) else {
+            let text = BundleRefused::UnknownLog(head.log).to_string();
+            return decline(Seq::ZERO, Code::UNKNOWN_LOG, text);
+        };
+        let author = writer.peer.site;
+        if author != self.carrier.site && !self.desk.store.may_carry(self.carrier.site, author) {
+            let text = format!(
+                "site {} may not carry the data of site {author}: HQ allows it with 'hq-server site carry'",
+                self.carrier.site
+            );
+            return decline(Seq::ZERO, Code::NOT_ALLOWED, text);
+        }
+        if let Some(refusal) = self.desk.authority.revocation(writer.peer) {
+            return decline(Seq::ZERO, refusal.code, refusal.text);
+        }
+        match self.desk.store.open_log(writer.peer, &head.log) {
+            Ok(opened) if opened.cursor.last >= head.last && head.facts() > 0 => {
+                decline(opened.cursor.last, Code::HELD, "HQ has these facts".to_owned())
+            }
+            Ok(opened) if opened.cursor.last < head.after => {
+                let (has, after) = (opened.cursor.last, head.after);
+                decline(has, Code::GAP, BundleRefused::Gap { has, after }.to_string())
+            }
+            Ok(_) => Ok(()),
+            Err(refusal) => decline(Seq::ZERO, refusal.code, refusal.text),
+        }
+    }
+
+    /// Takes a bundle and makes HQ's answer to it.
+    async fn keep(&mut self, offer: &Offer, bytes: Vec<u8>) -> Result<(), Declined> {
+        let mut file = Cursor::new(bytes);
+        let taken = match self.desk.take(&mut file, Some(self.carrier)).await {
+            Ok(taken) => taken,
+            Err(refused) => {
+                let declined = declined(offer, &refused);
+                if declined.code == Code::FORGED {
+                    self.accuse(&declined.text);
+                }
+                return Err(declined);
+            }
+        };
+        let log = taken.head.log;
+        if let Ok(mut posted) = self.desk.store.posted(&log) {
+            let reached = posted.wait_for(|posted| *posted >= taken.received);
+            drop(tokio::time::timeout(POSTING, reached).await);
+        }
+        if let Err(error) = self.answer(&log, &taken.carried.state) {
+            tracing::warn!("no answer was made to a carried bundle: {error}");
+            self.say(&log);
+        }
+        Ok(())
+    }
+
+    fn answer(
+        &mut self,
+        log: &LogId,
+        known: &shared::sync::StateCursor,
+    ) -> Result<(), BundleRefused> {
+        let mut seed = Seed([0; 32]);
+        getrandom::fill(&mut seed.0).map_err(|error| std::io::Error::other(error.to_string()))?;
+        let answer = self.desk.answer(log, *known, &seed)?;
+        let said = answer.acknowledgement();
+        let mut bytes = Vec::new();
+        answer.write(&mut bytes, Some(ANSWER_BYTES))?;
+        self.says.insert(*log, said);
+        self.gives.insert(*log, Gift::of(bytes)?);
+        Ok(())
+    }
+
+    fn say(&mut self, log: &LogId) {
+        if let Ok(said) = self.desk.store.acknowledgement(log) {
+            self.says.insert(*log, said);
+        }
+    }
+
+    /// People are told who brought it.
+    fn accuse(&self, why: &str) {
+        let text = format!("it brought a bundle that was changed on its way: {why}");
+        tracing::warn!(site = %self.carrier.site, device = %self.carrier.device, "{text}");
+        self.desk.store.note_link(self.carrier, None, LinkNews::Forged(text));
+    }
+
+    fn moment(&self) -> Moment {
+        Moment(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+fn declined(offer: &Offer, refused: &BundleRefused) -> Declined {
+    let (held, code) = match refused {
+        BundleRefused::Bundle(_) => (Seq::ZERO, Code::FORGED),
+        BundleRefused::UnknownLog(_) => (Seq::ZERO, Code::UNKNOWN_LOG),
+        BundleRefused::Gap { has, .. } => (*has, Code::GAP),
+        BundleRefused::Refused(refusal) => (Seq::ZERO, refusal.code),
+        BundleRefused::Io(_) => (Seq::ZERO, Code::STORAGE),
+    };
+    Declined::new(offer, held, code, refused.to_string())
+}
