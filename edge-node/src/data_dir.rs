@@ -4,6 +4,7 @@
 //! node.toml       what the operator sets
 //! identity/       keys and certificate, readable by their owner alone
 //! journal.redb    the log
+//! journal-*.redb  logs that were set aside; journal-*.at-hq beside one: HQ has all of it
 //! carried/        what neighbours gave to be carried, and HQ's answers to them
 //! backups/        made through the API
 //! api.addr        where the running process serves its API
@@ -74,6 +75,21 @@ impl DataDir {
     /// The log.
     pub fn journal(&self) -> PathBuf {
         self.root.join("journal.redb")
+    }
+
+    /// Logs that were set aside, by name.
+    pub fn set_aside(&self) -> io::Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.root)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with("journal-") && name.ends_with(".redb") {
+                found.push(entry.path());
+            }
+        }
+        found.sort();
+        Ok(found)
     }
 
     /// Backups that the running process makes.

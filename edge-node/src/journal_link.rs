@@ -1,9 +1,11 @@
 //! The journal as the link sees it: joins `journal` and `link`, which know nothing of each other.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quinn::Connection;
-use shared::ids::{Head, Seq};
+use shared::ids::{Capture, Head, Seq};
 use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
 use shared::sync::{Position, Run, SignedAcknowledgement, SignedStateBatch, StateCursor};
@@ -12,19 +14,39 @@ use tokio::task::JoinHandle;
 
 use crate::journal::{Journal, StateError, StoreError};
 use crate::link::{self, EdgeStore, EdgeStoreError, LinkConfig, LinkState, LinkStatus, Wall};
-use crate::runtime::Node;
+use crate::runtime::{Earlier, Node};
 
 /// See the module.
 #[derive(Debug)]
 pub struct JournalLink {
     journal: Journal,
     status: watch::Sender<LinkStatus>,
+    /// Logs that were set aside, and that HQ may not have all of.
+    earlier: Mutex<VecDeque<Arc<Self>>>,
+    /// Where it is noted that HQ has all of this log, which was set aside.
+    delivered: Option<PathBuf>,
 }
 
 impl JournalLink {
     /// Gives the link what it needs of `journal`; how it stands goes to `status`.
     pub const fn new(journal: Journal, status: watch::Sender<LinkStatus>) -> Self {
-        Self { journal, status }
+        let earlier = Mutex::new(VecDeque::new());
+        Self { journal, status, earlier, delivered: None }
+    }
+
+    /// Sends logs that were set aside, too.
+    fn with_earlier(self, earlier: &[Earlier]) -> Self {
+        let link = |earlier: &Earlier| {
+            let delivered = Some(earlier.delivered.clone());
+            let status = watch::Sender::new(LinkStatus::default());
+            Arc::new(Self { delivered, ..Self::new(earlier.journal.clone(), status) })
+        };
+        *self.waiting() = earlier.iter().map(link).collect();
+        self
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Arc<Self>>> {
+        self.earlier.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -79,6 +101,29 @@ impl EdgeStore for JournalLink {
         }
     }
 
+    fn given(
+        &self,
+        known: &[Capture],
+        after: StateCursor,
+    ) -> Result<Option<SignedStateBatch>, EdgeStoreError> {
+        Ok(self.journal.given(known, after)?)
+    }
+
+    fn next_earlier(&self) -> Option<Arc<Self>> {
+        self.waiting().pop_front()
+    }
+
+    fn put_back(&self, earlier: Arc<Self>) {
+        self.waiting().push_front(earlier);
+    }
+
+    fn note_delivered(&self) {
+        let noted = self.delivered.as_ref().map(|file| std::fs::write(file, b"HQ has all of it\n"));
+        if let Some(Err(error)) = noted {
+            tracing::warn!("that HQ has a log that was set aside can't be noted: {error}");
+        }
+    }
+
     fn set_link_status(&self, status: LinkStatus) {
         let known = self.status.borrow().hq_time;
         if let Some(at) = status.hq_time.filter(|_| status.hq_time != known) {
@@ -112,7 +157,8 @@ impl LinkTask {
         let recorder = node.recorder.clone();
         let wall = Wall::from_fn(move || recorder.now());
         let config = LinkConfig { open, ..LinkConfig::to(hq, wall) };
-        let store = Arc::new(JournalLink::new(node.journal().clone(), status));
+        let store = JournalLink::new(node.journal().clone(), status).with_earlier(&node.earlier);
+        let store = Arc::new(store);
         let identity = node.identity.clone();
         Self(Some(tokio::spawn(async move {
             if let Err(error) = link::run(store, identity, config, stop).await {

@@ -48,6 +48,12 @@ pub enum StartError {
          what it acknowledged", .0.display()
     )]
     JournalLost(PathBuf),
+    /// A rebuild was cut short.
+    #[error(
+        "this node was to begin with the stock that HQ has, and that was cut short: run 'edge-node \
+         rebuild CODE' again, with the same code"
+    )]
+    Rebuilding,
     /// The journal that this node's goes on from is gone.
     #[error(
         "the journal {} is gone, whose stock this restored node goes on from: put the file back, or \
@@ -120,7 +126,40 @@ pub struct Node {
     pub recorder: Recorder,
     /// Makes files for HQ and takes its answers.
     pub bundles: Bundles,
+    /// Logs of this folder that were set aside, and that HQ may not have all of.
+    pub earlier: Vec<Earlier>,
     _lock: Lock,
+}
+
+/// A log that was set aside when this node became another device: what HQ lacks of it is sent by the
+/// new one.
+#[derive(Debug)]
+pub struct Earlier {
+    /// Its journal; nothing is recorded in it any more.
+    pub journal: Journal,
+    /// The file that says that HQ has all of it.
+    pub delivered: PathBuf,
+}
+
+impl Earlier {
+    /// Those of a folder that are not noted as delivered. One that does not open is left, and told.
+    fn all(data: &DataDir, options: &Options) -> Result<Vec<Self>, std::io::Error> {
+        let mut found = Vec::new();
+        for path in data.set_aside()? {
+            let delivered = path.with_extension("at-hq");
+            if delivered.exists() {
+                continue;
+            }
+            match Journal::open(&path, Options { signing_key: None, ..options.clone() }) {
+                Ok(journal) => found.push(Self { journal, delivered }),
+                Err(error) => tracing::warn!(
+                    "{} was set aside and can't be sent to HQ: {error}",
+                    path.display()
+                ),
+            }
+        }
+        Ok(found)
+    }
 }
 
 impl Node {
@@ -135,11 +174,15 @@ impl Node {
         let lock = data.lock()?;
         let mut identity = Identity::open(&data.identity())?;
         let journal = open_journal(data, &mut identity, &config, Arc::clone(&clock))?;
+        let mut options = Options::new(None);
+        (options.clock, options.cache_bytes) = (Arc::clone(&clock), 1 << 20);
+        let earlier = Earlier::all(data, &options)?;
         let keys = Keys::of(&identity).ok_or(StartError::NotEnrolled)?;
         let recorder = Recorder::new(journal.clone(), clock, config.time_zone());
         let wall = recorder.clone();
         let bundles = Bundles::new(journal, keys, Wall::from_fn(move || wall.now()));
-        Ok(Self { data: data.clone(), config, identity, recorder, bundles, _lock: lock })
+        let data = data.clone();
+        Ok(Self { data, config, identity, recorder, bundles, earlier, _lock: lock })
     }
 
     /// The journal.
@@ -171,6 +214,9 @@ pub fn open_journal(
     let journal = match Journal::open(&data.journal(), options.clone()) {
         Err(OpenError::Missing(path)) if identity.has_journal() => {
             return Err(StartError::JournalLost(path));
+        }
+        Err(OpenError::Missing(_)) if identity.is_rebuilding() => {
+            return Err(StartError::Rebuilding);
         }
         Err(OpenError::Missing(path)) => {
             let predecessor = predecessor(data, identity, &options)?;

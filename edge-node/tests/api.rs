@@ -12,7 +12,7 @@ use edge_node::link::LinkStatus;
 use serde_json::{Value, json};
 use shared::ids::{HistoryId, Seq};
 use shared::sync::bundle::{BundleHead, BundleScan, BundleWriter, Direction, Seed};
-use shared::sync::{Acknowledgement, Frame, Welcome};
+use shared::sync::{Acknowledgement, Frame, Given, Welcome};
 
 struct Server {
     address: SocketAddr,
@@ -178,7 +178,8 @@ fn answer(journal: &Journal) -> Vec<u8> {
         program: "hq-server".to_owned(),
     }));
     let (safe, posted, at) = (Seq(0), received.last, NOON);
-    let said = Acknowledgement { history, log, received, safe, posted, at };
+    let said =
+        Acknowledgement { history, log, received, safe, posted, at, given: Given::default() };
     bundle.push(&Frame::Acknowledgement(said.sign(&hq_key())));
     bundle.finish()
 }

@@ -11,9 +11,11 @@ use common::{
 };
 use edge_node::journal::{BELOW_FLOOR, FixedClock, Journal, OpenError, RecordError, StockLine};
 use edge_node::record::{GroupInput, Origin, Refused};
-use shared::fact::statement::{PolicyKind, Stamp};
+use shared::fact::statement::{MasterData, PolicyKind, Stamp};
+use shared::fact::{Fact, field};
 use shared::ids::{Capture, DeviceNo, Seq};
 use shared::segment::chain::Chain;
+use shared::sync::StateCursor;
 use shared::time::Timestamp;
 
 fn stock(journal: &Journal) -> Vec<(u32, i64)> {
@@ -354,6 +356,46 @@ fn keyed_state_comes_into_force_by_whole_checkpoints() {
     let journal = Journal::open(&path, options(&clock)).expect("opens");
     assert_eq!((items(&journal), journal.state_cursor().handle), (1, 10));
     journal.close_blocking().expect("closes");
+}
+
+#[test]
+fn what_hq_signed_can_be_given_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("journal.redb");
+    let journal = create(&path, &FixedClock::at(NOON));
+    let stated = |counter, of: &MasterData| {
+        let mut fact = common::fact_of(of.clone());
+        field::CAPTURE_COUNTER.put(&mut fact, Some(counter)).expect("a legal field");
+        fact
+    };
+    let data = common::master_data();
+    let apply = |at: u64, facts: &[Fact]| {
+        let batch = batch((9, at), at + 1, at + 1, facts);
+        journal.apply_state_blocking(batch.clone()).expect("a batch");
+        batch
+    };
+    let first = apply(0, &[stated(1, &data[0]), stated(2, &data[1])]);
+    let second = apply(1, &[stated(3, &data[2])]);
+    let moving = transfer(Capture { device: DeviceNo(8), counter: 2 }, 1, "4", "EA");
+    apply(2, &[moving.to_fact().expect("short texts")]);
+    let hq = |counter| [Capture { device: DeviceNo(1), counter }];
+    let given =
+        |known: &[Capture], at| journal.given(known, StateCursor { handle: 9, at }).expect("reads");
+    assert_eq!(given(&hq(1), 0), Some(first.clone()));
+    assert_eq!(given(&hq(1), 1), Some(second.clone()));
+    assert_eq!((given(&hq(2), 0), given(&hq(2), 2)), (Some(second), None));
+    assert_eq!(given(&hq(3), 0), None, "open work is nothing that HQ had stated");
+    assert_eq!(given(&[], 0), Some(first), "of a life that HQ does not know");
+    // What has newer versions goes after a while.
+    let newest: Vec<_> = (3..103).map(|at| apply(at, &[stated(at + 1, &data[3])])).collect();
+    let kept = (3..103).filter(|&at| given(&hq(3), at) == Some(newest[index(at - 3)].clone()));
+    assert!((1..70).contains(&kept.count()), "some were pruned, and the newest was not");
+    assert_eq!(given(&hq(102), 0), newest.last().cloned());
+    journal.close_blocking().expect("closes");
+}
+
+fn index(place: u64) -> usize {
+    usize::try_from(place).expect("small")
 }
 
 #[test]

@@ -11,7 +11,7 @@ use ed25519_dalek::SigningKey;
 use edge_node::journal::{FixedClock, Journal, Recorded};
 use edge_node::record::{GroupInput, Origin};
 use shared::ids::{HistoryId, Seq};
-use shared::sync::{Acknowledgement, Position, SignedAcknowledgement};
+use shared::sync::{Acknowledgement, Given, Position, SignedAcknowledgement};
 use shared::time::Timestamp;
 
 const DAY_MS: i64 = 86_400_000;
@@ -36,8 +36,16 @@ fn acknowledgement(journal: &Journal, last: u64, at: Timestamp) -> SignedAcknowl
     let head = journal.position().head;
     let received = Position { last: Seq(last), head };
     let (history, log) = (HistoryId([2; 32]), journal.log());
-    Acknowledgement { history, log, received, safe: Seq::ZERO, posted: Seq::ZERO, at }
-        .sign(&SigningKey::from_bytes(&[1; 32]))
+    Acknowledgement {
+        history,
+        log,
+        received,
+        safe: Seq::ZERO,
+        posted: Seq::ZERO,
+        at,
+        given: Given::default(),
+    }
+    .sign(&SigningKey::from_bytes(&[1; 32]))
 }
 
 /// A journal with keys 0 to [`KEYS`] at facts 1 and following, of which HQ has all but 1,000.

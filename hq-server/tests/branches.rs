@@ -168,7 +168,7 @@ async fn whoever_owns_no_log_branches_none() {
     let (_folder, hq, mut site) = enrolled(&Hands::new()).await;
     site.record(receipt(1, "10", "2"));
     site.send(&hq, 9).await;
-    let stranger = Peer { device: DeviceNo(9), ..site.peer };
+    let stranger = Peer { site: SiteNo(9), ..site.peer };
     let refused = hq.open_branch(stranger, site.log(), [start(&site); 2]).await;
     assert!(refused.is_err_and(|refusal| refusal.code == shared::sync::Code::UNKNOWN_LOG));
     // A run that goes on from nothing that HQ knows.

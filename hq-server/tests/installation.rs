@@ -351,10 +351,16 @@ async fn from_a_warehouse_to_the_ledger_and_through_a_restart() {
     let last = *hq.published().last().borrow();
     let state = hq.published().ledgers().books.state_hash();
     assert_whole(&hq);
+    let told = hq.intake().posted(&site.log()).expect("registered");
+    hq.backup(&folder.path().join("backup")).expect("copied");
+    assert!(told.has_changed().expect("HQ runs"), "whoever is connected hears that it is safe");
+    let safe = |hq: &Headquarters| hq.intake().log(&site.log()).expect("known").safe.0;
+    assert_eq!(safe(&hq), 2);
     hq.close().await;
     drop(hq);
 
     let hq = Headquarters::open(folder.path(), hands.clock()).expect("opens");
+    assert_eq!(safe(&hq), 2, "what was safe stays safe");
     assert_eq!(*hq.published().last().borrow(), last);
     assert_eq!(hq.published().ledgers().books.state_hash(), state);
     assert_eq!(balances(&hq.published().ledgers().books), expected());
@@ -483,7 +489,8 @@ async fn a_backup_restores_into_another_history() {
     let history = hq.store().history();
     hq.close().await;
 
-    let restored = restore(&folder.path().join("backup"), &second).expect("restored");
+    let now = hands.clock().now();
+    let restored = restore(&folder.path().join("backup"), &second, now).expect("restored");
     assert_eq!(restored, made);
     let hq = Headquarters::open(&second, hands.clock()).expect("opens");
     assert_ne!(hq.store().history(), history);
@@ -494,7 +501,7 @@ async fn a_backup_restores_into_another_history() {
     assert_whole(&hq);
     hq.close().await;
 
-    let again = restore(&folder.path().join("backup"), &second).expect_err("is there");
+    let again = restore(&folder.path().join("backup"), &second, now).expect_err("is there");
     assert!(again.to_string().contains("nothing was changed"), "{again}");
     let file = folder.path().join("backup/books.redb");
     let mut bytes = std::fs::read(&file).expect("reads");
@@ -502,7 +509,8 @@ async fn a_backup_restores_into_another_history() {
     bytes[middle] ^= 1;
     std::fs::write(&file, bytes).expect("writes");
     let third = folder.path().join("third");
-    let damaged = restore(&folder.path().join("backup"), &third).expect_err("damaged").to_string();
+    let damaged =
+        restore(&folder.path().join("backup"), &third, now).expect_err("damaged").to_string();
     assert!(damaged.contains("books.redb is damaged"), "{damaged}");
     assert!(!third.exists());
 }

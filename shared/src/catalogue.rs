@@ -176,6 +176,9 @@ pub struct OpenOrder {
     pub open: bool,
 }
 
+/// The highest number that is ever left out: far above what is given one after the other.
+const NUMBERS_MAX: u64 = 1 << 23;
+
 const STATE_OPEN: u64 = 1;
 const STATE_CLOSED: u64 = 2;
 
@@ -323,15 +326,32 @@ struct Factor {
 struct Named<K, T> {
     by_number: BTreeMap<K, (i64, T)>,
     by_code: BTreeMap<String, K>,
+    /// No number up to this one is given again.
+    floor: u64,
 }
 
 impl<K, T> Default for Named<K, T> {
     fn default() -> Self {
-        Self { by_number: BTreeMap::new(), by_code: BTreeMap::new() }
+        Self { by_number: BTreeMap::new(), by_code: BTreeMap::new(), floor: 0 }
     }
 }
 
-impl<K: Ord + Copy, T> Named<K, T> {
+impl<K: Ord + Copy + Into<u64>, T> Named<K, T> {
+    /// The highest number that was given, as far as that is known.
+    fn highest(&self) -> u64 {
+        self.by_number.last_key_value().map_or(0, |(key, _)| (*key).into()).max(self.floor)
+    }
+
+    /// The number that the next new thing gets.
+    fn next(&self, number: fn(u32) -> K) -> K {
+        let next = u32::try_from(self.highest() + 1);
+        number(next.expect("numbers are dense, and what is skipped is bounded"))
+    }
+
+    fn skip(&mut self, count: u32) {
+        self.floor = (self.highest() + u64::from(count)).min(NUMBERS_MAX);
+    }
+
     fn put(&mut self, key: K, valid_from: Option<Timestamp>, value: T, code: fn(&T) -> &str) {
         let from = valid_from.map_or(i64::MIN, |from| from.0);
         if let Some((newest, old)) = self.by_number.get(&key) {
@@ -533,7 +553,10 @@ impl Catalogue {
             | MasterData::Costing { .. }
             | MasterData::Rate { .. }
             | MasterData::ItemMeasure { .. }
+            | MasterData::VoucherGap { .. }
+            | MasterData::Ruling { .. }
             | MasterData::Rules { .. } => {}
+            MasterData::Restored { skipped, .. } => self.skip_numbers(skipped),
         }
     }
 
@@ -555,6 +578,46 @@ impl Catalogue {
     /// Who may carry for whom: whose data, who carries it.
     pub fn carriers(&self) -> impl Iterator<Item = (SiteNo, SiteNo)> {
         self.carriers.iter().copied()
+    }
+
+    /// Numbers that a lost history may have given are left out.
+    fn skip_numbers(&mut self, count: u32) {
+        self.companies.skip(count);
+        self.categories.skip(count);
+        self.items.skip(count);
+        self.partners.skip(count);
+        self.reasons.skip(count);
+        self.accounts.skip(count);
+    }
+
+    /// The number of the next new company.
+    pub fn next_company(&self) -> CompanyNo {
+        self.companies.next(CompanyNo)
+    }
+
+    /// The number of the next new category.
+    pub fn next_category(&self) -> CategoryNo {
+        self.categories.next(CategoryNo)
+    }
+
+    /// The number of the next new item.
+    pub fn next_item(&self) -> ItemNo {
+        self.items.next(ItemNo)
+    }
+
+    /// The number of the next new partner.
+    pub fn next_partner(&self) -> PartnerNo {
+        self.partners.next(PartnerNo)
+    }
+
+    /// The number of the next new reason.
+    pub fn next_reason(&self) -> ReasonNo {
+        self.reasons.next(ReasonNo)
+    }
+
+    /// The number of the next new account.
+    pub fn next_account(&self) -> AccountNo {
+        self.accounts.next(AccountNo)
     }
 
     /// The company with this number.

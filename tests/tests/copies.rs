@@ -113,6 +113,22 @@ fn a_copied_box_is_booked_as_a_branch_and_enrolled_anew() -> Result<(), ProcessE
     let again = hq.command(&["void", "3-2"]).expect_err("is void").to_string();
     assert!(again.contains("3-2 is void already"), "{again}");
 
+    hq.command(&["same-as", "3-3", "2-3"])?;
+    assert_eq!(quantity(&hq)?, "121");
+    let void = hq.command(&["same-as", "3-3", "2-3"]).expect_err("has no effect").to_string();
+    assert!(void.contains("3-3 is void already"), "{void}");
+    let other = hq.command(&["same-as", "3-4", "3-4"]).expect_err("is one").to_string();
+    assert!(other.contains("they can't be one event"), "{other}");
+    let nothing = hq.command(&["rule", "2"]).expect_err("is no branch").to_string();
+    assert!(nothing.contains("there is no branch with number 2"), "{nothing}");
+    hq.command(&["rule", "3"])?;
+    let doubtful = || -> Result<Value, ProcessError> {
+        let dashboard = get(&hq.api, "/api/reports/dashboard")?;
+        Ok(dashboard["sites"][0]["freshness"]["doubtful"].clone())
+    };
+    assert_eq!(doubtful()?, false, "a person has looked at all of it");
+    hq.command(&["period", "close", "2026-02"])?;
+
     box_a.relay.set_cut(true);
     record(&box_b.api, "b-4", "100")?;
     box_b.node.stop()?;
@@ -124,6 +140,7 @@ fn a_copied_box_is_booked_as_a_branch_and_enrolled_anew() -> Result<(), ProcessE
     box_a.relay.set_cut(false);
     box_b = Copy::run(&copied)?;
     posted(&box_b.api)?;
+    assert_eq!(doubtful()?, true, "there is more of it");
     box_b.node.stop()?;
     run("edge-node", &enrol)?;
     box_b = Copy::run(&copied)?;
@@ -133,13 +150,13 @@ fn a_copied_box_is_booked_as_a_branch_and_enrolled_anew() -> Result<(), ProcessE
     record(&box_b.api, "b-5", "1000")?;
     let status = posted(&box_b.api)?;
     assert_eq!(status["last"], 1, "a log of its own: {status}");
-    assert_eq!(quantity(&hq)?, "1321");
+    assert_eq!(quantity(&hq)?, "1221");
     box_b.node.stop()?;
     // The box that was copied goes on as if nothing had happened.
     box_a.restart()?;
     record(&box_a.api, "a-3", "10")?;
     box_a.wait_until_posted(PATIENCE)?;
-    assert_eq!(quantity(&hq)?, "1331");
+    assert_eq!(quantity(&hq)?, "1231");
     Ok(())
 }
 

@@ -86,6 +86,8 @@ enum Command {
     Init(setup::InitArgs),
     /// Turn a one-time code from HQ into this node's certificate and log.
     Enrol(setup::EnrolArgs),
+    /// Set a lost warehouse up again on a new box: enrol it, and begin with the stock that HQ has.
+    Rebuild(setup::EnrolArgs),
     /// Run the node: serve the local API, keep the link to HQ.
     Run,
     /// Record a movement, or a group of them.
@@ -124,10 +126,15 @@ enum Command {
         /// The file to make.
         file: PathBuf,
     },
-    /// Put a backup back into a folder without a log; the node must then be enrolled again.
+    /// Put a backup back; the node must then be enrolled again. A log that is there is left as it is,
+    /// unless it is to be set aside.
     Restore {
         /// The backup.
         file: PathBuf,
+        /// Keep the log that is there under another name: what HQ does not have of it is sent once
+        /// the node is enrolled again.
+        #[arg(long)]
+        set_aside: bool,
     },
     /// Carry data to HQ and its answer back in a file, where there is no link.
     #[command(subcommand, after_help = BUNDLE)]
@@ -274,8 +281,9 @@ fn run(cli: &Cli, output: Output) -> Result<(), CliError> {
     match &cli.command {
         Command::Init(args) => setup::init(&data, args, output),
         Command::Enrol(args) => setup::enrol(&data, args, output),
+        Command::Rebuild(args) => setup::rebuild(&data, args, output),
         Command::Run => setup::run(&data, output),
-        Command::Restore { file } => setup::restore(&data, file, output),
+        Command::Restore { file, set_aside } => setup::restore(&data, file, *set_aside, output),
         Command::Import(args) => {
             let access = Access::open(&data)?;
             let imported = import::run(args, &access.import_sink(), output.json);
@@ -317,6 +325,7 @@ fn with_node(command: &Command, access: &Access, output: Output) -> Result<(), C
         Command::Init(_)
         | Command::Enrol(_)
         | Command::Run
+        | Command::Rebuild(_)
         | Command::Restore { .. }
         | Command::Import(_) => unreachable!("these don't come here"),
     }

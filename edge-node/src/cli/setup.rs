@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use serde::Serialize;
+use shared::sync::SiteStock;
 use tokio::sync::watch;
 
 use super::CliError;
@@ -53,6 +54,18 @@ impl From<KeyFileError> for CliError {
 }
 
 pub(super) fn init(data: &DataDir, args: &InitArgs, output: Output) -> Result<(), CliError> {
+    let identity = make(data, args)?;
+    let log_key = data_encoding::HEXLOWER.encode(identity.log_key().verifying_key().as_bytes());
+    let line = format!(
+        "{}: made; next: edge-node enrol CODE, with a code of 'hq-server site add NAME'",
+        data.root().display()
+    );
+    output.say(&line, &Initialised { data: data.root(), log_key });
+    Ok(())
+}
+
+/// Keys and node.toml.
+fn make(data: &DataDir, args: &InitArgs) -> Result<Identity, CliError> {
     std::fs::create_dir_all(data.root()).map_err(|error| {
         CliError::failed(format!("{} can't be made: {error}", data.root().display()))
     })?;
@@ -63,13 +76,7 @@ pub(super) fn init(data: &DataDir, args: &InitArgs, output: Output) -> Result<()
     if !data.config().exists() {
         std::fs::write(data.config(), text)?;
     }
-    let log_key = data_encoding::HEXLOWER.encode(identity.log_key().verifying_key().as_bytes());
-    let line = format!(
-        "{}: made; next: edge-node enrol CODE, with a code of 'hq-server site add NAME'",
-        data.root().display()
-    );
-    output.say(&line, &Initialised { data: data.root(), log_key });
-    Ok(())
+    Ok(identity)
 }
 
 fn template(args: &InitArgs) -> String {
@@ -121,9 +128,7 @@ struct EnrolledView {
 pub(super) fn enrol(data: &DataDir, args: &EnrolArgs, output: Output) -> Result<(), CliError> {
     let config = Config::read(&data.config())?;
     let _lock = data.lock()?;
-    let hq = args.hq.clone().or_else(|| config.hq_address.clone()).ok_or_else(|| {
-        CliError::new(2, "usage", "state where HQ listens: edge-node enrol CODE --hq HOST:PORT")
-    })?;
+    let hq = hq_address(args, &config)?;
     set_restored_aside(data, &config)?;
     let mut identity = Identity::open(&data.identity())?;
     // An enrolment that was cut before there was a journal is finished without HQ.
@@ -132,13 +137,25 @@ pub(super) fn enrol(data: &DataDir, args: &EnrolArgs, output: Output) -> Result<
     let clock_ahead_ms = if is_half_done { 0 } else { enrol_at(&mut identity, &args.code, &hq)? };
     let clock = Arc::new(SystemClock::default());
     runtime::open_journal(data, &mut identity, &config, clock)?.close_blocking()?;
-    if args.hq.is_some() && config.hq_address.as_ref() != Some(&hq) {
-        let text = std::fs::read_to_string(data.config())?;
-        std::fs::write(data.config(), set_key(&text, "hq", "address", &hq))?;
-    }
+    keep_address(data, args, &config)?;
     say_enrolled(&identity, output);
     if let Some(warning) = link::clock_warning(clock_ahead_ms) {
         eprintln!("edge-node: {warning}");
+    }
+    Ok(())
+}
+
+fn hq_address(args: &EnrolArgs, config: &Config) -> Result<String, CliError> {
+    args.hq.clone().or_else(|| config.hq_address.clone()).ok_or_else(|| {
+        CliError::new(2, "usage", "state where HQ listens: edge-node enrol CODE --hq HOST:PORT")
+    })
+}
+
+/// An address that was stated is kept.
+fn keep_address(data: &DataDir, args: &EnrolArgs, config: &Config) -> Result<(), CliError> {
+    if let Some(hq) = args.hq.as_ref().filter(|hq| config.hq_address.as_ref() != Some(*hq)) {
+        let text = std::fs::read_to_string(data.config())?;
+        std::fs::write(data.config(), set_key(&text, "hq", "address", hq))?;
     }
     Ok(())
 }
@@ -177,6 +194,90 @@ fn enrol_failed(error: &EnrolError) -> CliError {
         _ => (3, "refused"),
     };
     CliError::new(code, word, error.to_string())
+}
+
+#[derive(Serialize)]
+struct RebuiltView {
+    site: u32,
+    site_name: String,
+    device: u32,
+    /// Items and lots that are on hand.
+    lines: usize,
+    /// HQ's time.
+    at: String,
+    complete_to: Vec<CompleteView>,
+}
+
+/// Up to where a log of the site is in the stock.
+#[derive(Serialize)]
+struct CompleteView {
+    device: u32,
+    last: u64,
+    recorded_at: String,
+}
+
+/// A new box in the place of one that is lost.
+pub(super) fn rebuild(data: &DataDir, args: &EnrolArgs, output: Output) -> Result<(), CliError> {
+    if !data.config().exists() {
+        let hq = args.hq.clone();
+        make(data, &InitArgs { hq, listen: None, zone: None })?;
+    }
+    let config = Config::read(&data.config())?;
+    let _lock = data.lock()?;
+    let hq = hq_address(args, &config)?;
+    if data.journal().exists() {
+        let text = "there is a log here already: a lost warehouse is set up again in an empty folder \
+                    (--data DIR); with a backup, use 'edge-node restore'";
+        return Err(CliError::new(1, "exists", text));
+    }
+    let mut identity = Identity::open(&data.identity())?;
+    identity.note_rebuilding()?;
+    if identity.enrolment().is_none() {
+        enrol_at(&mut identity, &args.code, &hq)?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let stock = runtime.block_on(link::site_stock(&identity, &hq));
+    let stock = stock.map_err(|error| enrol_failed(&error))?;
+    let genesis = identity.genesis().expect("it was enrolled above");
+    let mut options = Options::new(Some(identity.log_key().clone()));
+    options.cache_bytes = config.cache_bytes;
+    let made = Journal::create_with_stock(&data.journal(), &genesis, &stock.levels, options);
+    made.map_err(StartError::from)?.close_blocking()?;
+    identity.note_journal()?;
+    keep_address(data, args, &config)?;
+    say_rebuilt(&identity, &stock, output);
+    Ok(())
+}
+
+fn say_rebuilt(identity: &Identity, stock: &SiteStock, output: Output) {
+    let enrolment = identity.enrolment().expect("it is enrolled");
+    let complete = stock.logs.iter().map(|log| CompleteView {
+        device: log.device.0,
+        last: log.last.0,
+        recorded_at: log.recorded_at.to_string(),
+    });
+    let view = RebuiltView {
+        site: enrolment.site.0,
+        site_name: enrolment.site_name.clone(),
+        device: enrolment.device.0,
+        lines: stock.levels.len(),
+        at: stock.at.to_string(),
+        complete_to: complete.collect(),
+    };
+    let logs = view.complete_to.iter().map(|log| {
+        let CompleteView { device, last, recorded_at } = log;
+        format!("\n  device {device} up to fact {last}, recorded at {recorded_at}")
+    });
+    let line = format!(
+        "site {} ({}) is set up again as device {}, with {} lines of stock as HQ has them:{}\nWhat was \
+         recorded there later never reached HQ: enter it again, or count. Next: edge-node run",
+        view.site,
+        view.site_name,
+        view.device,
+        view.lines,
+        logs.collect::<String>()
+    );
+    output.say(&line, &view);
 }
 
 /// A restored node, or one whose log forked, becomes a new device, whose log goes on from the stock of
@@ -251,9 +352,42 @@ struct RestoredView {
     last: u64,
 }
 
-pub(super) fn restore(data: &DataDir, file: &Path, output: Output) -> Result<(), CliError> {
+/// What a log that is there holds that HQ does not have, in words; `None` where there is none.
+fn kept_from_hq(data: &DataDir) -> Option<String> {
+    match Journal::open(&data.journal(), Options::new(None)) {
+        Err(OpenError::Missing(_)) => None,
+        Err(error) => Some(format!("it does not open ({error})")),
+        Ok(journal) => {
+            let (last, unsent) = (journal.position().last, unsent(&journal));
+            drop(journal.close_blocking());
+            Some(format!("it has {last} facts, {unsent} of which HQ does not have"))
+        }
+    }
+}
+
+pub(super) fn restore(
+    data: &DataDir,
+    file: &Path,
+    set_aside: bool,
+    output: Output,
+) -> Result<(), CliError> {
     std::fs::create_dir_all(data.root())?;
     let _lock = data.lock()?;
+    if let Some(held) = kept_from_hq(data) {
+        if !set_aside {
+            let text = format!(
+                "there is a log in {} already, and it is left as it is: {held}. If this node still \
+                 runs, run it until 'edge-node status' shows all at HQ. To put the backup in its \
+                 place, add --set-aside: the log is kept under another name, and what HQ does not have \
+                 of it is sent once this node is enrolled again",
+                data.root().display()
+            );
+            return Err(CliError::new(1, "exists", text));
+        }
+        let aside = free_name(data, "journal-aside", ".redb");
+        std::fs::rename(data.journal(), data.root().join(&aside))?;
+        eprintln!("edge-node: the log that was here is {aside} now: {held}");
+    }
     let summary = journal::restore(file, &data.journal(), &Options::new(None))?;
     if !data.config().exists() {
         std::fs::write(data.config(), config::TEMPLATE)?;

@@ -114,6 +114,20 @@ pub struct Timekeeper {
     hq_floor: Timestamp,
     jumped: bool,
     ahead: bool,
+    /// The clock agreed with HQ's when they were last compared, and has not jumped since.
+    agrees: bool,
+}
+
+/// What a fact made now says of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// Never runs backwards in a log.
+    pub recorded_at: Timestamp,
+    /// When it happens that is recorded now: the same, but where the log once stood at a time that
+    /// has not come yet.
+    pub now: Timestamp,
+    /// Bits as in the field `TIME_IN_DOUBT`.
+    pub in_doubt: u8,
 }
 
 impl fmt::Debug for Timekeeper {
@@ -126,18 +140,16 @@ impl Timekeeper {
     /// `last` is the newest fact's stamp, `hq_floor` the last time that HQ stated.
     pub fn new(clock: Arc<dyn Clock>, last: LastStamp, hq_floor: Timestamp) -> Self {
         let compared = (clock.now().0, clock.steady_ms());
-        Self { clock, compared, last, hq_floor, jumped: false, ahead: false }
+        let (jumped, ahead, agrees) = (false, false, false);
+        Self { clock, compared, last, hq_floor, jumped, ahead, agrees }
     }
 
     /// Recorded-at for a fact made now, and the bits of doubt.
-    pub fn stamp(&mut self) -> (Timestamp, u8) {
-        let (now, steady) = (self.clock.now().0, self.clock.steady_ms());
-        let drift = (now - self.compared.0) - (steady - self.compared.1);
-        if drift.abs() > JUMP_MS {
-            self.jumped = true;
-        }
-        self.compared = (now, steady);
-        let floor = self.last.at.0.max(RELEASED.0).max(self.hq_floor.0);
+    pub fn stamp(&mut self) -> Moment {
+        let now = self.notice_jump();
+        // HQ knows better than a log whose clock once was ahead.
+        let last = if self.agrees { 0 } else { self.last.at.0 };
+        let floor = last.max(RELEASED.0).max(self.hq_floor.0);
         let mut doubt = 0;
         if now < floor - SLEW_MS {
             doubt |= BELOW_FLOOR;
@@ -149,10 +161,22 @@ impl Timekeeper {
             doubt |= AHEAD_OF_HQ;
         }
         self.last.at = Timestamp(now.max(self.last.at.0));
+        let happens = if doubt == 0 { Timestamp(now) } else { self.last.at };
         if doubt == 0 {
-            self.last.trusted = Some(self.last.at);
+            self.last.trusted = Some(happens);
         }
-        (self.last.at, doubt)
+        Moment { recorded_at: self.last.at, now: happens, in_doubt: doubt }
+    }
+
+    /// Looks whether the wall moved otherwise than the steady clock; gives the wall.
+    fn notice_jump(&mut self) -> i64 {
+        let (now, steady) = (self.clock.now().0, self.clock.steady_ms());
+        let drift = (now - self.compared.0) - (steady - self.compared.1);
+        if drift.abs() > JUMP_MS {
+            (self.jumped, self.agrees) = (true, false);
+        }
+        self.compared = (now, steady);
+        now
     }
 
     /// The newest recorded-at whose clock was not in doubt, since this journal was opened; the
@@ -168,7 +192,9 @@ impl Timekeeper {
     pub fn compare_with_hq(&mut self, hq: Timestamp) {
         let difference = self.clock.now().0 - hq.0;
         self.ahead = difference >= DAY_MS;
-        if difference.abs() < JUMP_MS {
+        self.notice_jump();
+        self.agrees = difference.abs() < JUMP_MS;
+        if self.agrees {
             self.jumped = false;
         }
         self.hq_floor = hq;
@@ -201,15 +227,36 @@ mod tests {
         Timekeeper::new(Arc::clone(clock) as Arc<dyn Clock>, last, Timestamp(0))
     }
 
+    fn said(keeper: &mut Timekeeper) -> (Timestamp, u8) {
+        let said = keeper.stamp();
+        (said.recorded_at, said.in_doubt)
+    }
+
+    #[test]
+    fn a_log_that_was_in_2099_goes_on_at_the_right_time_once_hq_agrees() {
+        let clock = FixedClock::at(NOON);
+        let mut keeper = keeper(&clock, NOON);
+        let far = Timestamp(4_070_908_800_000);
+        clock.set(far);
+        assert_eq!(said(&mut keeper), (far, JUMPED));
+        clock.set(NOON);
+        assert_eq!(said(&mut keeper), (far, BELOW_FLOOR | JUMPED));
+        keeper.compare_with_hq(NOON);
+        clock.pass_ms(60_000);
+        let now = Timestamp(NOON.0 + 60_000);
+        assert_eq!(keeper.stamp(), Moment { recorded_at: far, now, in_doubt: 0 });
+        assert_eq!(keeper.trusted(), now);
+    }
+
     #[test]
     fn recorded_at_never_runs_backwards() {
         let clock = FixedClock::at(NOON);
         let mut keeper = keeper(&clock, Timestamp(NOON.0 + 1_000));
-        assert_eq!(keeper.stamp(), (Timestamp(NOON.0 + 1_000), 0));
+        assert_eq!(said(&mut keeper), (Timestamp(NOON.0 + 1_000), 0));
         clock.pass_ms(5_000);
-        assert_eq!(keeper.stamp(), (Timestamp(NOON.0 + 5_000), 0));
+        assert_eq!(said(&mut keeper), (Timestamp(NOON.0 + 5_000), 0));
         clock.set(Timestamp(NOON.0 - 60_000));
-        assert_eq!(keeper.stamp(), (Timestamp(NOON.0 + 5_000), BELOW_FLOOR));
+        assert_eq!(said(&mut keeper), (Timestamp(NOON.0 + 5_000), BELOW_FLOOR));
     }
 
     #[test]
@@ -217,15 +264,16 @@ mod tests {
         let year = 365 * DAY_MS;
         let clock = FixedClock::at(Timestamp(NOON.0 - year));
         let mut behind = keeper(&clock, Timestamp(0));
-        assert_eq!(behind.stamp(), (Timestamp(NOON.0 - year), BELOW_FLOOR));
+        assert_eq!(said(&mut behind), (Timestamp(NOON.0 - year), BELOW_FLOOR));
 
         let clock = FixedClock::at(Timestamp(NOON.0 + year));
         let mut ahead = keeper(&clock, NOON);
         ahead.compare_with_hq(NOON);
-        assert_eq!(ahead.stamp().1, AHEAD_OF_HQ);
+        assert_eq!(ahead.stamp().in_doubt, AHEAD_OF_HQ);
         clock.set(NOON);
         ahead.compare_with_hq(NOON);
-        assert_eq!(ahead.stamp(), (Timestamp(NOON.0 + year), BELOW_FLOOR | JUMPED));
+        let recorded_at = Timestamp(NOON.0 + year);
+        assert_eq!(ahead.stamp(), Moment { recorded_at, now: NOON, in_doubt: 0 });
     }
 
     #[test]
@@ -233,11 +281,11 @@ mod tests {
         let clock = FixedClock::at(NOON);
         let mut keeper = keeper(&clock, NOON);
         clock.set(Timestamp(NOON.0 + 3_600_000));
-        assert_eq!(keeper.stamp().1, JUMPED);
+        assert_eq!(keeper.stamp().in_doubt, JUMPED);
         clock.pass_ms(1_000);
-        assert_eq!(keeper.stamp().1, JUMPED);
+        assert_eq!(keeper.stamp().in_doubt, JUMPED);
         keeper.compare_with_hq(clock.now());
-        assert_eq!(keeper.stamp().1, 0);
+        assert_eq!(keeper.stamp().in_doubt, 0);
     }
 
     #[test]
@@ -245,7 +293,7 @@ mod tests {
         let clock = FixedClock::at(NOON);
         let mut keeper = keeper(&clock, Timestamp(0));
         keeper.compare_with_hq(Timestamp(NOON.0 + 86_400_000));
-        assert_eq!(keeper.stamp(), (NOON, BELOW_FLOOR));
+        assert_eq!(said(&mut keeper), (NOON, BELOW_FLOOR));
     }
 
     #[test]
@@ -253,10 +301,10 @@ mod tests {
         let clock = FixedClock::at(NOON);
         let mut keeper = keeper(&clock, Timestamp(0));
         keeper.compare_with_hq(Timestamp(NOON.0 + 500 * DAY_MS));
-        assert_eq!(keeper.stamp(), (NOON, BELOW_FLOOR));
+        assert_eq!(said(&mut keeper), (NOON, BELOW_FLOOR));
         assert_eq!(keeper.trusted(), Timestamp(0), "nothing doubtful is trusted");
         keeper.compare_with_hq(NOON);
-        assert_eq!(keeper.stamp(), (NOON, 0));
+        assert_eq!(said(&mut keeper), (NOON, 0));
         assert_eq!(keeper.trusted(), NOON);
     }
 }

@@ -32,7 +32,9 @@ use shared::fact::{Fact, Malformed};
 use shared::ids::{Capture, CompanyNo, DeviceNo, Head, LogId, PersonNo, Seq};
 use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
-use shared::sync::{Position, Run, SignedAcknowledgement, SignedStateBatch, StateCursor};
+use shared::sync::{
+    Position, Run, SignedAcknowledgement, SignedStateBatch, StateCursor, StockLevel,
+};
 use shared::time::{OffsetMinutes, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -268,7 +270,27 @@ impl Journal {
             Some(journal) => Some(journal.fresh_on_hand_blocking()?.as_opening()),
             None => None,
         };
-        let beginning = store::Beginning { genesis, opening: opening.as_ref() };
+        Self::begin(path, genesis, opening.as_ref(), options)
+    }
+
+    /// As [`Journal::create`], for a node that takes the place of one that is lost: it begins with the
+    /// stock that HQ has.
+    pub fn create_with_stock(
+        path: &Path,
+        genesis: &Genesis,
+        levels: &[StockLevel],
+        options: Options,
+    ) -> Result<Self, OpenError> {
+        Self::begin(path, genesis, Some(&OnHand::of_levels(levels)), options)
+    }
+
+    fn begin(
+        path: &Path,
+        genesis: &Genesis,
+        opening: Option<&OnHand>,
+        options: Options,
+    ) -> Result<Self, OpenError> {
+        let beginning = store::Beginning { genesis, opening };
         store::create_file(path, options.cache_bytes, &beginning)?;
         Self::open(path, options)
     }
@@ -519,6 +541,16 @@ impl Journal {
     /// How far keyed state is stored.
     pub fn state_cursor(&self) -> StateCursor {
         self.inner.view.state_cursor()
+    }
+
+    /// Keyed state as HQ signed it: the next batch after `after` with a fact that is not among `known`,
+    /// which says for each installation of HQ how far it goes.
+    pub fn given(
+        &self,
+        known: &[Capture],
+        after: StateCursor,
+    ) -> Result<Option<SignedStateBatch>, StoreError> {
+        store::given(&self.inner.view.transaction()?, known, after)
     }
 
     /// Stores a batch of keyed state, whose signature the caller has checked.

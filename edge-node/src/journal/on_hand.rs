@@ -11,6 +11,7 @@ use shared::fact::statement::{Movement, Stamp, Statement};
 use shared::fact::{Fact, field};
 use shared::ids::{DeviceNo, ItemNo, Seq};
 use shared::quantity::{Quantity, ShortText};
+use shared::sync::StockLevel;
 use shared::time::Timestamp;
 use shared::varint;
 
@@ -323,6 +324,17 @@ impl OnHand {
             found.levels.insert(Bucket { item, lot }, Level { quantity, count, newest });
         }
         input.is_empty().then_some(found)
+    }
+
+    /// What HQ says is on hand, as the opening of a log.
+    pub fn of_levels(levels: &[StockLevel]) -> Self {
+        let mut opening = Self::default();
+        for StockLevel { item, lot, quantity } in levels {
+            let bucket = Bucket { item: *item, lot: lot.clone() };
+            let level = opening.levels.entry(bucket).or_default();
+            level.quantity = level.quantity.saturating_add(quantity.0);
+        }
+        opening
     }
 
     /// The same levels as the opening of a log that follows: at its beginning, without reversals.

@@ -22,6 +22,10 @@ pub(super) const SEGMENTS: TableDefinition<u64, &[u8]> = TableDefinition::new("s
 pub(super) const KEYS: TableDefinition<u64, &[u8]> = TableDefinition::new("keys");
 /// HQ's keyed state: [`shared::catalogue::StateKey`] to a fact.
 pub(super) const STATE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("state");
+/// (handle, place where it ends) to a batch of keyed state as HQ signed it: what HQ loses can be given
+/// back to it.
+pub(super) const STATE_SIGNED: TableDefinition<(u64, u64), &[u8]> =
+    TableDefinition::new("state_signed");
 /// Facts of a checkpoint of keyed state that has not come whole, in order of arrival.
 pub(super) const STATE_PENDING: TableDefinition<u64, &[u8]> = TableDefinition::new("state_pending");
 

@@ -2,7 +2,7 @@
 //! the rows; knows no queue and no clock. Invariant: opening a damaged file changes nothing in it.
 
 use std::io;
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,11 +12,12 @@ use redb::{
 };
 use shared::catalogue::Catalogue;
 use shared::document::journal::JournalTip;
-use shared::fact::{Fact, field};
-use shared::ids::{LogId, Seq};
+use shared::fact::statement::Stamp;
+use shared::fact::{Fact, Kind, field};
+use shared::ids::{Capture, LogId, Seq};
 use shared::segment::chain::{Chain, Genesis};
 use shared::segment::{columns, packing};
-use shared::sync::{SignedAcknowledgement, StateCursor};
+use shared::sync::{SignedAcknowledgement, SignedStateBatch, StateCursor};
 use shared::time::Timestamp;
 use shared::varint;
 
@@ -26,7 +27,7 @@ use super::on_hand::OnHand;
 use super::rows::{
     self, BadRow, KEYS, META, META_ACKNOWLEDGEMENT, META_GENESIS, META_HQ_TIME, META_ON_HAND,
     META_OPENING, META_RESTORED, META_STATE_CURSOR, META_VERSION, SEGMENTS, STATE, STATE_PENDING,
-    SegmentRow, TAIL, TailRow,
+    STATE_SIGNED, SegmentRow, TAIL, TailRow,
 };
 
 /// Why a journal does not open.
@@ -296,6 +297,7 @@ pub(super) fn begin(database: &Database, beginning: &Beginning<'_>) -> Result<()
         transaction.open_table(KEYS)?;
         transaction.open_table(STATE)?;
         transaction.open_table(STATE_PENDING)?;
+        transaction.open_table(STATE_SIGNED)?;
     }
     transaction.commit()?;
     Ok(())
@@ -490,6 +492,35 @@ fn load_on_hand(
         Ok(ControlFlow::Continue(()))
     })?;
     Ok((snapshot_at, on_hand))
+}
+
+/// See [`super::Journal::given`].
+pub(super) fn given(
+    transaction: &ReadTransaction,
+    known: &[Capture],
+    after: StateCursor,
+) -> Result<Option<SignedStateBatch>, StoreError> {
+    let is_known = |fact: &Fact| {
+        Stamp::parse(fact).is_ok_and(|stamp| {
+            let Capture { device, counter } = stamp.capture;
+            known.iter().any(|end| end.device == device && counter <= end.counter)
+        })
+    };
+    let from = (Bound::Excluded((after.handle, after.at)), Bound::Unbounded);
+    for entry in transaction.open_table(STATE_SIGNED)?.range(from)? {
+        let signed = read_signed(entry?.1.value())?;
+        let facts = signed.batch.facts().map_err(|error| damaged(error.to_string()))?;
+        // Open work is in no log: HQ makes it anew.
+        let mut stated = facts.iter().filter(|fact| fact.kind().is_none_or(Kind::is_master_data));
+        if stated.any(|fact| !is_known(fact)) {
+            return Ok(Some(signed));
+        }
+    }
+    Ok(None)
+}
+
+pub(super) fn read_signed(bytes: &[u8]) -> Result<SignedStateBatch, StoreError> {
+    SignedStateBatch::decode(bytes).map_err(|error| damaged(format!("keyed state: {error}")))
 }
 
 /// When the last fact was recorded, and why its clock is in doubt: 0 where it is not.

@@ -6,12 +6,12 @@
 //! memory, for everything is read again from the store.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
-use redb::ReadableTable;
+use redb::{ReadableTable, ReadableTableMetadata};
 use shared::catalogue::{Catalogue, StateKey};
 use shared::document::journal::{self as document, JournalTip};
 use shared::fact::statement::{GROUP_MAX, Stamp, Statement};
@@ -25,13 +25,13 @@ use shared::time::Timestamp;
 use shared::varint;
 use tokio::sync::{mpsc, oneshot};
 
-use super::clock::{DAY_MS, LastStamp, Timekeeper};
+use super::clock::{DAY_MS, LastStamp, Moment, Timekeeper};
 use super::key_book::{Expiry, KeyBook};
 use super::keys::{KeyEntry, KeyHash};
 use super::on_hand::{self, Bucket, Change, OnHand};
 use super::rows::{
     KEYS, META, META_ACKNOWLEDGEMENT, META_HQ_TIME, META_ON_HAND, META_STATE_CURSOR,
-    PAGE_VALUE_MAX, SEGMENTS, STATE, STATE_PENDING, SegmentRow, TAIL, TailRow,
+    PAGE_VALUE_MAX, SEGMENTS, STATE, STATE_PENDING, STATE_SIGNED, SegmentRow, TAIL, TailRow,
 };
 use super::store::{self, Loaded, SharedDatabase, StateProgress, StoreError, StoredRange};
 use super::view::{Block, View};
@@ -43,6 +43,8 @@ const COMMIT_FACTS_MAX: usize = 16_384;
 const SEAL_AGE_MS: i64 = 8_000;
 /// How often what is on hand is written down, in sealed facts.
 const SNAPSHOT_FACTS: u64 = 16_384;
+/// So many signed batches of keyed state are kept before any is looked at.
+const SIGNED_MIN: u64 = 64;
 /// A block in memory ends a run: short enough for one frame.
 const BLOCK_FACTS_MAX: usize = 2_048;
 
@@ -110,6 +112,8 @@ struct State {
     lazy: BTreeMap<&'static str, Vec<u8>>,
     /// Bytes of a packed fact times 256, smoothed.
     packed_bytes_x256: u64,
+    /// How many signed batches of keyed state were left when they were last looked through.
+    signed_kept: u64,
 }
 
 /// What one turn adds; written in one commit.
@@ -137,8 +141,8 @@ enum Sealing {
 enum StateWrite {
     /// What came of an unfinished checkpoint under another handle goes.
     Begin,
-    /// Facts of a checkpoint, kept until it is whole.
-    Pending(u64, Vec<u8>),
+    /// Facts of a checkpoint, kept until it is whole; and as HQ signed them.
+    Pending(StateCursor, Vec<u8>, Vec<u8>),
     /// The checkpoint is whole; under another handle it replaces everything.
     Apply { replace: bool },
 }
@@ -382,6 +386,7 @@ impl State {
             unpacked: RefCell::new(None),
             lazy: BTreeMap::new(),
             packed_bytes_x256: 8 * 256,
+            signed_kept: 0,
         }
     }
 
@@ -478,8 +483,9 @@ impl State {
         let catalogue = view.catalogue();
         self.check_reversals(submission, view)?;
         self.check_stock(submission, &catalogue, view, staged)?;
-        let (recorded_at, time_in_doubt) = self.time.stamp();
-        let facts = self.facts_of(submission, recorded_at, time_in_doubt)?;
+        let moment = self.time.stamp();
+        let Moment { recorded_at, in_doubt: time_in_doubt, .. } = moment;
+        let facts = self.facts_of(submission, moment)?;
         let first = self.chain.seq().next();
         self.take(&facts, first, &catalogue, view, staged);
         self.chain.extend(&facts);
@@ -508,23 +514,18 @@ impl State {
         }
     }
 
-    fn facts_of(
-        &self,
-        submission: &Submission,
-        recorded_at: Timestamp,
-        time_in_doubt: u8,
-    ) -> Result<Vec<Fact>, RecordError> {
+    fn facts_of(&self, submission: &Submission, moment: Moment) -> Result<Vec<Fact>, RecordError> {
         let first = self.chain.seq().next();
         let count = submission.lines.len();
         let fact = |(index, line): (usize, &super::Line)| {
             let stamp = Stamp {
                 capture: Capture { device: self.device, counter: first.0 + index as u64 },
-                recorded_at,
-                occurred_at: line.occurred_at.unwrap_or(recorded_at),
+                recorded_at: moment.recorded_at,
+                occurred_at: line.occurred_at.unwrap_or(moment.now),
                 utc_offset: submission.utc_offset,
                 group_left: u16::try_from(count - 1 - index).expect("a group is at most 256"),
                 person: submission.person,
-                time_in_doubt,
+                time_in_doubt: moment.in_doubt,
                 company: submission.company,
             };
             line.statement.to_fact(&stamp).map_err(|why| RecordError::TooLarge { line: index, why })
@@ -668,21 +669,22 @@ impl State {
     /// Takes a batch of keyed state; a checkpoint comes into force as a whole.
     fn stage_state(
         &mut self,
-        batch: &SignedStateBatch,
+        signed: &SignedStateBatch,
         staged: &mut Staged,
     ) -> Result<StateCursor, StateError> {
-        let batch = &batch.batch;
+        let batch = &signed.batch;
         let stored = self.keyed.stored;
         if batch.following(stored) != Following::Next {
             return Err(StateError::NotNext { from: batch.from, stored });
         }
         let begins = batch.from.handle != stored.handle;
+        let signed = signed.encode();
         let facts = batch.facts().map_err(|error| StateError::Malformed(error.to_string()))?;
         if begins {
             staged.state.push(StateWrite::Begin);
         }
         self.keyed.stored = batch.to;
-        staged.state.push(StateWrite::Pending(batch.to.at, encode_facts(&facts)));
+        staged.state.push(StateWrite::Pending(batch.to, encode_facts(&facts), signed));
         if batch.reaches_checkpoint() {
             let replace = self.keyed.in_force != batch.to.handle;
             self.keyed.in_force = batch.to.handle;
@@ -712,12 +714,44 @@ impl State {
         }
         if !staged.state.is_empty() {
             staged.catalogue = write_state(&transaction, &staged.state, &view.catalogue())?;
+            if staged.catalogue.is_some() {
+                self.prune_signed(&transaction)?;
+            }
         }
         let expiry = self.expiry(view);
         if self.keys.has_expired(&expiry) {
             self.keys.forget(&mut transaction.open_table(KEYS)?, &expiry)?;
         }
         transaction.commit()?;
+        Ok(())
+    }
+
+    /// Signed batches go with the handle that they are of; of this one those go, now and then, whose
+    /// facts all have newer versions.
+    fn prune_signed(&mut self, transaction: &redb::WriteTransaction) -> Result<(), StoreError> {
+        let mut signed = transaction.open_table(STATE_SIGNED)?;
+        let in_force = self.keyed.in_force;
+        signed.retain(|(handle, _), _| handle == in_force)?;
+        if signed.len()? < 2 * self.signed_kept + SIGNED_MIN {
+            return Ok(());
+        }
+        let (mut newer, mut gone) = (HashSet::new(), Vec::new());
+        for entry in signed.iter()?.rev() {
+            let (place, bytes) = entry?;
+            let batch = store::read_signed(bytes.value())?.batch;
+            let facts = batch.facts().map_err(|error| StoreError::Damaged(error.to_string()))?;
+            let mut is_newest = false;
+            for fact in &facts {
+                is_newest |= newer.insert(StateKey::of(fact));
+            }
+            if !is_newest {
+                gone.push(place.value());
+            }
+        }
+        for place in gone {
+            signed.remove(place)?;
+        }
+        self.signed_kept = signed.len()?;
         Ok(())
     }
 
@@ -913,12 +947,16 @@ fn write_state(
     current: &Catalogue,
 ) -> Result<Option<Catalogue>, StoreError> {
     let mut pending = transaction.open_table(STATE_PENDING)?;
+    let mut signed = transaction.open_table(STATE_SIGNED)?;
     let mut state = transaction.open_table(STATE)?;
     let mut catalogue = None;
     for write in writes {
         match write {
             StateWrite::Begin => pending.retain(|_, _| false)?,
-            StateWrite::Pending(at, facts) => drop(pending.insert(at, facts.as_slice())?),
+            StateWrite::Pending(to, facts, as_signed) => {
+                pending.insert(to.at, facts.as_slice())?;
+                signed.insert((to.handle, to.at), as_signed.as_slice())?;
+            }
             StateWrite::Apply { replace } => {
                 if *replace {
                     state.retain(|_, _| false)?;

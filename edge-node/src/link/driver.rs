@@ -47,6 +47,8 @@ pub(super) struct Driver<'a, S> {
     /// The session's time starts here.
     started: Instant,
     datagrams: u64,
+    /// It leaves once HQ has everything.
+    until_done: bool,
 }
 
 enum Woken {
@@ -78,7 +80,14 @@ impl<'a, S: EdgeStore> Driver<'a, S> {
             replies: JoinSet::new(),
             started,
             datagrams: 0,
+            until_done: false,
         }
+    }
+
+    /// For a log that nobody writes any more: the session leaves once HQ has everything.
+    pub(super) const fn until_done(mut self) -> Self {
+        self.until_done = true;
+        self
     }
 
     /// Runs the session until it ends, the connection is lost or `shutdown` says so. `notice` hears
@@ -98,6 +107,10 @@ impl<'a, S: EdgeStore> Driver<'a, S> {
             }
             while let Some(request) = self.session.poll_request() {
                 self.start_request(request);
+            }
+            if self.until_done && self.session.is_done() {
+                let moment = self.moment();
+                self.session.handle_event(EdgeEvent::Leave, moment);
             }
             let now = self.now();
             self.outgoing.fill(|| self.session.poll_frame(now));
@@ -229,6 +242,10 @@ fn perform<S: EdgeStore>(store: &S, request: EdgeRequest) -> EdgeEvent {
                 tracing::warn!("HQ's master data can't be kept: {error}");
                 EdgeEvent::StateFailed
             }
+        },
+        EdgeRequest::ReadGiven { known, after } => match store.given(&known, after) {
+            Ok(batch) => EdgeEvent::GivenRead(batch),
+            Err(error) => unreadable(&error),
         },
     }
 }

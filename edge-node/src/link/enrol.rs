@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use quinn::Connection;
 use shared::segment::chain::Genesis;
-use shared::sync::{Code, EnrolCode, EnrolRequest, Frame, Grant, NotACode, Refusal, VERSIONS};
+use shared::sync::{
+    Code, EnrolCode, EnrolRequest, Frame, Grant, NotACode, Refusal, SiteStock, VERSIONS,
+};
 
 use super::connect::{self, ConnectError};
 use super::files::KeyFileError;
@@ -122,6 +124,26 @@ pub async fn enrol(
     let enrolment = identity.enrolment().expect("it was just written").clone();
     let genesis = identity.genesis().expect("it is enrolled");
     Ok(Enrolled { enrolment, genesis, clock_ahead_ms })
+}
+
+/// Asks HQ what is on hand at this node's site.
+pub async fn site_stock(identity: &Identity, hq: &str) -> Result<SiteStock, EnrolError> {
+    let enrolment = identity.enrolment().expect("only a node that is enrolled asks");
+    let settings = tls::client(enrolment.pin, Some(identity)).map_err(|error| local(&error))?;
+    let connected = connect::connect(hq, &settings, PATIENCE).await.map_err(EnrolError::Connect)?;
+    let answer = tokio::time::timeout(PATIENCE, ask(&connected.connection, Frame::AskStock)).await;
+    connected.close(Code::LEAVING, "asked").await;
+    let answer = answer.unwrap_or_else(|_| Err(EnrolError::Lost("no answer in time".into())));
+    match answer? {
+        Frame::Stock(signed) => {
+            let own = signed.stock.site == enrolment.site;
+            match signed.verify(&enrolment.hq_key) {
+                Ok(()) if own => Ok(signed.stock),
+                _ => Err(EnrolError::BadAnswer("a stock that HQ did not sign".to_owned())),
+            }
+        }
+        frame => Err(unexpected(&frame)),
+    }
 }
 
 /// One frame there, one back; a refusal is an error.

@@ -10,6 +10,7 @@
 //! identity/enrolment.toml       site, device, company, HQ's keys
 //! identity/journal.id           the log whose journal was made (hex, 32 bytes)
 //! identity/journal.predecessor  the file of the journal it goes on from, after a restore or a fork
+//! identity/rebuilding           the journal is to begin with the stock that HQ has
 //! identity/forked               HQ has another log under this name: these keys need to be replaced
 //! ```
 
@@ -24,7 +25,7 @@ use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
 use serde::{Deserialize, Serialize};
 use shared::ids::{CompanyNo, DeviceNo, HistoryId, SiteNo};
 use shared::segment::chain::{FORMAT, Genesis};
-use shared::sync::{AuthorityPin, Grant};
+use shared::sync::{AuthorityPin, Grant, Introduction};
 use shared::time::Timestamp;
 
 use super::files::{self, KeyFileError};
@@ -35,6 +36,7 @@ const TLS: &str = "tls.pem";
 const ENROLMENT: &str = "enrolment.toml";
 const JOURNAL: &str = "journal.id";
 const PREDECESSOR: &str = "journal.predecessor";
+const REBUILDING: &str = "rebuilding";
 const FORKED: &str = "forked";
 const VERSION: u32 = 1;
 
@@ -170,6 +172,16 @@ impl Identity {
         files::write_private(&self.directory.join(FORKED), b"enrol this node anew\n")
     }
 
+    /// Whether this node's journal is to begin with the stock that HQ has, and is not made yet.
+    pub fn is_rebuilding(&self) -> bool {
+        self.directory.join(REBUILDING).exists() && !self.has_journal()
+    }
+
+    /// Notes that the journal is to begin with the stock that HQ has.
+    pub fn note_rebuilding(&self) -> Result<(), KeyFileError> {
+        files::write_private(&self.directory.join(REBUILDING), b"edge-node rebuild CODE\n")
+    }
+
     /// The key that signs the log's seals.
     pub fn log_key(&self) -> &SigningKey {
         &self.log_key
@@ -191,6 +203,14 @@ impl Identity {
             public_key: self.log_key.verifying_key().to_bytes(),
             predecessor: None,
         })
+    }
+
+    /// What an HQ is told that forgot this node.
+    pub(super) fn introduction(&self, tls_request: Vec<u8>) -> Introduction {
+        let enrolment = self.enrolment.as_ref().expect("only a node that is enrolled connects");
+        let genesis = self.genesis().expect("it is enrolled");
+        let (company, name) = (enrolment.company, enrolment.site_name.clone());
+        Introduction::new(tls_request, genesis, company, name, &self.log_key)
     }
 
     pub(super) const fn genesis_random(&self) -> [u8; 32] {

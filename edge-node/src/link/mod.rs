@@ -33,7 +33,7 @@ pub(crate) use frames::{Incoming, Outgoing};
 pub(crate) use identity::pin_of;
 
 pub use connect::{ConnectError, DEFAULT_PORT};
-pub use enrol::{EnrolError, Enrolled, enrol};
+pub use enrol::{EnrolError, Enrolled, enrol, site_stock};
 pub use files::KeyFileError;
 pub use identity::{Enrolment, Identity};
 pub use status::{LinkState, LinkStatus};
@@ -132,7 +132,7 @@ pub async fn run<S: EdgeStore>(
         enrolment,
         config,
         backoff: Backoff::default(),
-        renews: false,
+        errand: None,
         status: LinkStatus::default(),
     };
     while !*shutdown.borrow() {
@@ -155,8 +155,8 @@ struct Link<S> {
     enrolment: Enrolment,
     config: LinkConfig,
     backoff: Backoff,
-    /// The certificate has expired: the next connection is for renewing it.
-    renews: bool,
+    /// What the next connection is for, where that is no session.
+    errand: Option<Errand>,
     status: LinkStatus,
 }
 
@@ -184,9 +184,11 @@ impl<S: EdgeStore> Link<S> {
                 return false;
             }
         };
-        let stopped = if self.renews {
-            self.renew(&connected.connection).await;
+        let stopped = if let Some(errand) = self.errand {
+            self.renew(errand, &connected.connection).await;
             false
+        } else if let Some(earlier) = self.store.next_earlier() {
+            self.deliver(earlier, &connected.connection, shutdown).await
         } else {
             self.sync(&connected.connection, shutdown).await
         };
@@ -204,8 +206,8 @@ impl<S: EdgeStore> Link<S> {
             return false;
         };
         let started = Instant::now();
-        let session =
-            EdgeSession::new(self.start(), self.config.session, driver::moment_since(started));
+        let start = self.start(&*self.store);
+        let session = EdgeSession::new(start, self.config.session, driver::moment_since(started));
         let driver = Driver::new(
             Arc::clone(&self.store),
             connection,
@@ -221,7 +223,8 @@ impl<S: EdgeStore> Link<S> {
                 if let EdgeNotice::Welcomed(welcome) = &notice
                     && self.is_renewal_due(welcome)
                 {
-                    renewal = Some(tokio::spawn(renew(connection.clone(), self.identity.clone())));
+                    let (connection, identity) = (connection.clone(), self.identity.clone());
+                    renewal = Some(tokio::spawn(renew(Errand::Renew, connection, identity)));
                 }
                 if matches!(notice, EdgeNotice::Welcomed(_)) {
                     self.config.open.send_replace(Some(connection.clone()));
@@ -238,20 +241,67 @@ impl<S: EdgeStore> Link<S> {
         self.over(over)
     }
 
-    fn start(&self) -> EdgeStart {
-        let log = self.store.genesis().log_id();
-        let position = *self.store.position().borrow();
+    /// Sends a log that was set aside; says whether the node stops.
+    async fn deliver(
+        &mut self,
+        earlier: Arc<S>,
+        connection: &Connection,
+        shutdown: &mut watch::Receiver<bool>,
+    ) -> bool {
+        let Ok((send, recv)) = connection.open_bi().await else {
+            self.store.put_back(earlier);
+            self.over(lost(connection));
+            return false;
+        };
+        let started = Instant::now();
+        let start = self.start(&*earlier);
+        let log = start.log;
+        let session = EdgeSession::new(start, self.config.session, driver::moment_since(started));
+        let driver = Driver::new(
+            Arc::clone(&earlier),
+            connection,
+            self.config.wall.clone(),
+            session,
+            started,
+            Incoming::new(recv),
+            Outgoing::new(send),
+        );
+        let over = driver.until_done().run(shutdown, |_| {}).await;
+        match over {
+            Over::Ended(EdgeEnd::Left) if !*shutdown.borrow() => {
+                tracing::info!(log = %log.short(), "HQ has all of a log that was set aside");
+                earlier.note_delivered();
+                self.backoff.reset();
+                false
+            }
+            Over::Ended(EdgeEnd::Refused(refusal)) => {
+                let text = format!(
+                    "HQ does not take the log {} that was set aside: {}; keep its file",
+                    log.short(),
+                    refusal.text
+                );
+                tracing::warn!("{text}");
+                self.status.warning = Some(text);
+                false
+            }
+            over => {
+                self.store.put_back(earlier);
+                self.over(over)
+            }
+        }
+    }
+
+    fn start(&self, store: &S) -> EdgeStart {
+        let log = store.genesis().log_id();
+        let position = *store.position().borrow();
         EdgeStart {
             site: self.enrolment.site,
             log,
             position,
-            sealed: *self.store.sealed().borrow(),
-            state: self.store.state_cursor(),
+            sealed: *store.sealed().borrow(),
+            state: store.state_cursor(),
             // An acknowledgement of an earlier log says nothing of this one.
-            witness: self
-                .store
-                .acknowledgement()
-                .filter(|signed| signed.acknowledgement.log == log),
+            witness: store.acknowledgement().filter(|signed| signed.acknowledgement.log == log),
             hq_key: self.enrolment.hq_key,
             versions: self.config.versions,
             program: PROGRAM.to_owned(),
@@ -338,7 +388,11 @@ impl<S: EdgeStore> Link<S> {
     fn refused(&mut self, code: Code, text: String) {
         match code {
             Code::CERTIFICATE_EXPIRED => {
-                self.renews = true;
+                self.errand = Some(Errand::Renew);
+                self.fail(text, false);
+            }
+            Code::FORGOTTEN => {
+                self.errand = Some(Errand::Introduce);
                 self.fail(text, false);
             }
             Code::LEAVING | Code::BUSY | Code::STORAGE | Code::STALLED => self.fail(text, false),
@@ -356,15 +410,12 @@ impl<S: EdgeStore> Link<S> {
         self.set_state(if needs_person { LinkState::Refused } else { LinkState::Waiting });
     }
 
-    async fn renew(&mut self, connection: &Connection) {
-        match renew(connection.clone(), self.identity.clone()).await {
-            Ok(()) => {
-                self.renews = false;
-                self.backoff.reset();
-            }
+    async fn renew(&mut self, errand: Errand, connection: &Connection) {
+        // Where it fails, perhaps the certificate is good again by HQ's clock.
+        self.errand = None;
+        match renew(errand, connection.clone(), self.identity.clone()).await {
+            Ok(()) => self.backoff.reset(),
             Err(error) => {
-                // Perhaps the certificate is good again by HQ's clock.
-                self.renews = false;
                 self.fail(format!("the certificate was not renewed: {error}"), true);
             }
         }
@@ -376,10 +427,27 @@ impl<S: EdgeStore> Link<S> {
     }
 }
 
+/// What a connection may be for beside a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Errand {
+    /// The certificate has expired, or soon will.
+    Renew,
+    /// HQ was restored from a backup and lost that it had let this node in.
+    Introduce,
+}
+
 /// Gets a certificate for a fresh TLS key, over a connection of the present one.
-async fn renew(connection: Connection, identity: Identity) -> Result<(), EnrolError> {
+async fn renew(
+    errand: Errand,
+    connection: Connection,
+    identity: Identity,
+) -> Result<(), EnrolError> {
     let next = TlsIdentity::fresh();
-    match enrol::ask(&connection, Frame::Renew(next.request())).await? {
+    let frame = match errand {
+        Errand::Renew => Frame::Renew(next.request()),
+        Errand::Introduce => Frame::Introduce(identity.introduction(next.request())),
+    };
+    match enrol::ask(&connection, frame).await? {
         Frame::Renewed(chain, valid_until) => {
             let next = next.with_chain(&chain, valid_until);
             let replaced = tokio::task::spawn_blocking(move || identity.replace_tls(next)).await;

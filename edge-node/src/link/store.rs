@@ -1,7 +1,9 @@
 //! What the link needs of the node's journal, so that it can be tried with another one. Knows no
 //! file. Invariant: what a position or a reply names is durable already.
 
-use shared::ids::{Head, Seq};
+use std::sync::Arc;
+
+use shared::ids::{Capture, Head, Seq};
 use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
 use shared::sync::{Position, Run, SignedAcknowledgement, SignedStateBatch, StateCursor};
@@ -53,6 +55,28 @@ pub trait EdgeStore: Send + Sync + 'static {
     /// Applies a batch of keyed state whose signature, site and cursor were checked: durable, as a
     /// whole, and the cursor with it.
     fn apply_state(&self, signed: SignedStateBatch) -> Result<(), EdgeStoreError>;
+
+    /// The next batch of keyed state after `after` with a fact that is not among `known`, which says for
+    /// each installation of HQ how far it goes; `None` where there is no more.
+    fn given(
+        &self,
+        known: &[Capture],
+        after: StateCursor,
+    ) -> Result<Option<SignedStateBatch>, EdgeStoreError>;
+
+    /// A log of this node that was set aside, and that HQ may not have all of: it is sent before this
+    /// one. Each is given once, unless it is put back.
+    fn next_earlier(&self) -> Option<Arc<Self>> {
+        None
+    }
+
+    /// The connection was lost before HQ had all of it: another one will do.
+    fn put_back(&self, earlier: Arc<Self>) {
+        drop(earlier);
+    }
+
+    /// HQ has all of this log, which was set aside.
+    fn note_delivered(&self) {}
 
     /// Keeps how the link stands, for people; may forget it when the program ends.
     fn set_link_status(&self, status: LinkStatus);

@@ -471,8 +471,8 @@ mod tests {
     fn word(received: u64, safe: u64, at: i64) -> SignedAcknowledgement {
         let received = Position { last: Seq(received), head: Head([3; 32]) };
         let (safe, posted, at) = (Seq(safe), Seq::ZERO, Timestamp(at));
-        Acknowledgement { history: HistoryId([8; 32]), log: LOG, received, safe, posted, at }
-            .sign(&key())
+        let (history, given) = (HistoryId([8; 32]), shared::sync::Given::default());
+        Acknowledgement { history, log: LOG, received, safe, posted, at, given }.sign(&key())
     }
 
     fn depot(folder: &Path, quota_bytes: u64) -> Depot {

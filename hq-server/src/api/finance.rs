@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
 use shared::fact::statement::Stamp;
-use shared::ids::Capture;
+use shared::ids::{Capture, DeviceNo};
 use shared::time::Day;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -104,6 +104,26 @@ pub struct VoidBody {
     pub reason: Option<String>,
 }
 
+/// Two facts that are one event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SameAsBody {
+    /// The one that has no effect any more.
+    #[schema(example = "5-12")]
+    pub dropped: String,
+    /// The one that has.
+    #[schema(example = "3-1042")]
+    pub kept: String,
+}
+
+/// A branch that a person has compared with the log that it leaves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RulingBody {
+    /// The branch's installation number.
+    pub device: u32,
+}
+
 /// Every address of this file.
 pub(super) fn router() -> OpenApiRouter<Headquarters> {
     OpenApiRouter::new()
@@ -113,6 +133,8 @@ pub(super) fn router() -> OpenApiRouter<Headquarters> {
         .routes(routes!(payment))
         .routes(routes!(allocate))
         .routes(routes!(void))
+        .routes(routes!(same_as))
+        .routes(routes!(rule))
 }
 
 pub(super) async fn state(
@@ -266,4 +288,27 @@ async fn void(
     Json(body): Json<VoidBody>,
 ) -> Result<Json<Recorded>, ApiError> {
     state(&hq, whose, |desk, _| desk.void(&body.of, body.reason.as_deref())).await
+}
+
+/// Says that two facts are one event that was told twice: one of them has no effect any more.
+#[utoipa::path(post, path = "/api/same-as", tag = "finance", request_body = SameAsBody,
+    params(Company),
+    responses((status = 200, body = Recorded)))]
+async fn same_as(
+    State(hq): State<Headquarters>,
+    whose: Whose,
+    Json(body): Json<SameAsBody>,
+) -> Result<Json<Recorded>, ApiError> {
+    state(&hq, whose, |desk, _| desk.same_as(&body.dropped, &body.kept)).await
+}
+
+/// Says that a branch was compared with the log that it leaves, and is not in doubt any more.
+#[utoipa::path(post, path = "/api/rulings", tag = "finance", request_body = RulingBody,
+    responses((status = 200, body = Recorded)))]
+async fn rule(
+    State(hq): State<Headquarters>,
+    Json(body): Json<RulingBody>,
+) -> Result<Json<Recorded>, ApiError> {
+    let captures = hq.rule(DeviceNo(body.device)).await.map_err(ApiError::refused)?;
+    Ok(recorded(&captures, Vec::new()))
 }

@@ -27,6 +27,9 @@ pub struct Status {
     pub failure: Option<String>,
     /// Groups that wait for something.
     pub waiting: u64,
+    /// What HQ had stated and lost when it was restored from backups, as far as that is known.
+    #[serde(default)]
+    pub lost: Vec<LostLine>,
     /// Every log.
     pub logs: Vec<LogLine>,
 }
@@ -82,6 +85,26 @@ pub struct BranchLine {
     pub of: String,
     /// The last fact that the two have in common, as the installation counts.
     pub after: u64,
+    /// A person has compared all of it with that log.
+    #[serde(default)]
+    pub ruled: bool,
+}
+
+/// What HQ had stated and lost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LostLine {
+    /// The fact that says so.
+    pub stated: String,
+    /// When that was.
+    pub stated_at: String,
+    /// HQ's log, in hex.
+    pub log: String,
+    /// Its last fact that is not lost.
+    pub after: u64,
+    /// How many numbers of new things were left out.
+    pub skipped: u32,
+    /// The newest lost fact that a node told of; absent where this is what was known at the restore.
+    pub lost: Option<String>,
 }
 
 /// Where a backup goes.
@@ -115,7 +138,18 @@ async fn status(State(hq): State<Headquarters>) -> Result<Json<Status>, ApiError
     let published = hq.published();
     let position = published.last().borrow().0;
     let failure = published.failure().borrow().clone();
-    let waiting = published.ledgers().books.waiting().count() as u64;
+    let ledgers = published.ledgers();
+    let waiting = ledgers.books.waiting().count() as u64;
+    let lost = ledgers.books.losses().own().iter().map(|loss| LostLine {
+        stated: loss.stated.to_string(),
+        stated_at: loss.at.to_string(),
+        log: loss.log.to_string(),
+        after: loss.after.0,
+        skipped: loss.skipped,
+        lost: loss.lost.map(|lost| lost.to_string()),
+    });
+    let lost = lost.collect();
+    drop(ledgers);
     let catalogue = published.catalogue();
     let code = |site: SiteNo| match (site, catalogue.site(site)) {
         (SiteNo::HQ, _) => "HQ".to_owned(),
@@ -124,6 +158,7 @@ async fn status(State(hq): State<Headquarters>) -> Result<Json<Status>, ApiError
     };
     let line = |log: crate::gateway::intake::LogStatus| {
         let link = hq.link(log.record.device);
+        let ruled = published.ruled(&log.record.log) >= log.received.last;
         LogLine {
             site: log.record.site.0,
             code: code(log.record.site),
@@ -143,8 +178,11 @@ async fn status(State(hq): State<Headquarters>) -> Result<Json<Status>, ApiError
             bundle_by: link.bundle.and_then(|bundle| bundle.by).map(|by| code(by.site)),
             forged: link.forged,
             refusal: log.refusal,
-            branch: Branches::left(&log.record)
-                .map(|(of, after)| BranchLine { of: of.to_string(), after: after.0 }),
+            branch: Branches::left(&log.record).map(|(of, after)| BranchLine {
+                of: of.to_string(),
+                after: after.0,
+                ruled,
+            }),
         }
     };
     Ok(Json(Status {
@@ -153,6 +191,7 @@ async fn status(State(hq): State<Headquarters>) -> Result<Json<Status>, ApiError
         position,
         failure,
         waiting,
+        lost,
         logs: hq.intake().logs().into_iter().map(line).collect(),
     }))
 }

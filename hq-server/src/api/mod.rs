@@ -27,7 +27,9 @@ pub use bundles::BundleReport;
 pub use costs::{
     CostingBody, LandedCostBody, LandedOnBody, RevaluationBody, StandardCostBody, WriteDownBody,
 };
-pub use finance::{AllocationBody, InvoiceBody, InvoiceLineBody, PaymentBody, VoidBody};
+pub use finance::{
+    AllocationBody, InvoiceBody, InvoiceLineBody, PaymentBody, RulingBody, SameAsBody, VoidBody,
+};
 pub use installation::{BackupBody, BackupReport, BranchLine, LogLine, Status};
 pub use master::{
     AccountBody, AccountLine, CategoryBody, ItemBody, ItemLine, MappingBody, MappingGaps,

@@ -165,6 +165,11 @@ pub(super) fn key_hash(request: &[u8]) -> Result<[u8; 32], BadRequest> {
     Ok(super::identity::key_hash(&parsed.public_key.subject_public_key_info()))
 }
 
+/// The day on which a certificate was issued that is valid until then.
+pub(super) fn issued_on(valid_until: Timestamp) -> Day {
+    Day(valid_until.day(OffsetMinutes(0)).0 - DEVICE_DAYS)
+}
+
 /// Why no certificate was made.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum IssueError {

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ed25519_dalek::SigningKey;
 use shared::ids::{CompanyNo, DeviceNo, SiteNo};
-use shared::sync::{AuthorityPin, Code, EnrolCode, EnrolRequest, Refusal, Secret};
+use shared::sync::{AuthorityPin, Code, EnrolCode, EnrolRequest, Introduction, Refusal, Secret};
 use shared::time::Timestamp;
 use tokio::sync::watch;
 
@@ -102,6 +102,53 @@ impl Authority {
     /// The number that the next site gets.
     pub fn site_next(&self) -> SiteNo {
         self.register().site_next()
+    }
+
+    /// The register came out of a backup of `made_at`: `count` numbers of sites and of installations
+    /// are left out, for they may have been given since, and so may certificates.
+    pub fn note_restore(
+        &self,
+        count: u32,
+        made_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), FileError> {
+        self.register().note_restore(count, made_at, now)
+    }
+
+    /// Lets in again an installation whose enrolment was lost when HQ was restored. Its certificate
+    /// proves that HQ let it in, its log key that the log is its own.
+    pub fn introduce(
+        &self,
+        peer: Peer,
+        introduction: &Introduction,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        introduction.verify().map_err(|_| bad_request("the log key did not sign it"))?;
+        let genesis = &introduction.genesis;
+        let is_its_own = (genesis.site, genesis.device) == (peer.site, peer.device);
+        if !is_its_own || genesis.predecessor.is_some() {
+            return Err(bad_request("it names another installation"));
+        }
+        let introduced = self.register().introduce(peer, introduction, now);
+        introduced.map_err(|error| match error {
+            RedeemError::Refused(refusal) => refusal,
+            RedeemError::File(error) => cannot_store(&error),
+        })
+    }
+
+    /// More was lost than was thought: so many numbers more are left out.
+    pub fn leave_out(&self, count: u32) -> Result<(), FileError> {
+        self.register().leave_out(count)
+    }
+
+    /// How many numbers were left out at the last restore.
+    pub fn skipped(&self) -> u32 {
+        self.register().skipped()
+    }
+
+    /// A number for an installation of HQ itself; never given again.
+    pub fn hq_device(&self) -> Result<DeviceNo, FileError> {
+        self.register().hq_device()
     }
 
     /// Adds a site, or takes its new name, and gives a code for it.

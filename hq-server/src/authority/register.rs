@@ -9,10 +9,11 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use shared::ids::{CompanyNo, DeviceNo, SiteNo};
-use shared::sync::{Code, EnrolRequest, Refusal, Secret};
-use shared::time::Timestamp;
+use shared::sync::{Code, EnrolRequest, Introduction, Refusal, Secret};
+use shared::time::{Day, OffsetMinutes, Timestamp};
 
-use super::certificates::Issued;
+use super::cannot_store;
+use super::certificates::{Issued, issued_on};
 use super::hex::Hex;
 use super::identity::Leaf;
 use crate::gateway::store::Peer;
@@ -25,6 +26,13 @@ const META: TableDefinition<'_, &str, u32> = TableDefinition::new("meta");
 const SITES: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("sites");
 const CODES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("codes");
 const DEVICES: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("devices");
+
+/// Rows of META.
+const DEVICE_FLOOR: &str = "device_floor";
+const SITE_FLOOR: &str = "site_floor";
+const SKIPPED: &str = "skipped";
+const BACKUP_DAY: &str = "backup_day";
+const RESTORE_DAY: &str = "restore_day";
 
 /// How long a one-time code is good for.
 const CODE_MS: i64 = 7 * 86_400_000;
@@ -130,6 +138,9 @@ pub struct Admission {
     pub peer: Peer,
     /// It has expired: it may only be renewed.
     pub is_expired: bool,
+    /// The installation is not in the register, for HQ was restored from a backup: it may only
+    /// introduce itself.
+    pub is_forgotten: bool,
 }
 
 /// The register: in memory, and durable with every change.
@@ -139,6 +150,21 @@ pub(super) struct Register {
     sites: BTreeMap<SiteNo, SiteRecord>,
     codes: BTreeMap<[u8; 32], CodeRecord>,
     devices: BTreeMap<DeviceNo, DeviceRecord>,
+    /// No installation number up to this one is given again, and no number of a site.
+    floor: Floor,
+}
+
+/// Numbers that are not given, in the register of an HQ that was restored from a backup: a lost
+/// history may have given them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Floor {
+    device: u32,
+    site: u32,
+    /// How many were left out at the last restore.
+    skipped: u32,
+    /// The day of the backup that HQ was last restored from, and the day of that: certificates that
+    /// were issued then are not in the register.
+    forgotten: Option<(Day, Day)>,
 }
 
 impl Register {
@@ -175,8 +201,72 @@ impl Register {
             let record: DeviceRecord = from_json(row?.1.value(), "a device")?;
             devices.insert(record.device, record);
         }
-        drop(read);
-        Ok(Self { database, sites, codes, devices })
+        let meta = read.open_table(META)?;
+        let number = |name| Ok::<_, FileError>(meta.get(name)?.map_or(0, |number| number.value()));
+        let floor = Floor {
+            device: number(DEVICE_FLOOR)?,
+            site: number(SITE_FLOOR)?,
+            skipped: number(SKIPPED)?,
+            forgotten: match (number(BACKUP_DAY)?, number(RESTORE_DAY)?) {
+                (_, 0) => None,
+                (from, to) => Some((Day(from.cast_signed()), Day(to.cast_signed()))),
+            },
+        };
+        drop((meta, read));
+        Ok(Self { database, sites, codes, devices, floor })
+    }
+
+    /// The register came out of a backup: `count` numbers of sites and of installations are left
+    /// out.
+    pub(super) fn note_restore(
+        &mut self,
+        count: u32,
+        made_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), FileError> {
+        let (site, device) = (self.site_next().0 - 1, self.next_device().0 - 1);
+        let day = |at: Timestamp| at.max(Timestamp(0)).day(OffsetMinutes(0));
+        self.raise(Floor {
+            device: device.saturating_add(count),
+            site: site.saturating_add(count),
+            skipped: count,
+            forgotten: Some((day(made_at), day(now).max(day(made_at)))),
+        })
+    }
+
+    /// So many numbers more are left out.
+    pub(super) fn leave_out(&mut self, count: u32) -> Result<(), FileError> {
+        let Floor { device, site, .. } = self.floor;
+        let (device, site) = (device.saturating_add(count), site.saturating_add(count));
+        self.raise(Floor { device, site, ..self.floor })
+    }
+
+    /// How many numbers were left out at the last restore.
+    pub(super) const fn skipped(&self) -> u32 {
+        self.floor.skipped
+    }
+
+    /// A number for an installation of HQ itself; never given again.
+    pub(super) fn hq_device(&mut self) -> Result<DeviceNo, FileError> {
+        let device = self.next_device();
+        self.raise(Floor { device: device.0, ..self.floor })?;
+        Ok(device)
+    }
+
+    fn raise(&mut self, floor: Floor) -> Result<(), FileError> {
+        let write = self.database.begin_write()?;
+        let mut meta = write.open_table(META)?;
+        meta.insert(DEVICE_FLOOR, floor.device)?;
+        meta.insert(SITE_FLOOR, floor.site)?;
+        meta.insert(SKIPPED, floor.skipped)?;
+        if let Some((from, to)) = floor.forgotten {
+            meta.insert(BACKUP_DAY, from.0.cast_unsigned())?;
+            meta.insert(RESTORE_DAY, to.0.cast_unsigned())?;
+        }
+        drop(meta);
+        write.commit()?;
+        self.floor = floor;
+        Ok(())
     }
 
     pub(super) fn sites(&self) -> Vec<SiteRecord> {
@@ -188,7 +278,7 @@ impl Register {
     }
 
     pub(super) fn site_next(&self) -> SiteNo {
-        SiteNo(self.sites.keys().next_back().map_or(0, |last| last.0) + 1)
+        SiteNo(self.sites.keys().next_back().map_or(0, |last| last.0).max(self.floor.site) + 1)
     }
 
     /// Adds a site, or gives it another name.
@@ -289,7 +379,8 @@ impl Register {
 
     fn next_device(&self) -> DeviceNo {
         let last = self.devices.keys().next_back();
-        DeviceNo(last.map_or(FIRST_DEVICE, |last| last.0 + 1))
+        let next = last.map_or(FIRST_DEVICE, |last| last.0 + 1);
+        DeviceNo(next.max(self.floor.device + 1))
     }
 
     /// Gives a number to a branch of an installation's log.
@@ -353,9 +444,18 @@ impl Register {
     }
 
     /// Whether a certificate of the authority still counts, and for what.
-    pub(super) fn admit(&self, leaf: &Leaf, now: Timestamp) -> Result<Admission, Refusal> {
+    ///
+    /// One that HQ issued after the backup that it was restored from is not in the register, and
+    /// counts: the authority's signature proves that it was issued.
+    pub(super) fn admit(&mut self, leaf: &Leaf, now: Timestamp) -> Result<Admission, Refusal> {
         let Peer { site, device } = leaf.peer;
-        let known = self.devices.get(&device).filter(|record| record.site == site);
+        let is_expired = leaf.valid_until <= now;
+        let is_forgotten = self.is_forgotten(leaf);
+        let known = self.devices.get(&device);
+        if known.is_none() && is_forgotten {
+            return Ok(Admission { peer: leaf.peer, is_expired, is_forgotten });
+        }
+        let known = known.filter(|record| record.site == site);
         let record = known.ok_or_else(|| unknown_installation(leaf.peer))?;
         if record.revoked_at.is_some() {
             return Err(revoked(leaf.peer));
@@ -363,11 +463,65 @@ impl Register {
         let counts = record.certificates.iter().any(|certificate| {
             certificate.serial.0 == leaf.serial && certificate.key_hash.0 == leaf.key_hash
         });
-        if counts {
-            Ok(Admission { peer: leaf.peer, is_expired: leaf.valid_until <= now })
-        } else {
-            Err(unknown_installation(leaf.peer))
+        if !counts && record.branch_of.is_none() && is_forgotten {
+            let Leaf { serial, key_hash, valid_until, .. } = leaf.clone();
+            let issued = Issued { chain: Vec::new(), serial, key_hash, valid_until };
+            self.certificate_add(device, &issued).map_err(|error| cannot_store(&error))?;
+        } else if !counts {
+            return Err(unknown_installation(leaf.peer));
         }
+        Ok(Admission { peer: leaf.peer, is_expired, is_forgotten: false })
+    }
+
+    /// Whether a certificate was issued after the backup that HQ was restored from.
+    fn is_forgotten(&self, leaf: &Leaf) -> bool {
+        let issued = issued_on(leaf.valid_until);
+        self.floor.forgotten.is_some_and(|(from, to)| (from..=to).contains(&issued))
+    }
+
+    /// Lets in again an installation that was let in after the backup.
+    pub(super) fn introduce(
+        &mut self,
+        peer: Peer,
+        introduction: &Introduction,
+        now: Timestamp,
+    ) -> Result<(), RedeemError> {
+        let Introduction { genesis, company, site_name, .. } = introduction;
+        let same = |record: &DeviceRecord| {
+            (record.device, record.site, record.log_key.0)
+                == (peer.device, peer.site, genesis.public_key)
+        };
+        if self.devices.get(&peer.device).is_some_and(same) {
+            return Ok(());
+        }
+        let mut keys = self.devices.values().map(|record| record.log_key.0);
+        if self.devices.contains_key(&peer.device) || keys.any(|key| key == genesis.public_key) {
+            return Err(keys_taken().into());
+        }
+        let known = self.sites.get(&peer.site);
+        if known.is_some_and(|known| known.company != *company) {
+            return Err(unknown_site(peer.site).into());
+        }
+        let site = known.cloned().unwrap_or_else(|| SiteRecord {
+            site: peer.site,
+            name: site_name.clone(),
+            company: *company,
+            added_at: now,
+        });
+        let device = DeviceRecord {
+            device: peer.device,
+            site: peer.site,
+            log_key: Hex(genesis.public_key),
+            genesis_random: Hex(genesis.random),
+            enrolled_at: now,
+            revoked_at: None,
+            branch_of: None,
+            certificates: Vec::new(),
+        };
+        self.write(&[Row::Site(&site), Row::Device(&device)])?;
+        self.sites.insert(site.site, site);
+        self.devices.insert(device.device, device);
+        Ok(())
     }
 
     fn write(&self, rows: &[Row<'_>]) -> Result<(), FileError> {

@@ -48,6 +48,7 @@ mod in_transit;
 mod kept;
 mod late_settings;
 mod ledger;
+mod losses;
 mod month_end;
 mod months;
 mod periods;
@@ -73,6 +74,7 @@ use shared::fact::statement::{CostScope, Payment, PeriodAction, Stamp, Statement
 use shared::fact::{Fact, Kind};
 use shared::ids::{Capture, CompanyNo, ItemNo, Seq, SiteNo};
 use shared::quantity::{Quantity, ShortText};
+use shared::sync::VouchersGiven;
 use shared::time::{Month, Timestamp};
 use smallvec::SmallVec;
 
@@ -83,6 +85,7 @@ pub use fact_table::{FactRecord, FactTable, PoolId, PoolStep, TakenOver, Target}
 pub use group::{Group, OnTheWay, Sold};
 pub use history::History;
 pub use ledger::{Ledger, OpenItems, Turnover};
+pub use losses::{Losses, OwnLoss, VoucherLoss};
 pub use months::MonthLine;
 pub use periods::{Area, Closed};
 pub use pool::{Fill, Pool, PoolState};
@@ -224,6 +227,8 @@ pub struct Books {
     ledger: Ledger,
     open_items: OpenItems,
     numbers: BTreeMap<(CompanyNo, Month), u32>,
+    /// What was lost when HQ was restored from backups.
+    losses: Losses,
     waiting: BTreeMap<u64, Waiting>,
     /// Those that wait for a fact, by it.
     waiting_for: BTreeMap<Capture, BTreeSet<u64>>,
@@ -400,7 +405,7 @@ impl Books {
         // All of a group or nothing; most groups are of one.
         let before = (parsed.statements.len() > 1).then(|| self.settings.clone());
         let carrying = self.settings.carrying();
-        for statement in &parsed.statements {
+        for (stamp, statement) in parsed.stamps.iter().zip(&parsed.statements) {
             let Statement::MasterData { valid_from, data } = statement else { continue };
             if let Err(refused) = self.settings.take(*valid_from, data) {
                 if let Some(before) = before {
@@ -409,6 +414,7 @@ impl Books {
                 return Err(refused.into());
             }
             self.note_change(data);
+            self.losses.take(data, stamp, &mut self.numbers);
         }
         if self.settings.carrying() != carrying && !self.facts.is_empty() {
             (self.mapping_changed, self.methods_changed) = (true, true);
@@ -810,7 +816,26 @@ impl Books {
         self.progress.iter().map(|((site, log), progress)| (*site, *log, *progress))
     }
 
-    /// How many vouchers each company has in each month.
+    /// What was lost when HQ was restored from backups.
+    pub const fn losses(&self) -> &Losses {
+        &self.losses
+    }
+
+    /// Whether a node tells of voucher numbers that a lost history gave and nobody stated yet.
+    pub fn is_news(&self, told: VouchersGiven) -> bool {
+        let number = self.numbers.get(&(told.company, told.month)).copied().unwrap_or_default();
+        self.losses.is_news(told, number)
+    }
+
+    /// How many vouchers a company has.
+    pub fn vouchers_of(&self, company: CompanyNo) -> u64 {
+        let numbers = self.voucher_counts().filter(|(of, ..)| *of == company);
+        let gaps = self.losses.vouchers().iter().filter(|gap| gap.company == company);
+        let left_out: u64 = gaps.map(|gap| gap.left_out().count() as u64).sum();
+        numbers.map(|(.., last)| u64::from(last)).sum::<u64>() - left_out
+    }
+
+    /// The number of the last voucher that each company has in each month.
     pub fn voucher_counts(&self) -> impl Iterator<Item = (CompanyNo, Month, u32)> {
         self.numbers.iter().map(|((company, month), count)| (*company, *month, *count))
     }

@@ -207,6 +207,9 @@ impl<'a> Preparation<'a> {
                 Statement::Reversal { refers_to, reason } => {
                     self.reversal(stamp, index, *refers_to, *reason)?
                 }
+                Statement::SameAs { dropped, kept } => {
+                    self.same_as(stamp, index, *dropped, *kept)?
+                }
                 Statement::SupplierInvoice(line) | Statement::CreditNote(line) => {
                     self.supplier_invoice(stamp, index, statement.kind(), line)?
                 }
@@ -539,6 +542,26 @@ impl<'a> Preparation<'a> {
         record.partner = named.partner;
         record.reason = reason;
         Ok(record)
+    }
+
+    /// Of two facts that are one event, `dropped` is as if it had never happened.
+    fn same_as(
+        &self,
+        stamp: &'a Stamp,
+        index: usize,
+        dropped: Capture,
+        kept: Capture,
+    ) -> Result<FactRecord, Waits> {
+        self.only_hq(Kind::SameAs)?;
+        let (one, other) = (self.need(dropped)?, self.need(kept)?);
+        let about = |id: FactId| {
+            let record = self.record(id);
+            (record.kind, record.site, record.item)
+        };
+        if one == other || about(one) != about(other) {
+            return Err(Waits::WrongReference(kept, "other fact of the same kind, site and item"));
+        }
+        self.reversal(stamp, index, dropped, None)
     }
 
     /// An invoice or a credit note has no place in a pool: its key is its own, its receipt's key carries the price.

@@ -383,7 +383,10 @@ impl Settings {
             }
             MasterData::Policy { company: None, .. }
             | MasterData::SiteLog { .. }
-            | MasterData::Carrier { .. } => Ok(()),
+            | MasterData::Carrier { .. }
+            | MasterData::Restored { .. }
+            | MasterData::VoucherGap { .. }
+            | MasterData::Ruling { .. } => Ok(()),
             MasterData::Rules { number } => {
                 self.rules = Some(number);
                 Ok(())

@@ -3,6 +3,7 @@
 
 use shared::ids::{AccountNo, Capture, CompanyNo, ItemNo, PartnerNo, SiteNo};
 use shared::money::Amount;
+use shared::sync::VouchersGiven;
 use shared::time::{Day, Month};
 
 /// Debit or credit. Amounts keep their sign: a negative one is a red entry (红字).
@@ -128,6 +129,11 @@ impl Voucher {
     /// Total of the credit side.
     pub fn credit(&self) -> i128 {
         self.side(Side::Credit)
+    }
+
+    /// Its number, as acknowledgements tell of it.
+    pub const fn given(&self) -> VouchersGiven {
+        VouchersGiven { company: self.company, month: self.month, last: self.number }
     }
 
     fn side(&self, side: Side) -> i128 {

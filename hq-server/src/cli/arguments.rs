@@ -119,6 +119,18 @@ pub(super) enum Command {
         #[arg(long, value_name = "CODE")]
         reason: Option<String>,
     },
+    /// Say that two facts are one event that was told twice: the first one has no effect any more.
+    SameAs {
+        /// The fact without effect, for example 5-12.
+        dropped: String,
+        /// The fact with effect.
+        kept: String,
+    },
+    /// Say that a branch was compared with the log that it leaves: its site is not in doubt any more.
+    Rule {
+        /// The branch's number, as status names it.
+        device: u32,
+    },
     /// Closing and reopening months.
     #[command(subcommand)]
     Period(PeriodCommand),

@@ -117,7 +117,7 @@ async fn serve(directory: &Path, options: RunOptions, json: bool) -> Result<(), 
 }
 
 fn restore(from: &Path, directory: &Path, json: bool) -> Result<(), CliError> {
-    let manifest = headquarters::restore(from, directory)?;
+    let manifest = headquarters::restore(from, directory, Clock::system().now())?;
     if json {
         print::json(&json!({ "directory": directory, "position": manifest.position }));
     } else {
@@ -174,6 +174,13 @@ fn ask(client: &Client<'_>, command: Command, json: bool) -> Result<ExitCode, Cl
         Command::Void { capture, reason } => {
             let body = json!({ "of": capture, "reason": reason });
             (client.post("/api/voids", &body)?, true)
+        }
+        Command::SameAs { dropped, kept } => {
+            let body = json!({ "dropped": dropped, "kept": kept });
+            (client.post("/api/same-as", &body)?, true)
+        }
+        Command::Rule { device } => {
+            (client.post("/api/rulings", &json!({ "device": device }))?, true)
         }
         Command::Period(command) => match command.body() {
             Some(body) => (client.post("/api/periods", &body)?, true),

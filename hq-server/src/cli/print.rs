@@ -39,6 +39,20 @@ pub(super) fn status(value: &Value, as_json: bool) {
     if let Some(failure) = value["failure"].as_str() {
         line(format_args!("posting has stopped: {failure}"));
     }
+    for lost in value["lost"].as_array().into_iter().flatten() {
+        let (at, after, skipped) = (plain(&lost["stated_at"]), &lost["after"], &lost["skipped"]);
+        let log = short(&lost["log"]);
+        line(match lost["lost"].as_str() {
+            None => format!(
+                "restored from a backup at {at}: what HQ had stated after fact {after} of its log {log} \
+                 is lost, and numbers of new things go on {skipped} higher"
+            ),
+            Some(newest) => format!(
+                "known since {at}: HQ had stated facts up to {newest} that are lost; enter again what \
+                 is missing. Voucher numbers: 'hq-server report vouchers'"
+            ),
+        });
+    }
     let logs = value["logs"].as_array().map(Vec::as_slice).unwrap_or_default();
     let shown = |log: &Value| {
         let names = ["code", "device", "announced", "received", "sealed", "posted", "safe"];
@@ -88,13 +102,16 @@ pub(super) fn status(value: &Value, as_json: bool) {
         if let Some(refusal) = log["refusal"].as_str() {
             line(format_args!("{} device {}: {refusal}", plain(&log["code"]), log["device"]));
         }
-        if let Some(after) = log["branch"]["after"].as_u64() {
+        if let Some(after) =
+            log["branch"]["after"].as_u64().filter(|_| log["branch"]["ruled"] != true)
+        {
             let (code, device) = (plain(&log["code"]), &log["device"]);
             line(format_args!(
                 "{code} device {device}: a branch, the same log up to fact {after} and another one \
                  after it: the box was copied, or restored from an older image. Both are booked; \
                  stop one, and enrol the other anew ('hq-server site code {code}'). What was told \
-                 twice, void ('hq-server void {device}-NUMBER')."
+                 twice: 'hq-server same-as {device}-NUMBER KEPT', or 'hq-server void \
+                 {device}-NUMBER'. Then 'hq-server rule {device}' ends the doubt."
             ));
         }
     }

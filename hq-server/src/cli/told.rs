@@ -98,6 +98,12 @@ impl Deed {
             Command::Void { capture, .. } => {
                 Self::Recorded(format!("{capture} is void: as if it had never happened"))
             }
+            Command::SameAs { dropped, kept } => {
+                Self::Recorded(format!("{dropped} is {kept} told twice: it has no effect any more"))
+            }
+            Command::Rule { device } => {
+                Self::Recorded(format!("branch {device} is not in doubt any more"))
+            }
             Command::Period(command) => Self::Recorded(command.deed()?),
             Command::Site(SiteCommand::Add { name, .. } | SiteCommand::Code { name }) => {
                 Self::Code(name.clone())

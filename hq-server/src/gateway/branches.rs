@@ -14,7 +14,7 @@ mod renames;
 use std::collections::HashMap;
 
 use shared::fact::{Fact, field};
-use shared::ids::{DeviceNo, Head, LogId, Seq};
+use shared::ids::{DeviceNo, Head, LogId, Seq, SiteNo};
 use shared::segment::chain::{Chain, FORMAT, Genesis};
 use shared::segment::{SEGMENT_FACTS_MAX, context};
 use shared::sync::{Position, Run};
@@ -150,6 +150,10 @@ impl Branches {
 
     /// The log that a branch leaves, and after which fact, as its installation counts.
     pub fn left(record: &LogRecord) -> Option<(LogId, Seq)> {
+        // HQ's own log begins anew after a restore, and leaves nothing in doubt by that.
+        if record.site == SiteNo::HQ {
+            return None;
+        }
         let genesis = Genesis::decode(&record.genesis).ok();
         genesis.and_then(|genesis| genesis.predecessor).map(|(log, last, _)| (log, last))
     }

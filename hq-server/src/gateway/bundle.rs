@@ -237,7 +237,7 @@ impl<'a, S: HqStore> Taking<'a, S> {
 
     async fn take(&mut self, frame: Frame) -> Result<(), BundleRefused> {
         match frame {
-            Frame::Hello(hello) => self.open(hello),
+            Frame::Hello(hello) => self.open(hello).await,
             Frame::Facts(facts) => self.take_facts(&facts).await,
             Frame::Seal(seal) => self.take_seal(seal).await,
             // The reader lets nothing else through but the last good-bye.
@@ -247,7 +247,10 @@ impl<'a, S: HqStore> Taking<'a, S> {
 
     /// Unlike on a connection HQ may have more than the other side: then the bundle is an old one.
     /// Where its facts differ from what HQ has, their heads tell.
-    fn open(&mut self, hello: Hello) -> Result<(), BundleRefused> {
+    async fn open(&mut self, hello: Hello) -> Result<(), BundleRefused> {
+        if let Some(witness) = hello.witness {
+            self.store.hear_witness(witness).await;
+        }
         let opened = self.store.open_log(self.peer, &self.head.log)?;
         let has = opened.cursor.last;
         if self.head.after > has {

@@ -23,13 +23,15 @@ use std::thread::JoinHandle;
 
 use ed25519_dalek::SigningKey;
 use redb::StorageBackend;
+use shared::catalogue::StateKey;
 use shared::document::journal::JournalTip;
 use shared::fact::Fact;
-use shared::ids::{DeviceNo, Head, HistoryId, LogId, Seq, SiteNo};
+use shared::ids::{Capture, DeviceNo, Head, HistoryId, LogId, Seq, SiteNo};
 use shared::segment::chain::{Chain, Genesis};
 use shared::segment::seal::SignedSeal;
 use shared::sync::{
-    Acknowledgement, Position, Run, SignedAcknowledgement, SignedStateBatch, StateCursor,
+    Acknowledgement, Given, MONTHS_TOLD, Position, Run, SignedAcknowledgement, SignedStateBatch,
+    StateCursor, VouchersGiven,
 };
 use shared::time::Timestamp;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -160,6 +162,8 @@ struct Shared {
     backlog: Backlog,
     state: RwLock<KeyedState>,
     state_at: watch::Sender<u64>,
+    /// Voucher numbers, as acknowledgements tell of them.
+    vouchers: Mutex<[VouchersGiven; MONTHS_TOLD]>,
     failure: watch::Sender<Option<String>>,
 }
 
@@ -217,7 +221,7 @@ impl Intake {
         file: IntakeFile,
         options: IntakeOptions,
     ) -> Result<(Self, mpsc::Receiver<Request>), FileError> {
-        let mut logs = Logs::default();
+        let (mut logs, safe) = (Logs::default(), file.safe()?);
         for (record, cursor) in file.logs()? {
             let recorded_at = match cursor.last {
                 Seq::ZERO => Timestamp(0),
@@ -225,7 +229,10 @@ impl Intake {
                     .piece(record.no, last)?
                     .map_or(Timestamp(0), |piece| recorded(&piece.facts)),
             };
-            logs.add(LogEntry::new(record, &cursor, recorded_at)?);
+            let safe = safe.get(&record.no).copied().unwrap_or_default();
+            let entry = LogEntry::new(record, &cursor, recorded_at)?;
+            entry.safe.store(safe.min(cursor.last).0, Ordering::Release);
+            logs.add(entry);
         }
         let state = RwLock::new(KeyedState::new(&options.history));
         let shared = Arc::new(Shared {
@@ -235,6 +242,7 @@ impl Intake {
             backlog: Backlog::default(),
             state,
             state_at: watch::Sender::new(0),
+            vouchers: Mutex::default(),
             failure: watch::Sender::new(None),
         });
         let (requests, queue) = mpsc::channel(QUEUE_REQUESTS_MAX);
@@ -379,7 +387,34 @@ impl Intake {
     ) -> SignedAcknowledgement {
         let IntakeOptions { key, history, clock, .. } = &self.shared.options;
         let (history, log, at) = (*history, *log, clock.now());
-        Acknowledgement { history, log, received, safe, posted, at }.sign(key)
+        let given = self.given();
+        Acknowledgement { history, log, received, safe, posted, at, given }.sign(key)
+    }
+
+    /// The numbers that HQ has given.
+    pub fn given(&self) -> Given {
+        let logs = self.shared.logs.read().unwrap_or_else(PoisonError::into_inner);
+        let stated = logs.own.as_ref().map_or(Capture::default(), |own| Capture {
+            device: own.record.device,
+            // HQ's own log counts its facts as its installation does.
+            counter: own.received.borrow().last.0,
+        });
+        drop(logs);
+        let vouchers = *self.shared.vouchers.lock().unwrap_or_else(PoisonError::into_inner);
+        Given { stated, vouchers }
+    }
+
+    /// The books gave these voucher numbers, oldest first.
+    pub(crate) fn note_vouchers(&self, given: impl IntoIterator<Item = VouchersGiven>) {
+        let mut told = self.shared.vouchers.lock().unwrap_or_else(PoisonError::into_inner);
+        for given in given {
+            let same = |known: &VouchersGiven| {
+                known.last == 0 || (known.company, known.month) == (given.company, given.month)
+            };
+            let end = told.iter().position(same).unwrap_or(MONTHS_TOLD - 1);
+            told[..=end].rotate_right(1);
+            told[0] = given;
+        }
     }
 
     /// What a site does not know yet of its keyed state; `None` when it knows everything.
@@ -393,6 +428,18 @@ impl Intake {
         let batch = state.since(site, from, facts_max)?;
         drop(state);
         Some(batch.sign(&self.shared.options.key))
+    }
+
+    /// Whether a site that knows keyed state up to a cursor has it from this life of HQ, or has none.
+    pub fn tells(&self, known: StateCursor) -> bool {
+        let state = self.shared.state.read().unwrap_or_else(PoisonError::into_inner);
+        known == StateCursor::START || known.handle == state.handle()
+    }
+
+    /// The newest version of a piece of keyed state.
+    pub fn newest_state(&self, key: &StateKey) -> Option<Fact> {
+        let state = self.shared.state.read().unwrap_or_else(PoisonError::into_inner);
+        state.newest(key).cloned()
     }
 
     /// Tells when keyed state has news for somebody.
@@ -576,12 +623,19 @@ impl Intake {
         }
     }
 
-    /// A verified backup has a log up to here.
-    pub(crate) fn set_safe(&self, log: LogNo, safe: Seq) {
+    /// A verified backup has logs up to here. Durable when it returns: what was called safe once is
+    /// not called less after a restart.
+    pub fn set_safe(&self, safe: &[(LogNo, Seq)]) -> Result<(), FileError> {
+        self.shared.file.put_safe(safe)?;
         let logs = self.shared.logs.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = logs.by_no.get(&log) {
-            entry.safe.fetch_max(safe.0, Ordering::AcqRel);
+        for (log, last) in safe {
+            if let Some(entry) = logs.by_no.get(log) {
+                entry.safe.fetch_max(last.0, Ordering::AcqRel);
+                // Whoever tells a node how far its log is posted tells this too.
+                entry.posted.send_if_modified(|_| true);
+            }
         }
+        Ok(())
     }
 
     /// Copies everything, as of one commit, to a new file.

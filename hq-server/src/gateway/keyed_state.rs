@@ -37,6 +37,9 @@ impl Audience {
             | MasterData::Costing { .. }
             | MasterData::Rate { .. }
             | MasterData::ItemMeasure { .. }
+            | MasterData::Restored { .. }
+            | MasterData::VoucherGap { .. }
+            | MasterData::Ruling { .. }
             | MasterData::Rules { .. } => Self::Nobody,
             MasterData::SiteLog { site, .. } | MasterData::Carrier { site, .. } => {
                 Self::Neighbours(*site)
@@ -82,6 +85,16 @@ impl KeyedState {
             neighbours: BTreeSet::new(),
             at: 0,
         }
+    }
+
+    /// The handle of everything told.
+    pub const fn handle(&self) -> u64 {
+        self.handle
+    }
+
+    /// The newest version of a piece of it.
+    pub fn newest(&self, key: &StateKey) -> Option<&Fact> {
+        self.newest.get(key).map(|version| &version.fact)
     }
 
     /// How many versions have come.

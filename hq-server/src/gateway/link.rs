@@ -17,7 +17,7 @@ use quinn::rustls::pki_types::CertificateDer;
 use quinn::{Connection, Endpoint, Incoming as IncomingConnection, TokioRuntime};
 use shared::sync::carry::Meet;
 use shared::sync::hq::{HqSettings, HqStart};
-use shared::sync::{Code, Frame, Refusal, VERSIONS};
+use shared::sync::{Code, Frame, Introduction, Refusal, VERSIONS};
 use tokio::task::JoinSet;
 
 use super::bundle::Desk;
@@ -200,7 +200,8 @@ impl<S: HqStore> Gate<S> {
         let peer = admission.peer;
         self.live.enter(peer, &connection);
         // Between the check and the entry the installation may have been revoked.
-        if let Some(refusal) = self.authority.revocation(peer) {
+        let revocation = self.authority.revocation(peer);
+        if let Some(refusal) = revocation.filter(|_| !admission.is_forgotten) {
             close(&connection, &refusal);
         }
         tracing::info!(%from, site = %peer.site, device = %peer.device, "connected");
@@ -273,6 +274,20 @@ impl<S: HqStore> Gate<S> {
                 self.carry(meet, incoming, outgoing, admission).await;
                 None
             }
+            Ok(Some(Frame::AskStock)) if !admission.is_expired && !admission.is_forgotten => {
+                let answer = self.store.stock(admission.peer.site);
+                let answer = answer.map_or_else(Frame::Refuse, Frame::Stock);
+                outgoing.last(answer).await.ok()?;
+                None
+            }
+            Ok(Some(Frame::Introduce(introduction))) => {
+                let answer = match self.introduce(admission, &introduction).await {
+                    Ok(()) => self.renew(admission.peer, introduction.tls_request).await,
+                    Err(refusal) => Frame::Refuse(refusal),
+                };
+                outgoing.last(answer).await.ok()?;
+                None
+            }
             _ if has_session.swap(true, Ordering::AcqRel) => {
                 let text = "there is a session on this connection already";
                 let refusal = Refusal::new(Code::PROTOCOL, text);
@@ -310,16 +325,45 @@ impl<S: HqStore> Gate<S> {
         outgoing: Outgoing,
         admission: Admission,
     ) -> String {
-        let refusal = admission.is_expired.then(|| {
-            let text = "this node's certificate has expired: it is renewed now, by itself";
-            Refusal::new(Code::CERTIFICATE_EXPIRED, text)
-        });
+        let refusal = if admission.is_forgotten {
+            let text = "HQ was restored from a backup and does not know this node any more: the node introduces itself now, by itself";
+            Some(Refusal::new(Code::FORGOTTEN, text))
+        } else {
+            admission.is_expired.then(|| {
+                let text = "this node's certificate has expired: it is renewed now, by itself";
+                Refusal::new(Code::CERTIFICATE_EXPIRED, text)
+            })
+        };
         let start = HqStart { refusal, versions: VERSIONS, program: PROGRAM.to_owned() };
         let (store, clock) = (Arc::clone(&self.store), self.clock.clone());
         let settings = self.settings.session;
         Driver::new(store, admission.peer, clock, start, settings, incoming, outgoing)
             .run(first)
             .await
+    }
+
+    /// An installation whose enrolment was lost is let in again, with its log.
+    async fn introduce(
+        &self,
+        admission: Admission,
+        introduction: &Introduction,
+    ) -> Result<(), Refusal> {
+        let peer = admission.peer;
+        if !admission.is_forgotten && self.authority.revocation(peer).is_some() {
+            let text = "HQ lets in by an introduction only whom it forgot: enrol with a code";
+            return Err(Refusal::new(Code::UNKNOWN_SITE, text));
+        }
+        let (authority, now) = (self.authority.clone(), self.clock.now());
+        let asked = introduction.clone();
+        let introduced =
+            tokio::task::spawn_blocking(move || authority.introduce(peer, &asked, now));
+        introduced
+            .await
+            .unwrap_or_else(|_| Err(Refusal::new(Code::STORAGE, "HQ failed: try again later")))?;
+        let Introduction { company, genesis, .. } = introduction;
+        self.store.register_log(peer, *company, genesis.clone()).await?;
+        tracing::warn!(site = %peer.site, device = %peer.device, "let in again after a restore");
+        Ok(())
     }
 
     /// A device with a certificate, valid or expired but not revoked, gets a new one.

@@ -4,11 +4,14 @@
 use std::future::Future;
 
 use ed25519_dalek::VerifyingKey;
-use shared::ids::{CompanyNo, DeviceNo, HistoryId, LogId, Seq, SiteNo};
+use shared::ids::{Capture, CompanyNo, DeviceNo, HistoryId, LogId, Seq, SiteNo};
 use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
 use shared::sync::hq::OpenedLog;
-use shared::sync::{Position, Refusal, Run, SignedAcknowledgement, SignedStateBatch, StateCursor};
+use shared::sync::{
+    Hello, Position, Refusal, Run, SignedAcknowledgement, SignedSiteStock, SignedStateBatch,
+    StateCursor,
+};
 use shared::time::Timestamp;
 use tokio::sync::watch;
 
@@ -75,6 +78,20 @@ pub enum LinkNews {
 pub trait HqStore: Send + Sync + 'static {
     /// How far `peer`'s log is here: unknown logs and those of another installation are refused.
     fn open_log(&self, peer: Peer, log: &LogId) -> Result<OpenedLog, Refusal>;
+
+    /// Takes note of an acknowledgement that a node holds: should it be of a history that is lost,
+    /// numbers go on above those that it is a witness of. One that HQ did not sign says nothing.
+    fn hear_witness(&self, witness: SignedAcknowledgement) -> impl Future<Output = ()> + Send;
+
+    /// How far HQ's own logs go, where it was restored and the edge may have keyed state of a life
+    /// that is lost; `None` where there is nothing to ask back.
+    fn asks_back(&self, hello: &Hello) -> Option<Vec<Capture>>;
+
+    /// Takes back what HQ had stated and lost. What it did not sign is left.
+    fn take_back(&self, batch: SignedStateBatch) -> impl Future<Output = ()> + Send;
+
+    /// What is on hand at a site.
+    fn stock(&self, site: SiteNo) -> Result<SignedSiteStock, Refusal>;
 
     /// Where a log that differs from what is here goes on: the first of `places` that is known of
     /// it or of its branches, else its beginning.

@@ -16,6 +16,7 @@ use super::{
     AUTHORITY_DIRECTORY, BOOKS_FILE, CACHE_BYTES, Headquarters, HeadquartersError, INTAKE_FILE,
     config, random,
 };
+use crate::authority::Authority;
 use crate::gateway::intake::Intake;
 use crate::store::{FileError, RedbStore, Store as _};
 
@@ -132,16 +133,29 @@ impl Headquarters {
         let text = serde_json::to_vec_pretty(&manifest).expect("a manifest is JSON");
         config::write_private(&to.join(MANIFEST), &text).map_err(HeadquartersError::from)?;
         check(to, &manifest)?;
-        for (log, safe) in cursors {
-            self.intake().set_safe(log, safe);
-        }
+        self.intake().set_safe(&cursors)?;
         Ok(manifest)
     }
 }
 
+/// At least so many numbers of things are left out by a restore.
+const SKIPPED_MIN: i64 = 1_000;
+
+/// At most so many.
+const SKIPPED_MAX: i64 = 100_000;
+
+/// How many numbers may have been given since a backup was made, and are left out: one for each
+/// minute, besides a thousand. More are left out once a node says that more was lost. Restored twice,
+/// a backup gives the numbers of the first life no second time.
+fn skipped(made_at: Timestamp, now: Timestamp) -> u32 {
+    let minutes = now.0.saturating_sub(made_at.0) / 60_000;
+    let skipped = minutes.clamp(0, SKIPPED_MAX).saturating_add(SKIPPED_MIN).min(SKIPPED_MAX);
+    u32::try_from(skipped).expect("between its two bounds")
+}
+
 /// Makes an installation out of a backup. It starts another history: sites notice, and send again
 /// what the backup does not have.
-pub fn restore(from: &Path, directory: &Path) -> Result<Manifest, BackupError> {
+pub fn restore(from: &Path, directory: &Path, now: Timestamp) -> Result<Manifest, BackupError> {
     let manifest = read(from)?;
     check(from, &manifest)?;
     if directory.join(config::FILE).exists() || directory.join(BOOKS_FILE).exists() {
@@ -157,6 +171,10 @@ pub fn restore(from: &Path, directory: &Path) -> Result<Manifest, BackupError> {
     let mut store = RedbStore::open(&directory.join(BOOKS_FILE), CACHE_BYTES)?;
     store.renew_history(HistoryId(random()?))?;
     drop(store);
+    let authority = Authority::open(&directory.join(AUTHORITY_DIRECTORY));
+    let authority = authority.map_err(HeadquartersError::from)?;
+    authority.note_restore(skipped(manifest.made_at, now), manifest.made_at, now)?;
+    drop(authority);
     for file in last {
         copy_file(&from.join(&file.path), &directory.join(&file.path))?;
     }

@@ -3,12 +3,16 @@
 use std::sync::PoisonError;
 
 use ed25519_dalek::VerifyingKey;
-use shared::ids::{CompanyNo, DeviceNo, HistoryId, LogId, Seq, SiteNo};
+use shared::catalogue::Catalogue;
+use shared::fact::statement::MasterData;
+use shared::ids::{Capture, CompanyNo, DeviceNo, HistoryId, LogId, Seq, SiteNo};
+use shared::quantity::Quantity;
 use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
 use shared::sync::hq::OpenedLog;
 use shared::sync::{
-    Code, Position, Refusal, Run, SignedAcknowledgement, SignedStateBatch, StateCursor,
+    Code, CompleteTo, Hello, Position, Refusal, Run, SignedAcknowledgement, SignedSiteStock,
+    SignedStateBatch, SiteStock, StateCursor, StockLevel,
 };
 use tokio::sync::watch;
 
@@ -51,6 +55,25 @@ impl Headquarters {
         }
     }
 
+    /// A site that the register knows, and whose statement was lost, is stated again.
+    async fn state_site(&self, site: SiteNo) -> Result<(), Refusal> {
+        let is_stated = |catalogue: &Catalogue| catalogue.site(site).is_some();
+        let registered = self.inner.authority.sites().into_iter().find(|known| known.site == site);
+        let Some(registered) = registered.filter(|_| !is_stated(&self.published().catalogue()))
+        else {
+            return Ok(());
+        };
+        let stated = self.inner.own_log.record(|published, _| {
+            let mut draft = Draft::new(&published.catalogue());
+            if !is_stated(draft.known()) {
+                let (company, name) = (registered.company, registered.name.clone());
+                draft.again(None, MasterData::Site { site, company, code: name.clone(), name });
+            }
+            Ok::<_, DraftError>((draft.into_groups(), ()))
+        });
+        stated.await.map(drop).map_err(|error| storage(&error))
+    }
+
     /// A site's log is stated in HQ's own, for whoever proves seals without certificates.
     async fn state_site_log(&self, peer: Peer, genesis: &Genesis) -> Result<(), Refusal> {
         let (log, key) = (genesis.log_id(), genesis.public_key);
@@ -64,6 +87,58 @@ impl Headquarters {
 }
 
 impl HqStore for Headquarters {
+    async fn hear_witness(&self, witness: SignedAcknowledgement) {
+        let said = &witness.acknowledgement;
+        let key = self.inner.authority.hq_key().verifying_key();
+        if said.history == self.inner.store.history() || witness.verify(&key).is_err() {
+            return;
+        }
+        if let Err(error) = self.state_losses(&said.given).await {
+            tracing::error!("what a node is a witness of was not stated: {error}");
+        }
+    }
+
+    fn asks_back(&self, hello: &Hello) -> Option<Vec<Capture>> {
+        let is_told = self.inner.intake.tells(hello.state);
+        let was_lost = !self.published().ledgers().books.losses().own().is_empty();
+        (was_lost && !is_told).then(|| self.own_ends())
+    }
+
+    fn stock(&self, site: SiteNo) -> Result<SignedSiteStock, Refusal> {
+        let company = self.published().catalogue().site(site).map(|known| known.company);
+        let company = company.ok_or_else(|| {
+            let text = format!("HQ's books know no site {site}: see 'hq-server site list'");
+            Refusal::new(Code::UNKNOWN_SITE, text)
+        })?;
+        let logs = self.inner.intake.logs().into_iter().filter(|log| log.record.site == site);
+        let begun = logs.filter(|log| log.posted > Seq::ZERO);
+        let logs = begun.map(|log| CompleteTo {
+            device: log.record.device,
+            last: log.posted,
+            recorded_at: log.complete_to.unwrap_or_default(),
+        });
+        let logs = logs.collect();
+        let ledgers = self.published().ledgers();
+        let pools = ledgers.books.pools().iter().filter(|pool| pool.company == company);
+        let levels = pools.map(|pool| StockLevel {
+            item: pool.item,
+            lot: pool.lot.clone(),
+            quantity: Quantity(pool.state.on_hand(site)),
+        });
+        let levels = levels.filter(|level| level.quantity.0 != 0).collect();
+        let stock = SiteStock { site, at: self.inner.clock.now(), logs, levels };
+        stock.sign(self.inner.authority.hq_key()).ok_or_else(|| {
+            let text = "this site has more stock lines than one answer holds: enrol and count";
+            Refusal::new(Code::STORAGE, text)
+        })
+    }
+
+    async fn take_back(&self, batch: SignedStateBatch) {
+        if let Err(error) = self.state_again(&batch).await {
+            tracing::error!("what a node gave back was not stated again: {error}");
+        }
+    }
+
     fn open_log(&self, peer: Peer, log: &LogId) -> Result<OpenedLog, Refusal> {
         answers::open_log(&self.inner.intake, peer, log)
     }
@@ -83,7 +158,10 @@ impl HqStore for Headquarters {
     }
 
     async fn accept_branch(&self, peer: Peer, log: LogId, run: Run) -> Result<Place, Refusal> {
-        let placed = self.inner.branches.accept(&log, run, || self.number_branch(peer)).await;
+        // Whoever brings it, a branch is one of the installation that wrote the log.
+        let device = answers::owned_log(&self.inner.intake, peer, &log)?.record.device;
+        let writer = Peer { device, ..peer };
+        let placed = self.inner.branches.accept(&log, run, || self.number_branch(writer)).await;
         let place = placed.map_err(|error| match error {
             BranchError::Intake(error) => refusal(&error),
             error => Refusal::new(Code::FORK, error.to_string()),
@@ -157,6 +235,7 @@ impl HqStore for Headquarters {
     ) -> Result<(), Refusal> {
         let registered = self.inner.intake.register(peer.site, peer.device, &genesis).await;
         registered.map_err(|error| refusal(&error))?;
+        self.state_site(peer.site).await?;
         if self.published().is_log_stated(&genesis.log_id()) {
             return Ok(());
         }

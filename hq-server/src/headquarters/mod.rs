@@ -12,6 +12,7 @@
 mod backup;
 mod config;
 mod gate;
+mod losses;
 mod reading;
 mod verify;
 
@@ -21,7 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use shared::fact::effective::LogRank;
 use shared::fact::statement::CostScope;
-use shared::ids::{CompanyNo, DeviceNo, HistoryId, Seq, SiteNo};
+use shared::ids::{Capture, CompanyNo, DeviceNo, HistoryId, Seq, SiteNo};
 use shared::money::Currency;
 use shared::sync::StateCursor;
 use shared::time::{OffsetMinutes, Timestamp};
@@ -37,7 +38,7 @@ use crate::books::{Company, RULES};
 use crate::chart::Chart;
 use crate::clock::Clock;
 use crate::gateway::branches::Branches;
-use crate::gateway::intake::{Intake, IntakeError, IntakeOptions};
+use crate::gateway::intake::{Intake, IntakeError, IntakeOptions, LogStatus};
 use crate::gateway::store::Peer;
 use crate::own_log::{Draft, DraftError, Missing, OpenError, OwnLog, RecordError, check_mapping};
 use crate::report::dashboard::LogLink;
@@ -205,7 +206,7 @@ impl Headquarters {
         let store = RedbStore::create(&directory.join(BOOKS_FILE), history, CACHE_BYTES)?;
         let options_of = intake_options(&authority, history, &clock);
         let intake = Intake::create(&directory.join(INTAKE_FILE), options_of)?;
-        OwnLog::create(&intake, authority.hq_key(), random()?).await?;
+        OwnLog::create(&intake, authority.hq_key()).await?;
         let config = options.config.clone();
         let hq = Self::assemble(directory, config, clock, authority, Arc::new(store), intake)?;
         hq.own_log()
@@ -233,6 +234,9 @@ impl Headquarters {
         let authority = Authority::open(&directory.join(AUTHORITY_DIRECTORY))?;
         let options = intake_options(&authority, store.history(), &clock);
         let intake = Intake::open(&directory.join(INTAKE_FILE), options)?;
+        let (key, skipped) = (authority.hq_key(), authority.skipped());
+        let device = || authority.hq_device().map_err(HeadquartersError::from);
+        waited_for(OwnLog::go_on(&intake, key, &clock, skipped, device))?;
         Self::assemble(directory, config, clock, authority, Arc::new(store), intake)
     }
 
@@ -368,7 +372,7 @@ impl Headquarters {
                 let link = self.link(log.record.device);
                 let made_at = link.bundle.map(|bundle| bundle.made_at);
                 LogLink {
-                    branch: Branches::left(&log.record).is_some(),
+                    branch: self.is_doubtful(&log),
                     site: log.record.site,
                     log: LogRank::of(&log.record.log),
                     connected: link.connected,
@@ -384,8 +388,31 @@ impl Headquarters {
     /// Warehouses whose log was continued twice, with when the last fact of a branch was recorded.
     pub fn doubtful_sites(&self) -> Vec<(SiteNo, Timestamp)> {
         let logs = self.inner.intake.logs().into_iter();
-        let branches = logs.filter(|log| Branches::left(&log.record).is_some());
+        let branches = logs.filter(|log| self.is_doubtful(log));
         branches.filter_map(|log| Some((log.record.site, log.complete_to?))).collect()
+    }
+
+    /// Whether a log is a branch, and has more than a person has compared with the log that it leaves.
+    fn is_doubtful(&self, log: &LogStatus) -> bool {
+        let is_branch = Branches::left(&log.record).is_some();
+        is_branch && self.published().ruled(&log.record.log) < log.received.last
+    }
+
+    /// A person has compared a branch, by its installation number, with the log that it leaves: nothing
+    /// of it is in doubt any more. Fails with what to do instead.
+    pub async fn rule(&self, device: DeviceNo) -> Result<Vec<Capture>, String> {
+        let mut logs = self.inner.intake.logs().into_iter();
+        let branch =
+            logs.find(|log| log.record.device == device && Branches::left(&log.record).is_some());
+        let branch = branch.ok_or_else(|| {
+            format!("there is no branch with number {device}: 'hq-server status' names them")
+        })?;
+        let stated = self.inner.own_log.record(|published, _| {
+            let mut draft = Draft::new(&published.catalogue());
+            draft.ruling(branch.record.log, branch.received.last);
+            Ok::<_, DraftError>((draft.into_groups(), ()))
+        });
+        stated.await.map(|(captures, ())| captures).map_err(|error| error.to_string())
     }
 
     /// The reports over this installation.
@@ -409,6 +436,17 @@ fn intake_options(authority: &Authority, history: HistoryId, clock: &Clock) -> I
         clock: clock.clone(),
         cache_bytes: CACHE_BYTES,
     }
+}
+
+/// What the intake answers, for a caller that may be anywhere, also where nothing may block.
+fn waited_for<T: Send>(answer: impl Future<Output = T> + Send) -> T {
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().build();
+            runtime.expect("a runtime without drivers needs nothing").block_on(answer)
+        });
+        waiting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 fn random() -> Result<[u8; 32], HeadquartersError> {

@@ -9,7 +9,7 @@ use shared::ids::{Capture, CompanyNo, DeviceNo, Seq};
 use shared::time::{Month, Timestamp};
 
 use super::Headquarters;
-use crate::books::Books;
+use crate::books::{Books, VoucherLoss};
 use crate::gateway::intake::{LogStatus, Piece};
 use crate::report::archive::{Archive, ArchiveError, StoredFact, StoredSeal, StoredVoucher};
 use crate::report::tally::Tally;
@@ -67,7 +67,11 @@ impl Archive for Headquarters {
         let mut number = *numbers.start();
         while number <= *numbers.end() {
             let key = VoucherKey { company, month, number };
-            let Some(block) = self.store().voucher_block(key)? else { break };
+            let Some(block) = self.store().voucher_block(key)? else {
+                let Some(next) = self.after_gap(key) else { break };
+                number = next;
+                continue;
+            };
             found.extend(stored(&block, |voucher| {
                 (voucher.company, voucher.month) == (company, month)
                     && (number..=*numbers.end()).contains(&voucher.number)
@@ -111,6 +115,17 @@ impl Archive for Headquarters {
 }
 
 impl Headquarters {
+    /// The number after those that were left out, where `key` is one of them.
+    fn after_gap(&self, key: VoucherKey) -> Option<u32> {
+        let ledgers = self.published().ledgers();
+        let mut losses = ledgers.books.losses().vouchers().iter();
+        let holds = |loss: &&VoucherLoss| {
+            (loss.company, loss.month) == (key.company, key.month)
+                && loss.left_out().contains(&key.number)
+        };
+        losses.find(holds).and_then(|loss| loss.last.checked_add(1))
+    }
+
     fn seal_of(&self, log: &LogStatus, seq: Seq) -> Result<Option<StoredSeal>, ArchiveError> {
         let found = self.intake().seals(log.record.no, seq, 1)?.into_iter().next();
         let Some(signed) =

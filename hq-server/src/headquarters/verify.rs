@@ -15,6 +15,7 @@ use shared::time::Month;
 use utoipa::ToSchema;
 
 use super::Headquarters;
+use crate::books::VoucherLoss;
 use crate::gateway::intake::{LogNo, LogStatus};
 use crate::sequencer::{Replay, Step};
 use crate::store::{Block, FileError, Record, RunEntry, SequenceEntry, Store};
@@ -239,6 +240,16 @@ impl SequenceCheck<'_> {
         }
         for voucher in &step.effects.vouchers {
             let number = self.numbers.entry((voucher.company, voucher.month)).or_default();
+            let losses = step.books.losses().vouchers().iter();
+            let of_month = |loss: &&VoucherLoss| {
+                (loss.company, loss.month) == (voucher.company, voucher.month)
+            };
+            // What was left out is stated, before what follows it.
+            for loss in losses.filter(of_month) {
+                if loss.free == *number + 1 {
+                    *number = loss.last.max(*number);
+                }
+            }
             *number += 1;
             if voucher.number != *number {
                 let (month, expected) = (voucher.month, *number);

@@ -9,11 +9,12 @@ use shared::fact::statement::{
     AccountType, CostScope, MasterData, PolicyKind, Role, StandardVariance, Statement,
 };
 use shared::ids::{
-    AccountNo, CategoryNo, CompanyNo, DeviceNo, ItemNo, LogId, PartnerNo, ReasonNo, SiteNo,
+    AccountNo, Capture, CategoryNo, CompanyNo, DeviceNo, ItemNo, LogId, PartnerNo, ReasonNo, Seq,
+    SiteNo,
 };
 use shared::money::{Currency, Price};
 use shared::quantity::Unit;
-use shared::time::{Day, OffsetMinutes, Timestamp};
+use shared::time::{Day, Month, OffsetMinutes, Timestamp};
 
 use super::Group;
 use crate::books::Settings;
@@ -235,8 +236,7 @@ impl Draft {
         scope: CostScope,
     ) -> Result<CompanyNo, DraftError> {
         new_code("a company", code, self.known.company_by_code(code).is_some())?;
-        let last = self.known.companies().map(|company| company.company.0).max();
-        let company = CompanyNo(last.unwrap_or(0) + 1);
+        let company = self.known.next_company();
         let (code, name) = (text(code)?, text(name)?);
         self.state(MasterData::Company { company, code, name, currency, zone, scope });
         self.company = company;
@@ -252,11 +252,49 @@ impl Draft {
         Ok(())
     }
 
+    /// What was stated before, and is lost, under its old number. Where another thing has its code by
+    /// now, the number is added to the code: both are known, and a person decides.
+    pub fn again(&mut self, valid_from: Option<Timestamp>, mut data: MasterData) {
+        let known = &self.known;
+        let (code, number, taken_by) = match &mut data {
+            MasterData::Company { company, code, .. } => {
+                let held = known.company_by_code(code).map(|held| held.company.0);
+                (code, company.0, held)
+            }
+            MasterData::Site { site, code, .. } => {
+                let held = known.site_by_code(code).map(|held| held.site.0);
+                (code, site.0, held)
+            }
+            MasterData::Category { category, code, .. } => {
+                let held = known.category_by_code(code).map(|held| held.category.0);
+                (code, category.0, held)
+            }
+            MasterData::Item { item, code, .. } => {
+                let held = known.item_by_code(code).map(|held| held.item.0);
+                (code, item.0, held)
+            }
+            MasterData::Partner { partner, code, .. } => {
+                let held = known.partner_by_code(code).map(|held| held.partner.0);
+                (code, partner.0, held)
+            }
+            MasterData::Reason { reason, code, .. } => {
+                let held = known.reason_by_code(code).map(|held| held.reason.0);
+                (code, reason.0, held)
+            }
+            _ => (&mut String::new(), 0, None),
+        };
+        if taken_by.is_some_and(|held| held != number) {
+            *code = format!("{code}-{number}");
+        }
+        self.valid_from = valid_from;
+        self.state(data);
+        self.valid_from = None;
+    }
+
     /// A category.
     pub fn category(&mut self, code: &str, name: &str) -> Result<CategoryNo, DraftError> {
         new_code("a category", code, self.known.category_by_code(code).is_some())?;
-        let last = self.known.categories().map(|category| category.category.0).max();
-        let category = CategoryNo(last.unwrap_or(0) + 1);
+        let category = self.known.next_category();
         self.state(MasterData::Category { category, code: text(code)?, name: text(name)? });
         Ok(category)
     }
@@ -264,8 +302,7 @@ impl Draft {
     /// An item.
     pub fn item(&mut self, draft: &ItemDraft) -> Result<ItemNo, DraftError> {
         new_code("an item", &draft.code, self.known.item_by_code(&draft.code).is_some())?;
-        let last = self.known.items().map(|item| item.item.0).max();
-        let item = ItemNo(last.unwrap_or(0) + 1);
+        let item = self.known.next_item();
         self.state(self.item_data(item, draft)?);
         Ok(item)
     }
@@ -356,8 +393,7 @@ impl Draft {
         if !draft.customer && !draft.supplier {
             return Err(DraftError::NoPartnerRole);
         }
-        let last = self.known.partners().map(|partner| partner.partner.0).max();
-        let partner = PartnerNo(last.unwrap_or(0) + 1);
+        let partner = self.known.next_partner();
         self.state(MasterData::Partner {
             partner,
             code: text(&draft.code)?,
@@ -376,8 +412,7 @@ impl Draft {
         movement: Option<Kind>,
     ) -> Result<ReasonNo, DraftError> {
         new_code("a reason", code, self.known.reason_by_code(code).is_some())?;
-        let last = self.known.reasons().map(|reason| reason.reason.0).max();
-        let reason = ReasonNo(last.unwrap_or(0) + 1);
+        let reason = self.known.next_reason();
         self.state(MasterData::Reason { reason, code: text(code)?, name: text(name)?, movement });
         Ok(reason)
     }
@@ -391,8 +426,7 @@ impl Draft {
     ) -> Result<AccountNo, DraftError> {
         let company = self.own_company()?;
         new_code("an account", code, self.known.account_by_code(company, code).is_some())?;
-        let last = self.known.accounts().map(|account| account.account.0).max();
-        let account = AccountNo(last.unwrap_or(0) + 1);
+        let account = self.known.next_account();
         let (code, name) = (text(code)?, text(name)?);
         self.state(MasterData::Account { account, company, code, name, account_type });
         Ok(account)
@@ -508,6 +542,21 @@ impl Draft {
         }
         self.state(MasterData::Carrier { site, carrier, allowed });
         Ok(())
+    }
+
+    /// Numbers of a lost history are left out.
+    pub fn restored(&mut self, log: LogId, after: Seq, skipped: u32, lost: Capture) {
+        self.state(MasterData::Restored { log, after, skipped, lost: Some(lost) });
+    }
+
+    /// Voucher numbers that a lost history gave are left out.
+    pub fn voucher_gap(&mut self, company: CompanyNo, month: Month, last: u32) {
+        self.state(MasterData::VoucherGap { company, month, last });
+    }
+
+    /// A branch was compared with the log that it leaves.
+    pub fn ruling(&mut self, log: LogId, upto: Seq) {
+        self.state(MasterData::Ruling { log, upto });
     }
 
     /// The books follow these rules from here on.

@@ -75,6 +75,14 @@ pub enum FinanceError {
     /// It is void already.
     #[error("{0} is void already: see 'hq-server report fact {0}'")]
     Void(Capture),
+    /// They can't be one event.
+    #[error("{dropped} and {kept} are of another kind, site or item: they can't be one event")]
+    NotTheSame {
+        /// The one to have no effect.
+        dropped: Capture,
+        /// The one to have effect.
+        kept: Capture,
+    },
     /// Not a figure.
     #[error(transparent)]
     BadFigure(#[from] DecimalError),
@@ -370,6 +378,22 @@ impl<'a> Desk<'a> {
         }
         let reason = self.reason(reason)?;
         self.group(None, vec![Statement::Reversal { refers_to: capture, reason }])
+    }
+
+    /// Two facts are one event: one group. `dropped` has no effect any more.
+    pub fn same_as(&self, dropped: &str, kept: &str) -> Result<Group, FinanceError> {
+        let (dropped, kept) = (dropped.parse::<Capture>()?, kept.parse::<Capture>()?);
+        let about = |capture| -> Result<_, FinanceError> {
+            let record = self.record(capture)?;
+            if record.reversed {
+                return Err(FinanceError::Void(capture));
+            }
+            Ok((record.kind, record.site, record.item))
+        };
+        if dropped == kept || about(dropped)? != about(kept)? {
+            return Err(FinanceError::NotTheSame { dropped, kept });
+        }
+        self.group(None, vec![Statement::SameAs { dropped, kept }])
     }
 
     fn allocation(

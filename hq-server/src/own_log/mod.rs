@@ -12,17 +12,18 @@ use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
 use shared::document::journal;
-use shared::fact::statement::{GROUP_MAX, Stamp, Statement};
+use shared::fact::statement::{GROUP_MAX, MasterData, Stamp, Statement};
 use shared::fact::{Fact, Malformed};
-use shared::ids::{Capture, CompanyNo, DeviceNo, LogId, Seq, SiteNo};
+use shared::ids::{Capture, CompanyNo, DeviceNo, Head, LogId, Seq, SiteNo};
 use shared::segment::chain::{Chain, FORMAT, Genesis};
 use shared::segment::seal::{Seal, last_sealable};
 use shared::segment::{SEGMENT_FACTS_MAX, columns};
+use shared::sync::Position;
 use shared::time::{OffsetMinutes, Timestamp};
 use tokio::sync::Mutex;
 
 use crate::clock::Clock;
-use crate::gateway::intake::{Intake, IntakeError, LogNo};
+use crate::gateway::intake::{Intake, IntakeError, LogNo, LogStatus};
 use crate::sequencer::Published;
 use crate::store::FileError;
 pub use draft::{Draft, DraftError, ItemDraft, MappingDraft, PartnerDraft};
@@ -33,7 +34,7 @@ pub use finance::{
 };
 pub use mapping_check::{Missing, check_mapping};
 
-/// HQ's own installation.
+/// HQ's own first installation. One that was restored from a backup is another.
 pub const HQ_DEVICE: DeviceNo = DeviceNo(1);
 
 /// Statements that take effect together.
@@ -91,7 +92,7 @@ pub struct OwnLog {
 #[derive(Debug)]
 struct Inner {
     log: LogId,
-    no: LogNo,
+    device: DeviceNo,
     key: SigningKey,
     clock: Clock,
     intake: Intake,
@@ -111,24 +112,65 @@ pub enum OpenError {
     /// A file fails.
     #[error(transparent)]
     File(#[from] FileError),
+    /// It can't go on after a restore.
+    #[error("HQ's log can't go on after a restore: {0}")]
+    Intake(#[from] IntakeError),
 }
 
 impl OwnLog {
     /// Starts HQ's log in an intake that has none.
-    pub async fn create(
+    pub async fn create(intake: &Intake, key: &SigningKey) -> Result<LogNo, IntakeError> {
+        let genesis = genesis(intake, key, HQ_DEVICE, None);
+        intake.register(SiteNo::HQ, HQ_DEVICE, &genesis).await
+    }
+
+    /// Where HQ was restored from a backup, starts another log, after the one that may have gone
+    /// further in the history that is lost: so no capture id is given twice. `device` gives HQ's new
+    /// installation number; `skipped` numbers of things are left out.
+    ///
+    /// A log is of the history whose id is in its genesis, so this does nothing when it was done.
+    pub async fn go_on<E: From<OpenError>>(
         intake: &Intake,
         key: &SigningKey,
-        random: [u8; 32],
-    ) -> Result<LogNo, IntakeError> {
-        let genesis = Genesis {
-            format: FORMAT,
-            site: SiteNo::HQ,
-            device: HQ_DEVICE,
-            random,
-            public_key: key.verifying_key().to_bytes(),
-            predecessor: None,
+        clock: &Clock,
+        skipped: u32,
+        device: impl FnOnce() -> Result<DeviceNo, E>,
+    ) -> Result<(), E> {
+        let newest = newest(intake).ok_or(OpenError::NoLog)?;
+        let begun = Genesis::decode(&newest.record.genesis).ok();
+        let begun = begun.filter(|begun| begun.random == intake.history().0);
+        let genesis = if let Some(begun) = begun {
+            begun
+        } else {
+            seal(intake, key, &newest).await.map_err(OpenError::from)?;
+            let Position { last, head } = newest.received;
+            let predecessor = Some((newest.record.log, last, head));
+            genesis(intake, key, device()?, predecessor)
         };
-        intake.register(SiteNo::HQ, HQ_DEVICE, &genesis).await
+        let Some((log, after, _)) = genesis.predecessor else { return Ok(()) };
+        intake.register(SiteNo::HQ, genesis.device, &genesis).await.map_err(OpenError::from)?;
+        let id = genesis.log_id();
+        if intake.cursor(&id).is_some_and(|at| at.last > Seq::ZERO) {
+            return Ok(());
+        }
+        let data = MasterData::Restored { log, after, skipped, lost: None };
+        let at = clock.now().max(newest.complete_to.unwrap_or_default());
+        let stamp = Stamp {
+            capture: Capture { device: genesis.device, counter: 1 },
+            recorded_at: at,
+            occurred_at: at,
+            utc_offset: OffsetMinutes(0),
+            group_left: 0,
+            person: None,
+            time_in_doubt: 0,
+            company: None,
+        };
+        let fact = Statement::MasterData { valid_from: None, data }.to_fact(&stamp);
+        let fact = fact.expect("a fact without text is no longer than allowed");
+        let mut chain = Chain::start(id);
+        chain.extend(std::slice::from_ref(&fact));
+        let accepted = intake.accept(&id, Seq(1), vec![fact], chain.head()).await;
+        Ok(accepted.map(drop).map_err(OpenError::from)?)
     }
 
     /// Goes on with HQ's log.
@@ -138,8 +180,7 @@ impl OwnLog {
         key: SigningKey,
         clock: Clock,
     ) -> Result<Self, OpenError> {
-        let own = |log: &crate::gateway::intake::LogStatus| log.record.site == SiteNo::HQ;
-        let status = intake.logs().into_iter().rfind(own).ok_or(OpenError::NoLog)?;
+        let status = newest(intake).ok_or(OpenError::NoLog)?;
         let record = status.record;
         if record.public_key != key.verifying_key().to_bytes() {
             return Err(OpenError::OtherKey);
@@ -158,7 +199,7 @@ impl OwnLog {
         };
         let inner = Inner {
             log: record.log,
-            no: record.no,
+            device: record.device,
             key,
             clock,
             intake: intake.clone(),
@@ -184,7 +225,9 @@ impl OwnLog {
     ) -> Result<(Vec<Capture>, T), RecordError<E>> {
         let inner = &*self.inner;
         let mut tip = inner.tip.lock().await;
-        let next = Capture { device: HQ_DEVICE, counter: tip.counter + 1 };
+        // What was recorded before HQ stopped may not be posted yet.
+        inner.posted(tip.chain.seq()).await.map_err(RecordError::NotPosted)?;
+        let next = Capture { device: inner.device, counter: tip.counter + 1 };
         let (groups, told) = make(&inner.published, next).map_err(RecordError::Refused)?;
         let (facts, captures) = inner.facts(&tip, &groups)?;
         let mut rest = facts.as_slice();
@@ -201,27 +244,55 @@ impl OwnLog {
     /// Signs what is not sealed yet.
     pub async fn seal(&self) -> Result<(), IntakeError> {
         let inner = &*self.inner;
-        let tip = inner.tip.lock().await;
-        loop {
-            let (sealed, document) = inner.intake.seal_start(inner.no)?;
-            if sealed >= tip.chain.seq() {
-                return Ok(());
-            }
-            let first = sealed.next();
-            let last = last_sealable(first, tip.chain.seq());
-            let facts = inner.intake.facts(inner.no, first, last)?;
-            let (document, _) =
-                journal::append(&inner.log, &document, first, &columns::encode(&facts));
-            let head = inner.intake.head_at(&inner.log, last)?;
-            let seal = Seal {
-                log: inner.log,
-                first,
-                last,
-                head: head.expect("the facts up to the chain's end are stored"),
-                document_head: document.head.expect("a change was just appended"),
-            };
-            inner.intake.accept_seal(seal.sign(&inner.key)).await?;
+        let _tip = inner.tip.lock().await;
+        let status = inner.intake.log(&inner.log).expect("HQ's own log is registered");
+        seal(&inner.intake, &inner.key, &status).await
+    }
+}
+
+/// HQ's newest log.
+fn newest(intake: &Intake) -> Option<LogStatus> {
+    intake.logs().into_iter().rfind(|log| log.record.site == SiteNo::HQ)
+}
+
+/// What a log of HQ starts with: the history that it is of stands for chance.
+fn genesis(
+    intake: &Intake,
+    key: &SigningKey,
+    device: DeviceNo,
+    predecessor: Option<(LogId, Seq, Head)>,
+) -> Genesis {
+    Genesis {
+        format: FORMAT,
+        site: SiteNo::HQ,
+        device,
+        random: intake.history().0,
+        public_key: key.verifying_key().to_bytes(),
+        predecessor,
+    }
+}
+
+/// Signs what is not sealed yet of a log of HQ.
+async fn seal(intake: &Intake, key: &SigningKey, of: &LogStatus) -> Result<(), IntakeError> {
+    let (no, log, end) = (of.record.no, of.record.log, of.received.last);
+    loop {
+        let (sealed, document) = intake.seal_start(no)?;
+        if sealed >= end {
+            return Ok(());
         }
+        let first = sealed.next();
+        let last = last_sealable(first, end);
+        let facts = intake.facts(no, first, last)?;
+        let (document, _) = journal::append(&log, &document, first, &columns::encode(&facts));
+        let head = intake.head_at(&log, last)?;
+        let seal = Seal {
+            log,
+            first,
+            last,
+            head: head.expect("the facts up to the log's end are stored"),
+            document_head: document.head.expect("a change was just appended"),
+        };
+        intake.accept_seal(seal.sign(key)).await?;
     }
 }
 
@@ -240,7 +311,7 @@ impl Inner {
             }
             for (left, statement) in (0..group.statements.len()).rev().zip(&group.statements) {
                 let counter = tip.counter + captures.len() as u64 + 1;
-                let capture = Capture { device: HQ_DEVICE, counter };
+                let capture = Capture { device: self.device, counter };
                 let stamp = Stamp {
                     capture,
                     recorded_at,

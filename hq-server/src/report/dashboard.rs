@@ -250,12 +250,7 @@ impl Dashboard {
             receivable: lens.money(on(Role::Receivable) + on(Role::UnbilledReceivable)),
             payable: lens.money(-on(Role::Payable)),
             received_not_invoiced: lens.money(-on(Role::ReceivedNotInvoiced)),
-            vouchers: lens
-                .books
-                .voucher_counts()
-                .filter(|(company, ..)| *company == lens.company)
-                .map(|(.., count)| u64::from(count))
-                .sum(),
+            vouchers: lens.books.vouchers_of(lens.company),
             latest: tally.latest(lens.company).map(|stored| lens.voucher_head(stored)).collect(),
             days: shown(&days)
                 .iter()

@@ -204,7 +204,9 @@ fn voucher_rows(rows: &[VoucherHead], words: &Words) -> String {
 }
 
 fn vouchers(r: &VoucherList, words: &Words) -> String {
-    voucher_rows(&r.rows, words) + &of_pages(r.page, r.pages)
+    let mut lines = vec![voucher_rows(&r.rows, words) + &of_pages(r.page, r.pages)];
+    lines.extend(r.lost.iter().flat_map(|lost| lost.sentences(words)));
+    lines.join("\n")
 }
 
 fn voucher(r: &VoucherReport, words: &Words) -> String {

@@ -1,5 +1,7 @@
 //! Vouchers: the list and one voucher with its lines and the facts behind it.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 use shared::fact::Fact;
 use shared::fact::statement::{Stamp, Statement};
@@ -87,6 +89,8 @@ pub struct VoucherList {
     pub count: u64,
     /// The vouchers, newest first.
     pub rows: Vec<VoucherHead>,
+    /// Numbers that are left out, or were given twice, since HQ was restored from a backup.
+    pub lost: Vec<LostNumbers>,
     /// The page shown, from 1.
     pub page: u64,
     /// How many pages there are.
@@ -147,6 +151,64 @@ pub struct FactHead {
     pub unit: Option<String>,
     /// The price of one unit, as written.
     pub price: Option<String>,
+}
+
+/// Voucher numbers that a history of HQ gave which was lost when HQ was restored from a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LostNumbers {
+    /// The ledger month.
+    #[serde(with = "as_text")]
+    #[schema(value_type = String)]
+    pub month: Month,
+    /// The first and the last number that no voucher has.
+    pub left_out: Option<(u32, u32)>,
+    /// The first and the last number that another voucher had in that history.
+    pub given_twice: Option<(u32, u32)>,
+    /// The fact that says so.
+    #[serde(with = "as_text")]
+    #[schema(value_type = String, example = "1061-2")]
+    pub stated: Capture,
+    /// When that was.
+    #[schema(value_type = String)]
+    pub stated_at: Moment,
+}
+
+impl LostNumbers {
+    /// Those of the company, of one month or of all.
+    pub fn of(lens: &Lens<'_>, month: Option<Month>) -> Vec<Self> {
+        let ends = |numbers: RangeInclusive<u32>| {
+            (!numbers.is_empty()).then(|| (*numbers.start(), *numbers.end()))
+        };
+        let losses = lens.books.losses().vouchers().iter();
+        let wanted = losses.filter(|loss| {
+            loss.company == lens.company && month.is_none_or(|only| only == loss.month)
+        });
+        let shown = wanted.map(|loss| Self {
+            month: loss.month,
+            left_out: ends(loss.left_out()),
+            given_twice: ends(loss.given_twice()),
+            stated: loss.stated,
+            stated_at: lens.moment(loss.at),
+        });
+        shown.collect()
+    }
+
+    /// What an auditor wants to know, a sentence each.
+    pub fn sentences(&self, words: &Words) -> Vec<String> {
+        let span = |(first, last): (u32, u32)| {
+            let (first, last) = (label(words, first.into()), label(words, last.into()));
+            if first == last { first } else { format!("{first} … {last}") }
+        };
+        let say = |key, numbers: Option<(u32, u32)>| {
+            numbers.map(|numbers| {
+                let what = words.with(key, span(numbers));
+                format!("{} {what} ({}, {})", self.month, self.stated, self.stated_at.text())
+            })
+        };
+        let left_out = say("numbers-left-out", self.left_out);
+        let given_twice = say("numbers-given-twice", self.given_twice);
+        left_out.into_iter().chain(given_twice).collect()
+    }
 }
 
 /// A voucher's name in addresses.
@@ -221,6 +283,7 @@ impl VoucherList {
             month,
             count,
             rows: vouchers.iter().map(|stored| lens.voucher_head(stored)).collect(),
+            lost: LostNumbers::of(lens, month),
             page: part.page,
             pages: part.pages,
         }

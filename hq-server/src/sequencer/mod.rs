@@ -10,7 +10,7 @@ mod replay;
 mod tests;
 mod worker;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::thread::JoinHandle;
@@ -19,6 +19,7 @@ use shared::catalogue::Catalogue;
 use shared::fact::effective::LogRank;
 use shared::fact::{Fact, Kind, field};
 use shared::ids::{LogId, Seq, SiteNo};
+use shared::sync::VouchersGiven;
 use tokio::sync::{broadcast, watch};
 
 use crate::books::{Books, RULES};
@@ -62,6 +63,8 @@ pub struct Published {
     catalogue: RwLock<Catalogue>,
     /// Logs that HQ's own log states.
     stated_logs: RwLock<BTreeSet<LogId>>,
+    /// Up to where branches were compared with the logs that they leave.
+    rulings: RwLock<BTreeMap<LogId, Seq>>,
     store: Arc<dyn Store>,
     events: broadcast::Sender<Arc<Event>>,
     last: watch::Sender<EntryNo>,
@@ -82,6 +85,12 @@ impl Published {
     /// Whether HQ's own log states a site's log and its key.
     pub fn is_log_stated(&self, log: &LogId) -> bool {
         self.stated_logs.read().unwrap_or_else(PoisonError::into_inner).contains(log)
+    }
+
+    /// Up to where a branch was compared with the log that it leaves.
+    pub fn ruled(&self, log: &LogId) -> Seq {
+        let rulings = self.rulings.read().unwrap_or_else(PoisonError::into_inner);
+        rulings.get(log).copied().unwrap_or_default()
     }
 
     /// The sequence with its vouchers.
@@ -164,12 +173,13 @@ impl Sequencer {
         let mut tally = Tally::new();
         let mut feed = Feed::default();
         let mut rules = RULES;
-        let mut stated_logs = BTreeSet::new();
+        let (mut stated_logs, mut rulings) = (BTreeSet::new(), BTreeMap::new());
         let replayed = Replay::new(&*store, &intake).run(|step| {
             let news = feed.after_entry(step.books, step.site, step.facts, step.released);
             for (_, fact) in &news {
                 catalogue.apply(fact);
                 stated_logs.extend(stated_log(fact));
+                rulings.extend(ruling(fact));
             }
             rules = step.rules.unwrap_or(rules);
             tally.note(step.books, step.no.0, step.received_at, &step.effects.vouchers);
@@ -183,10 +193,16 @@ impl Sequencer {
         if rules > RULES {
             return Err(StartError::NewerRules(rules));
         }
+        // Those of the last months, as if they had been given last.
+        let mut months: Vec<_> = replayed.books.voucher_counts().collect();
+        months.sort_unstable_by_key(|(company, month, _)| (*month, *company));
+        let given = |(company, month, last)| VouchersGiven { company, month, last };
+        intake.note_vouchers(months.into_iter().map(given));
         let published = Arc::new(Published {
             ledgers: RwLock::new(Ledgers { books: replayed.books, tally }),
             catalogue: RwLock::new(catalogue),
             stated_logs: RwLock::new(stated_logs),
+            rulings: RwLock::new(rulings),
             store,
             events: broadcast::Sender::new(EVENTS_KEPT),
             last: watch::Sender::new(replayed.last),
@@ -212,6 +228,12 @@ impl Sequencer {
             tracing::error!("the sequencer ended by a panic");
         }
     }
+}
+
+/// The branch that a fact rules on, and up to where.
+fn ruling(fact: &Fact) -> Option<(LogId, Seq)> {
+    let log = (fact.kind() == Some(Kind::Ruling)).then(|| field::LOG.of(fact)).flatten()?;
+    Some((LogId(log.try_into().ok()?), Seq(field::LOG_SEQ.of(fact)?)))
 }
 
 /// The log that a fact states.

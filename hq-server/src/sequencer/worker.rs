@@ -11,8 +11,8 @@ use shared::fact::{Fact, field};
 use shared::ids::{Seq, SiteNo};
 use shared::time::Timestamp;
 
-use super::{Event, Feed, Ledgers, Published, Replay, ReplayError, stated_log};
-use crate::books::{Books, Effects, Entry, Run};
+use super::{Event, Feed, Ledgers, Published, Replay, ReplayError, ruling, stated_log};
+use crate::books::{Books, Effects, Entry, Run, Voucher};
 use crate::gateway::intake::{Intake, LogNo, Piece, ReceivedLog};
 use crate::gateway::keyed_state::Audience;
 use crate::headquarters::INTAKE_FILE;
@@ -345,17 +345,21 @@ impl Worker {
         if !work.news.is_empty() {
             let mut catalogue = published.catalogue.write().unwrap_or_else(PoisonError::into_inner);
             let mut stated = published.stated_logs.write().unwrap_or_else(PoisonError::into_inner);
+            let mut rulings = published.rulings.write().unwrap_or_else(PoisonError::into_inner);
             for (_, fact) in &work.news {
                 catalogue.apply(fact);
                 stated.extend(stated_log(fact));
+                rulings.extend(ruling(fact));
             }
-            drop((catalogue, stated));
+            drop((catalogue, stated, rulings));
             self.intake.update_state(|state| {
                 for (audience, fact) in work.news {
                     state.put(audience, fact);
                 }
             });
         }
+        let vouchers = work.records.iter().flat_map(|record| &record.vouchers);
+        self.intake.note_vouchers(vouchers.map(Voucher::given));
         let posted: Vec<_> = work.moved.iter().map(|moved| (moved.log, moved.last)).collect();
         self.intake.set_posted(&posted);
         self.sequenced.extend(posted);

@@ -153,6 +153,12 @@ kinds! {
     146 ItemMeasure "item_measure";
     /// A site may carry another one's data to HQ.
     147 Carrier "carrier";
+    /// HQ was restored from a backup: what it had stated later is lost.
+    148 Restored "restored";
+    /// Voucher numbers that a lost history of HQ gave are not given again.
+    149 VoucherGap "voucher_gap";
+    /// A person has compared a branch with the log that it leaves.
+    150 Ruling "ruling";
 
     /// Keyed state only, never in a log: a transfer on its way to a site.
     192 OpenTransfer "open_transfer";

@@ -7,11 +7,11 @@ use super::kind::Kind;
 use super::record::{Fact, Malformed};
 use crate::ids::{
     AccountNo, Capture, CategoryNo, CompanyNo, DeviceNo, ItemNo, LogId, PartnerNo, PersonNo,
-    ReasonNo, SiteNo,
+    ReasonNo, Seq, SiteNo,
 };
 use crate::money::{Currency, Price};
 use crate::quantity::{Scaled, ShortText, Unit};
-use crate::time::{Day, OffsetMinutes, Timestamp};
+use crate::time::{Day, Month, OffsetMinutes, Timestamp};
 
 /// Who, when, where: what every fact carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -556,6 +556,37 @@ pub enum MasterData {
         /// The number.
         number: i64,
     },
+    /// HQ was restored from a backup, or learnt how much of its own log was lost by that. Numbers
+    /// that were given meanwhile are not given again: those of companies, categories, items,
+    /// partners, reasons and accounts go on above what is known, and `skipped` more.
+    Restored {
+        /// HQ's log that goes no further.
+        log: LogId,
+        /// Its last fact that is not lost.
+        after: Seq,
+        /// How many numbers are left out.
+        skipped: u32,
+        /// The newest fact among the lost ones that a node knows of; `None` as long as none told.
+        lost: Option<Capture>,
+    },
+    /// A history of HQ that is lost gave voucher numbers of a month up to `last`: none of them is
+    /// given again.
+    VoucherGap {
+        /// The company.
+        company: CompanyNo,
+        /// The ledger month.
+        month: Month,
+        /// The last number that is left out.
+        last: u32,
+    },
+    /// A person has compared a branch with the log that it leaves: up to `upto` nothing of it is in
+    /// doubt any more.
+    Ruling {
+        /// The branch.
+        log: LogId,
+        /// The last fact that was looked at.
+        upto: Seq,
+    },
 }
 
 /// What a fact says.
@@ -569,6 +600,13 @@ pub enum Statement {
         refers_to: Capture,
         /// Why.
         reason: Option<ReasonNo>,
+    },
+    /// Two facts are one event that was told twice: one has effect.
+    SameAs {
+        /// The one without effect.
+        dropped: Capture,
+        /// The one with effect.
+        kept: Capture,
     },
     /// One line of a supplier's invoice.
     SupplierInvoice(InvoiceLine),
@@ -1064,6 +1102,9 @@ impl MasterData {
             Self::SiteLog { .. } => Kind::SiteLog,
             Self::Carrier { .. } => Kind::Carrier,
             Self::Rules { .. } => Kind::Rules,
+            Self::Restored { .. } => Kind::Restored,
+            Self::VoucherGap { .. } => Kind::VoucherGap,
+            Self::Ruling { .. } => Kind::Ruling,
         }
     }
 
@@ -1258,6 +1299,21 @@ impl MasterData {
             Kind::Rules => {
                 Self::Rules { number: reader.need("SETTING", field::SETTING.at(fields))? }
             }
+            Kind::Restored => Self::Restored {
+                log: LogId(reader.hash(field::LOG)?),
+                after: Seq(reader.need("LOG_SEQ", field::LOG_SEQ.at(fields))?),
+                skipped: reader.needed_number(field::NUMBER, std::convert::identity)?,
+                lost: reader.capture(field::REF_DEVICE, field::REF_COUNTER)?,
+            },
+            Kind::Ruling => Self::Ruling {
+                log: LogId(reader.hash(field::LOG)?),
+                upto: Seq(reader.need("LOG_SEQ", field::LOG_SEQ.at(fields))?),
+            },
+            Kind::VoucherGap => Self::VoucherGap {
+                company: reader.needed_number(field::COMPANY, CompanyNo)?,
+                month: periods::month(reader)?,
+                last: reader.needed_number(field::NUMBER, std::convert::identity)?,
+            },
             other => return Err(Unreadable::UnknownKind(other.number().0)),
         })
     }
@@ -1366,6 +1422,21 @@ impl MasterData {
                 field::STATUS.put(fact, Some(if *allowed { CARRIER_MAY } else { CARRIER_MAY_NOT }))
             }
             Self::Rules { number } => field::SETTING.put(fact, Some(*number)),
+            Self::Restored { log, after, skipped, lost } => {
+                put_capture(fact, field::REF_DEVICE, field::REF_COUNTER, *lost)?;
+                field::LOG.put(fact, Some(log.0.as_slice()))?;
+                field::LOG_SEQ.put(fact, Some(*after))?;
+                field::NUMBER.put(fact, Some(*skipped))
+            }
+            Self::Ruling { log, upto } => {
+                field::LOG.put(fact, Some(log.0.as_slice()))?;
+                field::LOG_SEQ.put(fact, Some(*upto))
+            }
+            Self::VoucherGap { company, month, last } => {
+                field::COMPANY.put(fact, Some(*company))?;
+                periods::put_month(fact, *month)?;
+                field::NUMBER.put(fact, Some(*last))
+            }
         }
     }
 }
@@ -1403,6 +1474,10 @@ impl Statement {
             Kind::Reversal => Self::Reversal {
                 refers_to: reader.need("REF_DEVICE", reader.reference()?)?,
                 reason: reader.number(field::REASON, ReasonNo)?,
+            },
+            Kind::SameAs => Self::SameAs {
+                dropped: reader.need("REF_DEVICE", reader.reference()?)?,
+                kept: reader.need("BASIS_DEVICE", reader.basis()?)?,
             },
             Kind::SupplierInvoice => Self::SupplierInvoice(InvoiceLine::parse(reader)?),
             Kind::CustomerInvoice => Self::CustomerInvoice(InvoiceLine::parse(reader)?),
@@ -1442,6 +1517,7 @@ impl Statement {
         match self {
             Self::Movement(movement) => movement.kind,
             Self::Reversal { .. } => Kind::Reversal,
+            Self::SameAs { .. } => Kind::SameAs,
             Self::SupplierInvoice(_) => Kind::SupplierInvoice,
             Self::CustomerInvoice(_) => Kind::CustomerInvoice,
             Self::Payment(_) => Kind::Payment,
@@ -1462,6 +1538,10 @@ impl Statement {
         stamp.put(&mut fact)?;
         match self {
             Self::Movement(movement) => movement.put(&mut fact)?,
+            Self::SameAs { dropped, kept } => {
+                put_capture(&mut fact, field::REF_DEVICE, field::REF_COUNTER, Some(*dropped))?;
+                put_capture(&mut fact, field::BASIS_DEVICE, field::BASIS_COUNTER, Some(*kept))?;
+            }
             Self::Reversal { refers_to, reason } => {
                 put_capture(&mut fact, field::REF_DEVICE, field::REF_COUNTER, Some(*refers_to))?;
                 field::REASON.put(&mut fact, *reason)?;

@@ -19,10 +19,12 @@ pub const SEAL: &str = "warebook 2026-11 seal";
 pub const ACKNOWLEDGEMENT: &str = "warebook 2026-11 acknowledgement";
 /// HQ's signature under a batch of keyed state.
 pub const STATE_BATCH: &str = "warebook 2026-11 state batch";
+/// HQ's signature under a site's stock.
+pub const SITE_STOCK: &str = "warebook 2026-11 site stock";
 
 /// Every context: hashes first, then signatures.
 pub const ALL: &[&str] =
-    &[GENESIS, CHAIN, JOURNAL_ACTOR, TEXT, BRANCH, SEAL, ACKNOWLEDGEMENT, STATE_BATCH];
+    &[GENESIS, CHAIN, JOURNAL_ACTOR, TEXT, BRANCH, SEAL, ACKNOWLEDGEMENT, STATE_BATCH, SITE_STOCK];
 
 /// How many random bytes salt the hash of a text.
 pub const SALT_BYTES: usize = 16;

@@ -1,14 +1,75 @@
 //! What HQ says, signed, of how far it has a log. The same over a connection, through a relay and
-//! in a file. Knows no transport. Invariant: the levels never overtake each other, posted and safe
-//! stay at or below received.
+//! in a file; and which numbers HQ had given by then. Knows no transport. Invariant: the levels never
+//! overtake each other, posted and safe stay at or below received.
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
 
 use super::place::Position;
 use super::wire::{FrameError, Reader, Writer};
-use crate::ids::{HistoryId, LogId, Seq};
+use crate::ids::{Capture, CompanyNo, DeviceNo, HistoryId, LogId, Seq};
 use crate::segment::context::{self, BadSignature};
-use crate::time::Timestamp;
+use crate::time::{Month, Timestamp};
+
+/// How many ledger months an acknowledgement tells of.
+pub const MONTHS_TOLD: usize = 4;
+
+/// Numbers that HQ has given. A node that holds an acknowledgement is a witness of them: an HQ that
+/// was restored from a backup goes on above.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Given {
+    /// The newest fact of HQ's own log: how many things it had stated, and so numbered.
+    pub stated: Capture,
+    /// Voucher numbers of the ledger months that were posted to last; what is left tells of none.
+    pub vouchers: [VouchersGiven; MONTHS_TOLD],
+}
+
+/// The last voucher of a company's month.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VouchersGiven {
+    /// The company.
+    pub company: CompanyNo,
+    /// The ledger month.
+    pub month: Month,
+    /// Its number; 0 where there is none.
+    pub last: u32,
+}
+
+impl Given {
+    /// The months that are told of.
+    pub fn vouchers(&self) -> impl Iterator<Item = VouchersGiven> {
+        self.vouchers.iter().filter(|told| told.last > 0).copied()
+    }
+
+    fn write(&self, out: &mut Writer) {
+        out.unsigned(self.stated.device);
+        out.unsigned(self.stated.counter);
+        out.unsigned(self.vouchers().count() as u64);
+        for VouchersGiven { company, month, last } in self.vouchers() {
+            out.unsigned(company);
+            out.signed(month.0.into());
+            out.unsigned(last);
+        }
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, FrameError> {
+        let device = DeviceNo(input.small("an installation")?);
+        let stated = Capture { device, counter: input.unsigned()? };
+        let mut given = Self { stated, ..Self::default() };
+        let count = usize::try_from(input.unsigned()?).ok().filter(|count| *count <= MONTHS_TOLD);
+        let count = count.ok_or(FrameError::BadValue("how many ledger months are told of"))?;
+        for told in &mut given.vouchers[..count] {
+            let company = CompanyNo(input.small("a company")?);
+            let month = i32::try_from(input.signed()?);
+            let month = Month(month.map_err(|_| FrameError::BadValue("a ledger month"))?);
+            let last = input.small("a voucher number")?;
+            if last == 0 {
+                return Err(FrameError::BadValue("a voucher number"));
+            }
+            *told = VouchersGiven { company, month, last };
+        }
+        Ok(given)
+    }
+}
 
 /// How far HQ has a log, in three levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +86,8 @@ pub struct Acknowledgement {
     pub posted: Seq,
     /// HQ's time when it said so.
     pub at: Timestamp,
+    /// The numbers that it had given by then.
+    pub given: Given,
 }
 
 /// An acknowledgement with HQ's signature.
@@ -37,7 +100,7 @@ pub struct SignedAcknowledgement {
 }
 
 /// The most bytes of [`SignedAcknowledgement::encode`].
-pub(super) const ACKNOWLEDGEMENT_BYTES_MAX: usize = 4 * 32 + 4 * 9 + 64;
+pub(super) const ACKNOWLEDGEMENT_BYTES_MAX: usize = 384;
 
 impl Acknowledgement {
     fn write(&self, out: &mut Writer) {
@@ -47,6 +110,7 @@ impl Acknowledgement {
         out.unsigned(self.safe);
         out.unsigned(self.posted);
         out.signed(self.at.0);
+        self.given.write(out);
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -90,6 +154,7 @@ impl SignedAcknowledgement {
             safe: Seq(input.unsigned()?),
             posted: Seq(input.unsigned()?),
             at: Timestamp(input.signed()?),
+            given: Given::read(input)?,
         };
         if !acknowledgement.is_possible() {
             return Err(FrameError::BadValue("an acknowledgement's safe or posted place"));
@@ -126,7 +191,33 @@ mod tests {
             safe: Seq(3_000),
             posted: Seq(4_000),
             at: Timestamp(1_795_519_885_123),
+            given: Given {
+                stated: Capture { device: DeviceNo(1), counter: 812 },
+                vouchers: std::array::from_fn(|index| {
+                    let last = u32::MAX - u32::try_from(index).expect("few");
+                    let (company, month) = (CompanyNo(u32::MAX), Month(24_322));
+                    VouchersGiven { company, month, last }
+                }),
+            },
         }
+    }
+
+    #[test]
+    fn fewer_months_may_be_told_of_and_none_more() {
+        let mut vouchers = [VouchersGiven::default(); MONTHS_TOLD];
+        vouchers[0] = sample().given.vouchers[0];
+        for given in [Given::default(), Given { vouchers, ..sample().given }] {
+            let said = Acknowledgement { given, ..sample() };
+            let signed = said.sign(&SigningKey::from_bytes(&[5; 32]));
+            let bytes = signed.encode();
+            assert_eq!(SignedAcknowledgement::decode(&bytes), Ok(signed));
+        }
+        let mut bytes = Acknowledgement { given: Given::default(), ..sample() }.encode();
+        let count = bytes.len() - 1;
+        bytes[count] = u8::try_from(MONTHS_TOLD).expect("few") + 1;
+        bytes.extend([0; 200]);
+        let expected = FrameError::BadValue("how many ledger months are told of");
+        assert_eq!(SignedAcknowledgement::decode(&bytes), Err(expected));
     }
 
     #[test]

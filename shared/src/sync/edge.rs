@@ -20,7 +20,7 @@ use super::place::{Position, Run, StateCursor};
 use super::state::SignedStateBatch;
 use super::wire::FrameError;
 use crate::fact::statement::GROUP_MAX;
-use crate::ids::{Head, HistoryId, LogId, Seq, SiteNo};
+use crate::ids::{Capture, Head, HistoryId, LogId, Seq, SiteNo};
 use crate::segment::SEGMENT_FACTS_MAX;
 use crate::segment::seal::SignedSeal;
 
@@ -97,6 +97,8 @@ pub enum EdgeEvent {
     /// Reply to [`EdgeRequest::ApplyState`]: it could not be stored. Facts go on; state waits for
     /// the next connection.
     StateFailed,
+    /// Reply to [`EdgeRequest::ReadGiven`]; `None` where there is no more.
+    GivenRead(Option<SignedStateBatch>),
     /// The log can't be read; the connection makes no sense.
     LogUnreadable,
     /// Something came from the network, a part of a frame at least.
@@ -128,6 +130,14 @@ pub enum EdgeRequest {
     NoteAcknowledgement(SignedAcknowledgement),
     /// Apply keyed state durably, as a whole.
     ApplyState(SignedStateBatch),
+    /// The next batch of keyed state after `after` with a fact that is not among `known`, which says
+    /// for each installation of HQ how far it goes.
+    ReadGiven {
+        /// What HQ has.
+        known: Vec<Capture>,
+        /// The end of the batch given last.
+        after: StateCursor,
+    },
 }
 
 /// What people and the node's other parts should know.
@@ -213,8 +223,20 @@ pub struct EdgeSession {
     facts: Uplink,
     seals: Seals,
     state: Downlink,
+    back: Back,
     witness: Witness,
     waiting: Waiting,
+}
+
+/// Keyed state that a restored HQ asks back.
+#[derive(Debug, Default)]
+struct Back {
+    /// What HQ has, once it asked.
+    known: Option<Vec<Capture>>,
+    after: StateCursor,
+    reading: bool,
+    ready: Option<SignedStateBatch>,
+    is_over: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -305,6 +327,7 @@ impl EdgeSession {
                 ready: VecDeque::new(),
             },
             state: Downlink::new(start.state),
+            back: Back::default(),
             witness: Witness::default(),
             waiting: Waiting {
                 heard: now,
@@ -341,6 +364,11 @@ impl EdgeSession {
         self.is_open() && self.facts.acknowledged == self.facts.tip
     }
 
+    /// Whether HQ has everything that the node has, and every seal was sent.
+    pub fn is_done(&self) -> bool {
+        self.is_complete() && self.seals.read >= self.seals.tip && self.seals.ready.is_empty()
+    }
+
     /// Whether the driver should go on reading frames.
     pub const fn wants_frames(&self) -> bool {
         !matches!(self.phase, Phase::Comparing { .. } | Phase::Branching)
@@ -357,11 +385,15 @@ impl EdgeSession {
             (_, Frame::Pong(..)) => self.waiting.ping_open = false,
             (Phase::Joining, Frame::Welcome(welcome)) => self.handle_welcome(welcome),
             // Said before HQ knew that this is a branch.
-            (Phase::Joining, Frame::Acknowledgement(_) | Frame::State(_)) if self.forked => {}
+            (Phase::Joining, Frame::Acknowledgement(_) | Frame::State(_) | Frame::AskBack(_))
+                if self.forked => {}
             (Phase::Open(_), Frame::Acknowledgement(signed)) => {
                 self.handle_acknowledgement(signed, now);
             }
             (Phase::Open(_), Frame::State(signed)) => self.handle_state(signed),
+            (Phase::Open(_), Frame::AskBack(known)) if self.back.known.is_none() => {
+                self.back.known = Some(known);
+            }
             (_, frame) => {
                 self.break_off(EdgeEnd::Protocol(format!("a {} frame came", frame.name())));
             }
@@ -388,6 +420,7 @@ impl EdgeSession {
             EdgeEvent::AcknowledgementNoted => self.witness.noting = false,
             EdgeEvent::StateApplied => self.state.handle_applied(),
             EdgeEvent::StateFailed => self.state.failed = true,
+            EdgeEvent::GivenRead(batch) => self.back.handle_read(batch),
             EdgeEvent::LogUnreadable => self.break_off(EdgeEnd::LogUnreadable),
             EdgeEvent::NetworkAlive => self.waiting.alive = now,
             EdgeEvent::Leave => self.break_off(EdgeEnd::Left),
@@ -448,6 +481,10 @@ impl EdgeSession {
         if let Some(cursor) = self.state.taken.take() {
             return Some(Frame::StateTaken(cursor));
         }
+        // What facts refer to goes before them.
+        if let Some(frame) = self.back.take_ready() {
+            return Some(frame);
+        }
         if let Some(facts) = self.facts.take_ready(now.moment) {
             return Some(Frame::Facts(facts));
         }
@@ -466,6 +503,7 @@ impl EdgeSession {
                 Phase::Open(_) => {
                     self.pong.is_some()
                         || self.state.taken.is_some()
+                        || self.back.is_ready()
                         || self.facts.ready.is_some()
                         || self.seals.is_ready(self.facts.sent)
                         || self.waiting.ping_due
@@ -486,6 +524,7 @@ impl EdgeSession {
         }
         self.witness
             .request()
+            .or_else(|| self.back.request())
             .or_else(|| self.facts.request(&self.settings))
             .or_else(|| self.seals.request())
             .or_else(|| self.state.request())
@@ -780,6 +819,42 @@ impl Downlink {
         if let Some(cursor) = self.applying.take() {
             self.cursor = cursor;
             self.taken = Some(cursor);
+        }
+    }
+}
+
+impl Back {
+    fn request(&mut self) -> Option<EdgeRequest> {
+        if self.reading || self.ready.is_some() || self.is_over {
+            return None;
+        }
+        let known = self.known.clone()?;
+        self.reading = true;
+        Some(EdgeRequest::ReadGiven { known, after: self.after })
+    }
+
+    fn handle_read(&mut self, batch: Option<SignedStateBatch>) {
+        self.reading = false;
+        self.is_over = batch.is_none();
+        if let Some(signed) = batch {
+            self.after = signed.batch.to;
+            self.ready = Some(signed);
+        }
+    }
+
+    const fn is_ready(&self) -> bool {
+        self.ready.is_some() || (self.is_over && self.known.is_some())
+    }
+
+    /// HQ may ask once; what it said it has is forgotten with the last word.
+    fn take_ready(&mut self) -> Option<Frame> {
+        match self.ready.take() {
+            Some(signed) => Some(Frame::GivenBack(signed)),
+            None if self.is_ready() => {
+                self.known = None;
+                Some(Frame::AllGiven)
+            }
+            None => None,
         }
     }
 }

@@ -8,6 +8,7 @@ use super::frame::{Versions, read_chain, write_chain};
 use super::limits;
 use super::wire::{FrameError, Reader, Writer};
 use crate::ids::{CompanyNo, DeviceNo, HistoryId, SiteNo};
+use crate::segment::chain::Genesis;
 use crate::segment::context::{self, BadSignature};
 use crate::time::Timestamp;
 
@@ -15,6 +16,8 @@ use crate::time::Timestamp;
 const PIN: &str = "warebook 2026-11 authority key";
 /// A log key's signature under a request to enrol.
 const REQUEST: &str = "warebook 2026-11 enrolment";
+/// A log key's signature under an introduction.
+const INTRODUCTION: &str = "warebook 2026-11 introduction";
 /// The hash under which HQ keeps a code's secret.
 const SECRET: &str = "warebook 2026-11 enrolment secret";
 
@@ -218,6 +221,75 @@ impl EnrolRequest {
     }
 }
 
+/// What a box tells an HQ that let it in and does not know any more, over a connection that its
+/// certificate opened. It asks for another certificate with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Introduction {
+    /// Request for a TLS certificate (PKCS #10, DER), made with a fresh key.
+    pub tls_request: Vec<u8>,
+    /// What the box's log begins with.
+    pub genesis: Genesis,
+    /// The company of its site.
+    pub company: CompanyNo,
+    /// The site's name.
+    pub site_name: String,
+    /// Made with the log key over all the others: the box holds that key.
+    pub proof: [u8; 64],
+}
+
+impl Introduction {
+    /// An introduction with its proof.
+    pub fn new(
+        tls_request: Vec<u8>,
+        genesis: Genesis,
+        company: CompanyNo,
+        site_name: String,
+        log_key: &SigningKey,
+    ) -> Self {
+        let mut made = Self { tls_request, genesis, company, site_name, proof: [0; 64] };
+        made.proof = context::sign(log_key, INTRODUCTION, &made.content());
+        made
+    }
+
+    /// Checks that whoever made it holds the log key.
+    pub fn verify(&self) -> Result<(), BadSignature> {
+        let key = VerifyingKey::from_bytes(&self.genesis.public_key).map_err(|_| BadSignature)?;
+        context::verify(&key, INTRODUCTION, &self.content(), &self.proof)
+    }
+
+    fn write_content(&self, out: &mut Writer) {
+        out.bytes(&self.tls_request);
+        out.bytes(&self.genesis.encode());
+        out.unsigned(self.company);
+        out.bytes(self.site_name.as_bytes());
+    }
+
+    fn content(&self) -> Vec<u8> {
+        let mut out = Writer::new();
+        self.write_content(&mut out);
+        out.into_bytes()
+    }
+
+    pub(super) fn write(&self, out: &mut Writer) {
+        self.write_content(out);
+        out.raw(&self.proof);
+    }
+
+    pub(super) fn read(input: &mut Reader<'_>) -> Result<Self, FrameError> {
+        let tls_request = input.bytes(limits::CERTIFICATE_BYTES_MAX, "a certificate request")?;
+        let tls_request = tls_request.to_vec();
+        let genesis = input.bytes(GENESIS_BYTES_MAX, "a genesis record")?;
+        let read = Genesis::decode(genesis).ok().filter(|read| read.encode() == genesis);
+        Ok(Self {
+            tls_request,
+            genesis: read.ok_or(FrameError::BadValue("a genesis record"))?,
+            company: CompanyNo(input.small("a company")?),
+            site_name: input.text(NAME_BYTES_MAX, "a site's name")?,
+            proof: input.array()?,
+        })
+    }
+}
+
 /// What HQ gives to a box that it lets in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
@@ -242,6 +314,9 @@ pub struct Grant {
     /// HQ's time.
     pub time: Timestamp,
 }
+
+/// The most bytes of a log's genesis record.
+const GENESIS_BYTES_MAX: usize = 192;
 
 /// The most bytes of a site's name.
 pub const NAME_BYTES_MAX: usize = 200;
@@ -371,7 +446,7 @@ mod tests {
 
     #[test]
     fn contexts_are_nobody_elses() {
-        let own = [PIN, REQUEST, SECRET];
+        let own = [PIN, REQUEST, SECRET, INTRODUCTION];
         let all: std::collections::BTreeSet<_> = context::ALL.iter().chain(&own).collect();
         assert_eq!(all.len(), context::ALL.len() + own.len());
     }

@@ -5,13 +5,14 @@
 use super::acknowledgement::{ACKNOWLEDGEMENT_BYTES_MAX, SignedAcknowledgement};
 use super::bundle::BundleDigest;
 use super::carry::{Declined, Meet, Offer, PIECE_BYTES};
-use super::enrol::{EnrolRequest, Grant};
+use super::enrol::{EnrolRequest, Grant, Introduction};
 use super::limits;
 use super::payload::{self, PayloadError};
 use super::place::{NotARun, Position, Run, StateCursor};
 use super::state::SignedStateBatch;
+use super::stock::SignedSiteStock;
 use super::wire::{self, FrameBuffer, FrameError, Reader, Writer};
-use crate::ids::{Head, HistoryId, LogId, Seq};
+use crate::ids::{Capture, DeviceNo, Head, HistoryId, LogId, Seq};
 use crate::segment::seal::SignedSeal;
 use crate::time::Timestamp;
 
@@ -164,6 +165,8 @@ codes! {
     14 STALLED "stalled";
     /// No client certificate, or one of another authority.
     15 NO_CERTIFICATE "no certificate";
+    /// HQ let this installation in, and lost that when it was restored from a backup.
+    16 FORGOTTEN "forgotten";
     /// The one-time code's secret is not the one HQ gave.
     20 WRONG_CODE "wrong code";
     /// The one-time code was used by another installation.
@@ -282,6 +285,18 @@ pub enum Frame {
     Enrol(EnrolRequest),
     /// HQ: you are in.
     Enrolled(Grant),
+    /// A box that HQ let in and does not know any more: this is what my log begins with.
+    Introduce(Introduction),
+    /// HQ: I was restored. Give back keyed state that says more than what I have of my own logs.
+    AskBack(Vec<Capture>),
+    /// Edge: keyed state that HQ asks back, as HQ once signed it.
+    GivenBack(SignedStateBatch),
+    /// Edge: that was all of it.
+    AllGiven,
+    /// Edge: what is on hand at my site?
+    AskStock,
+    /// HQ: this is.
+    Stock(SignedSiteStock),
     /// Either neighbour: here I am.
     Meet(Meet),
     /// Either neighbour: I have this bundle.
@@ -314,6 +329,12 @@ const RENEW: u8 = 16;
 const RENEWED: u8 = 17;
 const ENROL: u8 = 18;
 const ENROLLED: u8 = 19;
+const INTRODUCE: u8 = 24;
+const ASK_BACK: u8 = 25;
+const GIVEN_BACK: u8 = 26;
+const ALL_GIVEN: u8 = 27;
+const ASK_STOCK: u8 = 28;
+const STOCK: u8 = 29;
 const MEET: u8 = 32;
 const OFFER: u8 = 33;
 const WANT: u8 = 34;
@@ -328,11 +349,15 @@ pub const fn body_max(kind: u8) -> Option<usize> {
         HELLO | WELCOME => 1024,
         REFUSE => limits::TEXT_BYTES_MAX + 32,
         FACTS => limits::FACTS_BYTES_MAX + 64,
-        SEAL | ACKNOWLEDGEMENT => ACKNOWLEDGEMENT_BYTES_MAX,
-        STATE => limits::STATE_BYTES_MAX + 256,
+        SEAL => 228,
+        ACKNOWLEDGEMENT => ACKNOWLEDGEMENT_BYTES_MAX,
+        STATE | GIVEN_BACK => limits::STATE_BYTES_MAX + 256,
+        ASK_BACK => 2 + limits::HQ_LOGS_MAX * 13,
+        ALL_GIVEN | ASK_STOCK => 0,
+        STOCK => limits::STOCK_BYTES_MAX,
         STATE_TAKEN | PING | PONG | BYE => 24,
         RENEW => limits::CERTIFICATE_BYTES_MAX,
-        ENROL => limits::CERTIFICATE_BYTES_MAX + 512,
+        ENROL | INTRODUCE => limits::CERTIFICATE_BYTES_MAX + 512,
         MEET => 128,
         OFFER => 192,
         BRANCH | WANT | CARRIED => 48,
@@ -342,6 +367,18 @@ pub const fn body_max(kind: u8) -> Option<usize> {
         RENEWED | ENROLLED => (limits::CHAIN_MAX + 1) * limits::CERTIFICATE_BYTES_MAX + 2048,
         _ => return None,
     })
+}
+
+fn read_known(input: &mut Reader<'_>) -> Result<Vec<Capture>, FrameError> {
+    let count =
+        usize::try_from(input.unsigned()?).ok().filter(|count| *count <= limits::HQ_LOGS_MAX);
+    let count = count.ok_or(FrameError::BadValue("how many logs HQ has"))?;
+    let mut known = Vec::with_capacity(count);
+    for _ in 0..count {
+        let device = DeviceNo(input.small("an installation")?);
+        known.push(Capture { device, counter: input.unsigned()? });
+    }
+    Ok(known)
 }
 
 impl Frame {
@@ -364,6 +401,12 @@ impl Frame {
             Self::Renewed(..) => RENEWED,
             Self::Enrol(_) => ENROL,
             Self::Enrolled(_) => ENROLLED,
+            Self::Introduce(_) => INTRODUCE,
+            Self::AskBack(_) => ASK_BACK,
+            Self::GivenBack(_) => GIVEN_BACK,
+            Self::AllGiven => ALL_GIVEN,
+            Self::AskStock => ASK_STOCK,
+            Self::Stock(_) => STOCK,
             Self::Meet(_) => MEET,
             Self::Offer(_) => OFFER,
             Self::Want(..) => WANT,
@@ -393,6 +436,12 @@ impl Frame {
             Self::Renewed(..) => "renewed",
             Self::Enrol(_) => "enrol",
             Self::Enrolled(_) => "enrolled",
+            Self::Introduce(_) => "introduce",
+            Self::AskBack(_) => "ask back",
+            Self::GivenBack(_) => "given back",
+            Self::AllGiven => "all given",
+            Self::AskStock => "ask stock",
+            Self::Stock(_) => "stock",
             Self::Meet(_) => "meet",
             Self::Offer(_) => "offer",
             Self::Want(..) => "want",
@@ -436,7 +485,7 @@ impl Frame {
             Self::Facts(facts) => facts.write(out),
             Self::Seal(seal) => out.raw(&seal.encode()),
             Self::Acknowledgement(signed) => signed.write(out),
-            Self::State(signed) => signed.write(out),
+            Self::State(signed) | Self::GivenBack(signed) => signed.write(out),
             Self::StateTaken(cursor) => cursor.write(out),
             Self::Ping(nonce) => out.unsigned(*nonce),
             Self::Pong(nonce, time) => {
@@ -452,6 +501,16 @@ impl Frame {
             }
             Self::Enrol(request) => request.write(out),
             Self::Enrolled(grant) => grant.write(out),
+            Self::Introduce(introduction) => introduction.write(out),
+            Self::AskBack(known) => {
+                out.unsigned(known.len() as u64);
+                for Capture { device, counter } in known {
+                    out.unsigned(*device);
+                    out.unsigned(*counter);
+                }
+            }
+            Self::AllGiven | Self::AskStock => {}
+            Self::Stock(signed) => signed.write(out),
             Self::Meet(meet) => meet.write(out),
             Self::Offer(offer) => offer.write(out),
             Self::Want(digest, from) => {
@@ -487,6 +546,12 @@ impl Frame {
             RENEWED => Self::Renewed(read_chain(input)?, Timestamp(input.signed()?)),
             ENROL => Self::Enrol(EnrolRequest::read(input)?),
             ENROLLED => Self::Enrolled(Grant::read(input)?),
+            INTRODUCE => Self::Introduce(Introduction::read(input)?),
+            ASK_BACK => Self::AskBack(read_known(input)?),
+            GIVEN_BACK => Self::GivenBack(SignedStateBatch::read(input)?),
+            ALL_GIVEN => Self::AllGiven,
+            ASK_STOCK => Self::AskStock,
+            STOCK => Self::Stock(SignedSiteStock::read(input)?),
             MEET => Self::Meet(Meet::read(input)?),
             OFFER => Self::Offer(Offer::read(input)?),
             WANT => Self::Want(BundleDigest(input.array()?), input.unsigned()?),
@@ -619,10 +684,13 @@ impl FactsFrame {
 mod tests {
     use super::*;
     use crate::fact::{Fact, Kind, Value};
-    use crate::ids::{ChangeHash, CompanyNo, DeviceNo, SiteNo};
+    use crate::ids::{ChangeHash, CompanyNo, ItemNo, SiteNo};
+    use crate::quantity::Quantity;
+    use crate::segment::chain::{FORMAT, Genesis};
     use crate::segment::seal::Seal;
     use crate::sync::bundle::{BundleHead, Direction};
-    use crate::sync::{Acknowledgement, AuthorityPin, EnrolCode, Secret, StateBatch};
+    use crate::sync::stock::{CompleteTo, SiteStock, StockLevel};
+    use crate::sync::{Acknowledgement, AuthorityPin, EnrolCode, Given, Secret, StateBatch};
     use ed25519_dalek::SigningKey;
 
     fn key() -> SigningKey {
@@ -643,19 +711,41 @@ mod tests {
         let received = Position { last: Seq(9), head: Head([3; 32]) };
         let (history, log) = (HistoryId([1; 32]), LogId([2; 32]));
         let (safe, posted, at) = (Seq(7), Seq(8), Timestamp(1_795_519_885_123));
-        Acknowledgement { history, log, received, safe, posted, at }.sign(&key())
+        Acknowledgement { history, log, received, safe, posted, at, given: Given::default() }
+            .sign(&key())
     }
 
-    fn hello(witness: Option<SignedAcknowledgement>) -> Frame {
+    fn hello(witness: Option<&SignedAcknowledgement>) -> Frame {
         Frame::Hello(Hello {
             versions: VERSIONS,
             log: LogId([2; 32]),
             position: Position { last: Seq(300), head: Head([3; 32]) },
             state: StateCursor { handle: 12, at: 900 },
-            witness,
+            witness: witness.copied(),
             time: Timestamp(-5),
             program: "edge-node 0.1.0".to_owned(),
         })
+    }
+
+    fn stock() -> SignedSiteStock {
+        let level = StockLevel { item: ItemNo(7), lot: None, quantity: Quantity(-12) };
+        let log = CompleteTo { device: DeviceNo(4), last: Seq(9), recorded_at: Timestamp(5) };
+        let (site, at) = (SiteNo(3), Timestamp(6));
+        let stock = SiteStock { site, at, logs: vec![log], levels: vec![level] };
+        stock.sign(&key()).expect("little")
+    }
+
+    fn introduction() -> Introduction {
+        let genesis = Genesis {
+            format: FORMAT,
+            site: SiteNo(3),
+            device: DeviceNo(4),
+            random: [1; 32],
+            public_key: key().verifying_key().to_bytes(),
+            predecessor: None,
+        };
+        let name = "上海 03".to_owned();
+        Introduction::new(vec![9; 200], genesis, CompanyNo(1), name, &key())
     }
 
     /// One of every type, all values told apart.
@@ -673,7 +763,7 @@ mod tests {
             EnrolCode { pin: AuthorityPin::of(b"key"), site: SiteNo(3), secret: Secret([6; 16]) };
         vec![
             hello(None),
-            hello(Some(acknowledgement())),
+            hello(Some(&acknowledgement())),
             Frame::Welcome(Welcome {
                 version: 1,
                 history: HistoryId([1; 32]),
@@ -709,6 +799,14 @@ mod tests {
                 history: HistoryId([1; 32]),
                 time: Timestamp(7),
             }),
+            Frame::Introduce(introduction()),
+            Frame::AskBack(vec![Capture { device: DeviceNo(1), counter: 812 }; 3]),
+            Frame::GivenBack(
+                StateBatch::new(SiteNo(3), cursor(1), cursor(301), 400, &facts()).sign(&key()),
+            ),
+            Frame::AllGiven,
+            Frame::AskStock,
+            Frame::Stock(stock()),
             Frame::Meet(Meet {
                 versions: VERSIONS,
                 time: Timestamp(-5),

@@ -14,7 +14,7 @@ use super::moment::{Moment, Now};
 use super::place::{Position, Run, StateCursor};
 use super::state::SignedStateBatch;
 use super::wire::FrameError;
-use crate::ids::{HistoryId, LogId, Seq};
+use crate::ids::{Capture, HistoryId, LogId, Seq};
 use crate::segment::SEGMENT_FACTS_MAX;
 use crate::segment::seal::SignedSeal;
 use crate::time::Timestamp;
@@ -80,6 +80,11 @@ pub enum HqEvent {
     AcknowledgementRead(SignedAcknowledgement),
     /// The books, or a second machine, have more of the log.
     LevelsChanged,
+    /// HQ was restored, and the edge may have keyed state of a life that is lost: it is asked back, as
+    /// far as it is not among these, before it is told anything.
+    AskBack(Vec<Capture>),
+    /// Reply to [`HqRequest::TakeBack`].
+    TakenBack,
     /// There may be keyed state that the site does not have.
     StateChanged,
     /// Reply to [`HqRequest::ReadState`]; `None` where the site has everything.
@@ -108,6 +113,8 @@ pub enum HqRequest {
     ReadAcknowledgement,
     /// Keyed state after this cursor.
     ReadState(StateCursor),
+    /// What HQ once said, and may have lost.
+    TakeBack(SignedStateBatch),
 }
 
 /// Why a session ended.
@@ -135,6 +142,17 @@ pub struct HqSession {
     seals: SealIntake,
     acknowledging: Acknowledging,
     state: Feed,
+    back: Back,
+}
+
+/// Keyed state that is asked back. The site is told nothing before: it would forget what it has.
+#[derive(Debug, Default)]
+struct Back {
+    /// What HQ has, as long as the edge has not given back everything else.
+    known: Option<Vec<Capture>>,
+    due: bool,
+    waiting: VecDeque<SignedStateBatch>,
+    storing: bool,
 }
 
 #[derive(Debug)]
@@ -200,6 +218,9 @@ struct Feed {
 /// The most seals that wait for the store before no more frames are read.
 const SEALS_WAITING_MAX: usize = 64;
 
+/// The most batches given back that wait for the store.
+const BACK_WAITING_MAX: usize = 2;
+
 impl HqSession {
     /// A session on a fresh connection; the edge speaks first.
     pub fn new(start: HqStart, settings: HqSettings, now: Moment) -> Self {
@@ -215,6 +236,7 @@ impl HqSession {
             seals: SealIntake::default(),
             acknowledging: Acknowledging::default(),
             state: Feed::new(StateCursor::START),
+            back: Back::default(),
         }
     }
 
@@ -232,6 +254,7 @@ impl HqSession {
         !opening
             && self.facts.waiting_facts < self.settings.queue_facts
             && self.seals.waiting.len() < SEALS_WAITING_MAX
+            && self.back.waiting.len() < BACK_WAITING_MAX
     }
 
     /// Takes a frame from the edge.
@@ -256,6 +279,12 @@ impl HqSession {
                 self.phase = Phase::Opening { hello, common, asked: false };
             }
             (Phase::Open { .. }, Frame::StateTaken(cursor)) => self.handle_taken(cursor),
+            (Phase::Open { .. }, Frame::GivenBack(signed)) if self.back.known.is_some() => {
+                self.back.waiting.push_back(signed);
+            }
+            (Phase::Open { .. }, Frame::AllGiven) if self.back.known.is_some() => {
+                self.back.known = None;
+            }
             (_, frame) => {
                 let text = format!("a {} frame came where none may be", frame.name());
                 self.refuse(Refusal::new(Code::PROTOCOL, text));
@@ -274,13 +303,16 @@ impl HqSession {
     /// Takes what happened at HQ.
     pub fn handle_event(&mut self, event: HqEvent, now: Moment) {
         match event {
+            HqEvent::Stored(position) if self.end().is_some() => {
+                self.facts.handle_stored(position);
+            }
+            HqEvent::SealStored => self.seals.storing = false,
             _ if self.end().is_some() => {}
             HqEvent::Opened(opened) => self.handle_opened(opened),
             HqEvent::Stored(position) => {
                 self.facts.handle_stored(position);
                 self.acknowledging.due = true;
             }
-            HqEvent::SealStored => self.seals.storing = false,
             HqEvent::Refused(refusal) => self.refuse(refusal),
             HqEvent::AcknowledgementRead(signed) => {
                 self.acknowledging.reading = false;
@@ -290,6 +322,8 @@ impl HqSession {
                 let due_at = now.after_ms(self.settings.posted_ms);
                 self.acknowledging.due_at.get_or_insert(due_at);
             }
+            HqEvent::AskBack(known) => self.back.known = Some(known),
+            HqEvent::TakenBack => self.back.storing = false,
             HqEvent::StateChanged => self.state.dirty = true,
             HqEvent::StateRead(batch) => self.state.handle_read(batch),
         }
@@ -326,6 +360,9 @@ impl HqSession {
         if let Some(opened) = self.welcome.take() {
             return Some(self.welcome_frame(opened, now.wall));
         }
+        if let Some(known) = self.back.ask() {
+            return Some(Frame::AskBack(known));
+        }
         if let Some(signed) = self.acknowledging.ready.take() {
             return Some(Frame::Acknowledgement(signed));
         }
@@ -340,6 +377,7 @@ impl HqSession {
         self.farewell.is_some()
             || matches!(self.phase, Phase::Open { .. })
                 && (self.welcome.is_some()
+                    || self.back.due
                     || self.acknowledging.ready.is_some()
                     || self.pong.is_some()
                     || self.state.ready.is_some())
@@ -361,9 +399,13 @@ impl HqSession {
                 .request()
                 .or_else(|| self.facts.request(self.settings.store_facts))
                 .or_else(|| self.seals.request(self.facts.stored))
-                .or_else(|| self.state.request()),
+                .or_else(|| self.back.request())
+                .or_else(|| if self.back.is_over() { self.state.request() } else { None }),
             // What came before the end was sent in good faith and is stored all the same.
-            Phase::Ended(HqEnd::EdgeLeft(_)) => self.facts.request(self.settings.store_facts),
+            Phase::Ended(HqEnd::EdgeLeft(_)) => self
+                .facts
+                .request(self.settings.store_facts)
+                .or_else(|| self.seals.request(self.facts.stored)),
             _ => None,
         }
     }
@@ -398,6 +440,8 @@ impl HqSession {
         self.acknowledging.due = opened.cursor.last > Seq::ZERO && is_ours;
         self.acknowledging.ready = None;
         self.state.restart();
+        // What was asked before a welcome is not answered.
+        self.back.due = self.back.known.is_some();
         self.phase = Phase::Open { hello: hello.clone(), forked: common.is_some() };
         self.welcome = Some(opened);
     }
@@ -527,6 +571,25 @@ impl SealIntake {
         }
         self.storing = true;
         self.waiting.pop_front().map(HqRequest::StoreSeal)
+    }
+}
+
+impl Back {
+    fn request(&mut self) -> Option<HqRequest> {
+        if self.storing {
+            return None;
+        }
+        let next = self.waiting.pop_front()?;
+        self.storing = true;
+        Some(HqRequest::TakeBack(next))
+    }
+
+    fn ask(&mut self) -> Option<Vec<Capture>> {
+        std::mem::take(&mut self.due).then(|| self.known.clone()).flatten()
+    }
+
+    fn is_over(&self) -> bool {
+        self.known.is_none() && self.waiting.is_empty() && !self.storing
     }
 }
 

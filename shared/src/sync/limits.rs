@@ -12,6 +12,9 @@ pub const FACTS_BYTES_AIM: usize = 256 * 1024;
 /// The most packed bytes of a batch of state.
 pub const STATE_BYTES_MAX: usize = 256 * 1024;
 
+/// The most bytes of a site's stock.
+pub const STOCK_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// The most facts of a batch of state.
 pub const STATE_FACTS_MAX: usize = 1024;
 
@@ -23,3 +26,6 @@ pub const CERTIFICATE_BYTES_MAX: usize = 4 * 1024;
 
 /// The most certificates of a chain.
 pub const CHAIN_MAX: usize = 4;
+
+/// The most logs of HQ itself: one more with each restore.
+pub const HQ_LOGS_MAX: usize = 64;

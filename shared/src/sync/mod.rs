@@ -12,15 +12,18 @@ mod moment;
 mod payload;
 mod place;
 mod state;
+mod stock;
 mod wire;
 
 #[cfg(test)]
 mod pair;
 
-pub use acknowledgement::{Acknowledgement, SignedAcknowledgement};
+pub use acknowledgement::{
+    Acknowledgement, Given, MONTHS_TOLD, SignedAcknowledgement, VouchersGiven,
+};
 pub use enrol::{
-    AuthorityPin, EnrolCode, EnrolRequest, Grant, NAME_BYTES_MAX, NotACode, SECRET_BYTES, Secret,
-    installation_of, installation_uri,
+    AuthorityPin, EnrolCode, EnrolRequest, Grant, Introduction, NAME_BYTES_MAX, NotACode,
+    SECRET_BYTES, Secret, installation_of, installation_uri,
 };
 pub use frame::{
     BadFacts, Code, FactsFrame, Frame, Hello, Refusal, VERSION, VERSIONS, Versions, Welcome,
@@ -30,4 +33,5 @@ pub use moment::{Moment, Now};
 pub use payload::PayloadError;
 pub use place::{NotARun, Position, Run, StateCursor};
 pub use state::{Following, SignedStateBatch, StateBatch};
+pub use stock::{CompleteTo, SignedSiteStock, SiteStock, StockLevel};
 pub use wire::{FRAME_BYTES_MAX, FrameBuffer, FrameError};

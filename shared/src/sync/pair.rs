@@ -11,7 +11,7 @@ use super::edge::{
 use super::hq::{HqEnd, HqEvent, HqRequest, HqSession, HqSettings, HqStart, OpenedLog};
 use super::*;
 use crate::fact::{Fact, Kind, field};
-use crate::ids::{ChangeHash, Head, HistoryId, LogId, Seq, SiteNo};
+use crate::ids::{Capture, ChangeHash, DeviceNo, Head, HistoryId, LogId, Seq, SiteNo};
 use crate::segment::chain::Chain;
 use crate::segment::seal::{Seal, SignedSeal, last_sealable};
 use crate::time::Timestamp;
@@ -121,6 +121,8 @@ struct Edge {
     witness: Option<SignedAcknowledgement>,
     state: StateCursor,
     applied: Vec<Fact>,
+    /// Keyed state of an earlier life of HQ.
+    given: Vec<SignedStateBatch>,
 }
 
 struct Hq {
@@ -132,14 +134,25 @@ struct Hq {
     posted: Seq,
     handle: u64,
     state: Vec<Fact>,
+    /// What HQ has of its own logs, where it asks for the rest.
+    asks: Option<Vec<Capture>>,
+    taken: Vec<SignedStateBatch>,
 }
 
 impl Hq {
     fn acknowledgement(&self, of: Option<Position>) -> SignedAcknowledgement {
         let received = of.unwrap_or_else(|| self.log.position());
         let (safe, posted, at) = (Seq::ZERO, self.posted.min(received.last), Timestamp(5));
-        Acknowledgement { history: self.history, log: self.log.id, received, safe, posted, at }
-            .sign(&self.key)
+        Acknowledgement {
+            history: self.history,
+            log: self.log.id,
+            received,
+            safe,
+            posted,
+            at,
+            given: Given::default(),
+        }
+        .sign(&self.key)
     }
 
     fn logs(&self) -> impl Iterator<Item = &Log> {
@@ -229,6 +242,7 @@ impl Pair {
                 witness: None,
                 state: StateCursor::START,
                 applied: Vec::new(),
+                given: Vec::new(),
             },
             hq: Hq {
                 log: Log::new(id),
@@ -238,6 +252,8 @@ impl Pair {
                 posted: Seq::ZERO,
                 handle: 9,
                 state: Vec::new(),
+                asks: None,
+                taken: Vec::new(),
             },
             link: None,
             settings: EdgeSettings::default(),
@@ -260,9 +276,13 @@ impl Pair {
         };
         let hq_start =
             HqStart { refusal: None, versions: VERSIONS, program: "hq-server test".to_owned() };
+        let mut hq = HqSession::new(hq_start, HqSettings::default(), self.now);
+        if let Some(known) = self.hq.asks.clone() {
+            hq.handle_event(HqEvent::AskBack(known), self.now);
+        }
         self.link = Some(Link {
             edge: EdgeSession::new(start, self.settings, self.now),
-            hq: HqSession::new(hq_start, HqSettings::default(), self.now),
+            hq,
             up: VecDeque::new(),
             down: VecDeque::new(),
             up_buffer: FrameBuffer::new(),
@@ -403,6 +423,13 @@ impl Pair {
                 self.edge.state = signed.batch.to;
                 EdgeEvent::StateApplied
             }
+            EdgeRequest::ReadGiven { known, after } => {
+                assert_eq!(Some(&known), self.hq.asks.as_ref());
+                let mut given = self.edge.given.iter();
+                let place = |cursor: StateCursor| (cursor.handle, cursor.at);
+                let next = given.find(|signed| place(signed.batch.to) > place(after));
+                EdgeEvent::GivenRead(next.cloned())
+            }
         };
         link.edge.handle_event(event, now);
         true
@@ -451,7 +478,15 @@ impl Pair {
             HqRequest::ReadAcknowledgement => {
                 HqEvent::AcknowledgementRead(self.hq.acknowledgement(link.branch))
             }
-            HqRequest::ReadState(cursor) => HqEvent::StateRead(self.hq.state_since(cursor)),
+            HqRequest::ReadState(cursor) => {
+                let back = self.hq.asks.as_ref().map_or(0, |_| self.edge.given.len());
+                assert_eq!(self.hq.taken.len(), back, "nothing is told before all is back");
+                HqEvent::StateRead(self.hq.state_since(cursor))
+            }
+            HqRequest::TakeBack(signed) => {
+                self.hq.taken.push(signed);
+                HqEvent::TakenBack
+            }
         };
         link.hq.handle_event(event, now);
         true
@@ -676,6 +711,26 @@ fn what_hq_lost_is_sent_again_and_said() {
         pair.settle(&mut Dice(1));
         let expected = EdgeNotice::HqLost { restored, acknowledged: Seq(2), has: Seq::ZERO };
         assert!(pair.link().notices.contains(&expected));
+        pair.assert_equal();
+    }
+}
+
+#[test]
+fn a_restored_hq_gets_back_what_it_asks_before_it_tells_anything() {
+    for (seed, count) in (1..=40).zip([0, 1, 2, 5].iter().cycle()) {
+        let (mut pair, mut dice) = (Pair::new(), Dice(seed));
+        pair.hq.asks = Some(vec![Capture { device: DeviceNo(1), counter: 4 }]);
+        for at in 0..*count {
+            let place = |at| StateCursor { handle: 3, at };
+            let batch = StateBatch::new(SITE, place(at), place(at + 1), 9, &[fact(at, 0)]);
+            pair.edge.given.push(batch.sign(&pair.hq.key));
+        }
+        pair.edge.state = StateCursor { handle: 3, at: *count };
+        (0..4).for_each(|number| pair.change_state(number));
+        (0..30).for_each(|_| pair.record(2));
+        pair.connect();
+        pair.settle(&mut dice);
+        assert_eq!(pair.hq.taken, pair.edge.given);
         pair.assert_equal();
     }
 }

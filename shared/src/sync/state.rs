@@ -144,6 +144,21 @@ impl SignedStateBatch {
         out.raw(&self.signature);
     }
 
+    /// The canonical bytes, for stores: what is kept can be given back to HQ.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::new();
+        self.write(&mut out);
+        out.into_bytes()
+    }
+
+    /// Reads [`SignedStateBatch::encode`]. Says nothing of the signature.
+    pub fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
+        let mut input = Reader::new(bytes);
+        let signed = Self::read(&mut input)?;
+        input.finish()?;
+        Ok(signed)
+    }
+
     pub(super) fn read(input: &mut Reader<'_>) -> Result<Self, FrameError> {
         let batch = StateBatch {
             site: SiteNo(input.small("a site")?),

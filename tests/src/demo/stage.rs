@@ -74,6 +74,14 @@ impl Headquarters {
         Ok(())
     }
 
+    /// Another machine takes its place, with a backup, under the same addresses.
+    pub fn restored(&mut self, backup: &Path, data: &Path) -> Result<(), ProcessError> {
+        self.server.kill();
+        run("hq-server", &["--data", text(data), "restore", text(backup)])?;
+        *self = Self::run_at(data, &self.api, &self.link.to_string())?;
+        Ok(())
+    }
+
     fn run_at(data: &Path, api: &str, link: &str) -> Result<Self, ProcessError> {
         let running = data.join("running.json");
         drop(std::fs::remove_file(&running));

@@ -207,7 +207,9 @@ impl Entry {
 fn refers_to(statement: &Statement) -> Option<Capture> {
     match statement {
         Statement::Movement(movement) => movement.refers_to,
-        Statement::Reversal { refers_to, .. } => Some(*refers_to),
+        Statement::Reversal { refers_to, .. } | Statement::SameAs { dropped: refers_to, .. } => {
+            Some(*refers_to)
+        }
         Statement::SupplierInvoice(line)
         | Statement::CustomerInvoice(line)
         | Statement::CreditNote(line) => Some(line.refers_to),
@@ -527,7 +529,10 @@ fn look_up(
             check_pool(&stated.pool, stated.reason, &mut entry, settings)?;
             own_currency(stated.cost.currency, &entry)?;
         }
-        Statement::Reversal { .. } | Statement::PeriodAction(_) | Statement::MasterData { .. } => {}
+        Statement::Reversal { .. }
+        | Statement::SameAs { .. }
+        | Statement::PeriodAction(_)
+        | Statement::MasterData { .. } => {}
     }
     Ok(entry)
 }
@@ -890,7 +895,7 @@ fn check_reference(entry: &Entry, entries: &BTreeMap<Capture, Entry>) -> Result<
         Statement::Movement(movement) => {
             check_movement_reference(movement, entry, known.ok_or(Why::Waits)?)
         }
-        Statement::Reversal { .. } => {
+        Statement::Reversal { .. } | Statement::SameAs { .. } => {
             let own = entry.site == known.ok_or(Why::Waits)?.site || entry.site == SiteNo::HQ;
             if own { Ok(()) } else { Err(Why::WrongReference) }
         }

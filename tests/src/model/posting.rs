@@ -91,6 +91,7 @@ fn roles(entry: &Entry, entries: &BTreeMap<Capture, Entry>) -> Vec<Role> {
         Statement::WriteDown(_) => vec![Role::WriteDown, Role::Allowance],
         Statement::LandedCost(_)
         | Statement::Reversal { .. }
+        | Statement::SameAs { .. }
         | Statement::PeriodAction(_)
         | Statement::MasterData { .. } => Vec::new(),
     }
@@ -255,6 +256,7 @@ impl Posted<'_> {
             }
             Statement::Allocation(allocation) => self.allocation(entry, allocation, &mut lines),
             Statement::Reversal { .. }
+            | Statement::SameAs { .. }
             | Statement::PeriodAction(_)
             | Statement::MasterData { .. } => {}
         }

@@ -323,6 +323,9 @@ fn about(data: &MasterData) -> Option<About> {
         | MasterData::Policy { company: None, .. }
         | MasterData::SiteLog { .. }
         | MasterData::Carrier { .. }
+        | MasterData::Restored { .. }
+        | MasterData::VoucherGap { .. }
+        | MasterData::Ruling { .. }
         | MasterData::Rules { .. } => return None,
     })
 }

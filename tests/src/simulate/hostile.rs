@@ -9,7 +9,7 @@ use shared::ids::{DeviceNo, Head, HistoryId, Seq, SiteNo};
 use shared::sync::edge::{EdgeRequest, EdgeSession, EdgeSettings, EdgeStart};
 use shared::sync::hq::{HqEvent, HqRequest, HqSession, HqSettings, HqStart};
 use shared::sync::{
-    Acknowledgement, Code, Frame, FrameBuffer, Hello, Moment, Now, Position, StateBatch,
+    Acknowledgement, Code, Frame, FrameBuffer, Given, Hello, Moment, Now, Position, StateBatch,
     StateCursor, VERSIONS, Welcome, next_frame,
 };
 use shared::time::Timestamp;
@@ -270,6 +270,7 @@ fn false_words(
         safe: Seq::ZERO,
         posted: position.last,
         at: Timestamp(0),
+        given: Given::default(),
     };
     let mut said = vec![welcome.encode()];
     match world.random.below(5) {

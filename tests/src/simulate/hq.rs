@@ -13,7 +13,7 @@ use hq_server::clock::Clock;
 use hq_server::gateway::answers::{open_log, refusal};
 use hq_server::gateway::intake::{self, Intake, IntakeError, IntakeOptions};
 use hq_server::gateway::store::Peer;
-use hq_server::own_log::{Draft, DraftError, ItemDraft, OwnLog, PartnerDraft};
+use hq_server::own_log::{self, Draft, DraftError, HQ_DEVICE, ItemDraft, OwnLog, PartnerDraft};
 use hq_server::sequencer::{self, Sequencer};
 use hq_server::store::RedbStore;
 use shared::fact::statement::CostScope;
@@ -88,6 +88,8 @@ pub(super) struct Hq {
     promises: Promises,
     /// How many items its people want to have stated.
     items: u32,
+    /// The last installation number that was given.
+    devices: u32,
     scope: CostScope,
     pub(super) running: Option<Running>,
 }
@@ -111,17 +113,17 @@ impl Hq {
             books: Disk::new(&steady, sync),
             promises: Promises::default(),
             items: 3,
+            devices: HQ_DEVICE.0,
             scope: if random.chance(1, 3) { CostScope::Company } else { CostScope::Site },
             running: None,
         }
     }
 
     /// The first start: company, chart, sites, some items.
-    pub(super) fn found(&mut self, sites: u32, random: &mut Random) -> Result<(), Wrong> {
+    pub(super) fn found(&mut self, sites: u32) -> Result<(), Wrong> {
         let opened = self.open_files(&Power::steady()).map_err(Wrong)?;
         let (intake, mut turns) = opened;
-        let own = bytes(random);
-        let made = answered(OwnLog::create(&intake, &self.key, own), || turns.take());
+        let made = answered(OwnLog::create(&intake, &self.key), || turns.take());
         made.ok_or_else(|| Wrong("HQ's log was not made".to_owned()))?
             .map_err(|error| Wrong(format!("HQ's log: {error}")))?;
         drop((intake, turns));
@@ -177,7 +179,15 @@ impl Hq {
     }
 
     fn try_start(&mut self, power: &Power) -> Result<Running, String> {
-        let (intake, intake_turns) = self.open_files(power)?;
+        let (intake, mut intake_turns) = self.open_files(power)?;
+        let clock = Arc::clone(&self.clock);
+        let clock = Clock::from_fn(move || clock.wall());
+        // No number is left out: HQ's people state again what was lost, and in the same order.
+        let key = self.key.clone();
+        let device = || Ok::<_, own_log::OpenError>(self.give_device());
+        let going_on = OwnLog::go_on(&intake, &key, &clock, 0, device);
+        let gone_on = answered(going_on, || intake_turns.take());
+        gone_on.ok_or("HQ's log does not go on")?.map_err(|error| error.to_string())?;
         let store = RedbStore::open_backend(self.books.clone(), self.history)
             .map_err(|error| format!("HQ's books do not open: {error}"))?;
         if hq_server::store::Store::history(&store) != self.history {
@@ -186,8 +196,6 @@ impl Hq {
         let (sequencer, sequencer_turns) =
             Sequencer::start_by_turns(Arc::new(store), intake.clone())
                 .map_err(|error| format!("HQ's sequence does not replay: {error}"))?;
-        let clock = Arc::clone(&self.clock);
-        let clock = Clock::from_fn(move || clock.wall());
         let own_log = OwnLog::open(&intake, sequencer.published(), self.key.clone(), clock)
             .map_err(|error| format!("HQ's own log: {error}"))?;
         Ok(Running {
@@ -249,7 +257,8 @@ impl Hq {
         }
         let levels = self.promises.levels.entry(node).or_default();
         let now = Levels { received: said.received.last, safe: said.safe, posted: said.posted };
-        let lower = now.received < levels.received || now.posted < levels.posted;
+        let lower =
+            now.received < levels.received || now.safe < levels.safe || now.posted < levels.posted;
         if lower {
             return Err(Wrong(format!("HQ said {levels:?} to node {}, then {now:?}", node.0)));
         }
@@ -300,11 +309,18 @@ impl Hq {
     pub(super) fn backup(&mut self) -> Backup {
         self.note_entries();
         let steady = Power::steady();
-        Backup {
+        let backup = Backup {
             intake: self.intake.moved_to(&steady),
             books: self.books.moved_to(&steady),
             promises: self.promises.clone(),
+        };
+        if let Some(Running { intake, power, .. }) = &self.running {
+            let logs = intake.logs().into_iter();
+            let safe: Vec<_> = logs.map(|log| (log.record.no, log.received.last)).collect();
+            let noted = intake.set_safe(&safe);
+            assert!(noted.is_ok() || !power.is_on(), "a backup is not noted: {noted:?}");
         }
+        backup
     }
 
     /// Puts a backup in the place of the files: another history begins.
@@ -343,8 +359,10 @@ impl Hq {
         self.running.as_ref()?.intake.cursor(log)
     }
 
-    pub(super) fn next_device(&self) -> Option<DeviceNo> {
-        self.running.as_ref().map(|running| running.intake.next_device())
+    /// An installation number; none is given twice, whatever HQ is put back to.
+    pub(super) const fn give_device(&mut self) -> DeviceNo {
+        self.devices += 1;
+        DeviceNo(self.devices)
     }
 
     /// HQ's people want one more item, and whatever a restore lost.

@@ -301,6 +301,10 @@ impl World {
                     self.node_turn_soon(node);
                     continue;
                 }
+                EdgeRequest::ReadGiven { known, after } => {
+                    let batch = running.journal.given(&known, after);
+                    batch.map_or(EdgeEvent::LogUnreadable, EdgeEvent::GivenRead)
+                }
             };
             let delay = self.random.between(0, 3);
             self.after(delay, Event::EdgeReply(no, Box::new(reply)));
@@ -442,6 +446,8 @@ impl World {
                     let running = self.hq.running.as_ref().expect("sessions live while HQ runs");
                     running.intake.acknowledgement(&log).map(HqEvent::AcknowledgementRead)
                 }
+                // HQ's people state again what was lost, and nothing is asked back.
+                (HqRequest::TakeBack(_), _) => unreachable!("it was not asked"),
                 (HqRequest::ReadState(cursor), _) => {
                     let running = self.hq.running.as_ref().expect("sessions live while HQ runs");
                     let facts_max = *self.random.pick(&[3, 40, limits::STATE_FACTS_MAX]);

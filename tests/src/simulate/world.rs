@@ -159,9 +159,9 @@ impl World {
     /// HQ is founded, and each site has an installation.
     fn begin(&mut self) -> Result<(), Wrong> {
         let sites = self.plan.sites;
-        self.hq.found(sites, &mut self.random)?;
+        self.hq.found(sites)?;
         for site in 1..=sites {
-            let device = DeviceNo(site + 1);
+            let device = self.hq.give_device();
             self.install(SiteNo(site), device, self.plan.groups_each)?;
         }
         let backup = self.hq.backup();
@@ -639,10 +639,11 @@ impl World {
 
     /// A person gives a site a new installation in the place of one that was refused.
     fn enrol_anew(&mut self, old: NodeNo) -> Result<(), Wrong> {
-        let Some(device) = self.hq.next_device().filter(|_| self.hq_can_let_in()) else {
+        if !self.hq_can_let_in() {
             self.after(20_000, Event::Enrol(old));
             return Ok(());
-        };
+        }
+        let device = self.hq.give_device();
         let (site, groups) = (self.places[old.0].node.site, self.places[old.0].groups_left);
         let new = self.install(site, device, groups)?;
         note!(self.trace(), "site {site}: node {} takes the place of node {}", new.0, old.0);
@@ -676,9 +677,10 @@ impl World {
     /// A newer program is enrolled beside the first site's own, and records something.
     pub(super) fn record_newer(&mut self) -> Result<(), Wrong> {
         if self.newer.is_none() {
-            let Some(device) = self.hq.next_device().filter(|_| self.hq_can_let_in()) else {
+            if !self.hq_can_let_in() {
                 return Ok(());
-            };
+            }
+            let device = self.hq.give_device();
             let newer = Newer::new(SiteNo(1), device, &mut self.random);
             self.hq.register(&newer.genesis)?;
             self.newer = Some(newer);

@@ -9,11 +9,11 @@ use shared::fact::statement::{
 use shared::fact::{Fact, Kind, KindNo, Value, field};
 use shared::ids::{
     AccountNo, Capture, CategoryNo, CompanyNo, DeviceNo, ItemNo, LogId, PartnerNo, PersonNo,
-    ReasonNo, SiteNo,
+    ReasonNo, Seq, SiteNo,
 };
 use shared::money::{Currency, Price};
 use shared::quantity::{Scaled, ShortText, Unit};
-use shared::time::{Day, OffsetMinutes, Timestamp};
+use shared::time::{Day, Month, OffsetMinutes, Timestamp};
 
 const DEVICE: DeviceNo = DeviceNo(3);
 const RECORDED_AT: i64 = 1_795_519_885_491;
@@ -120,6 +120,7 @@ pub(crate) fn facts() -> Facts {
     write_downs(&mut facts);
     item_measures(&mut facts);
     carriers(&mut facts);
+    restores(&mut facts);
     facts
 }
 
@@ -177,6 +178,21 @@ fn carriers(facts: &mut Facts) {
         let data = MasterData::Carrier { site: SiteNo(8), carrier: SiteNo(9), allowed };
         facts.say(name, &Statement::MasterData { valid_from: None, data });
     }
+}
+
+fn restores(facts: &mut Facts) {
+    let mut say = |name, data| {
+        facts.say(name, &Statement::MasterData { valid_from: None, data });
+    };
+    let (log, after) = (LogId([0xab; 32]), Seq(800));
+    say("restored", MasterData::Restored { log, after, skipped: 1_000, lost: None });
+    let lost = Some(Capture { device: DeviceNo(1), counter: 812 });
+    say("more was lost", MasterData::Restored { log, after, skipped: 0, lost });
+    let (company, month) = (CompanyNo(1), Month(24_322));
+    say("voucher_gap", MasterData::VoucherGap { company, month, last: 71 });
+    say("ruling", MasterData::Ruling { log, upto: Seq(12) });
+    let dropped = Capture { device: DeviceNo(5), counter: 12 };
+    facts.say("told twice", &Statement::SameAs { dropped, kept: capture(1_042) });
 }
 
 fn costs(facts: &mut Facts) {

@@ -11,13 +11,13 @@ use ed25519_dalek::{SigningKey, VerifyingKey};
 use edge_node::link::{EdgeStore, EdgeStoreError, LinkStatus};
 use hq_server::gateway::store::{HqStore, LinkNews, LogWriter, Peer, Place};
 use shared::fact::{Fact, Kind, field};
-use shared::ids::{ChangeHash, CompanyNo, Head, HistoryId, LogId, Seq, SiteNo};
+use shared::ids::{Capture, ChangeHash, CompanyNo, Head, HistoryId, LogId, Seq, SiteNo};
 use shared::segment::chain::{Chain, Genesis};
 use shared::segment::seal::{Seal, SignedSeal, last_sealable};
 use shared::sync::hq::OpenedLog;
 use shared::sync::{
-    Acknowledgement, Code, Position, Refusal, Run, SignedAcknowledgement, SignedStateBatch,
-    StateBatch, StateCursor,
+    Acknowledgement, Code, Given, Hello, Position, Refusal, Run, SignedAcknowledgement,
+    SignedSiteStock, SignedStateBatch, StateBatch, StateCursor,
 };
 use shared::time::Timestamp;
 use tokio::net::UdpSocket;
@@ -215,6 +215,14 @@ impl EdgeStore for EdgeFake {
         Ok(())
     }
 
+    fn given(
+        &self,
+        _known: &[Capture],
+        _after: StateCursor,
+    ) -> Result<Option<SignedStateBatch>, EdgeStoreError> {
+        Ok(None)
+    }
+
     fn set_link_status(&self, status: LinkStatus) {
         self.status.send_replace(status);
     }
@@ -287,6 +295,18 @@ impl HqStore for HqFake {
         false
     }
 
+    async fn hear_witness(&self, _witness: SignedAcknowledgement) {}
+
+    fn asks_back(&self, _hello: &Hello) -> Option<Vec<Capture>> {
+        None
+    }
+
+    async fn take_back(&self, _batch: SignedStateBatch) {}
+
+    fn stock(&self, _site: SiteNo) -> Result<SignedSiteStock, Refusal> {
+        Err(Refusal::new(Code::STORAGE, "nothing is on hand here"))
+    }
+
     fn open_log(&self, peer: Peer, log: &LogId) -> Result<OpenedLog, Refusal> {
         let history = self.history;
         self.with(log, |known| {
@@ -355,7 +375,8 @@ impl HqStore for HqFake {
             let (received, posted) = (known.log.position(), *known.posted.borrow());
             let (history, log) = (self.history, *log);
             let (safe, at) = (Seq::ZERO, Timestamp(1));
-            Acknowledgement { history, log, received, safe, posted, at }.sign(&self.key)
+            Acknowledgement { history, log, received, safe, posted, at, given: Given::default() }
+                .sign(&self.key)
         })
     }
 

@@ -11,7 +11,7 @@ use shared::fact::{Fact, Kind};
 use shared::ids::{DeviceNo, HistoryId, ItemNo, ReasonNo, Seq, SiteNo};
 use shared::quantity::{Scaled, Unit};
 use shared::segment::chain::{Chain, FORMAT, Genesis};
-use shared::sync::{Acknowledgement, Position};
+use shared::sync::{Acknowledgement, Given, Position};
 use shared::time::{OffsetMinutes, Timestamp};
 use tests::power_cut::{Disk, Power, Sync};
 use tests::random::Random;
@@ -182,8 +182,15 @@ impl Keeper {
         let at = edge_node::journal::Clock::now(&*self.clock);
         let (history, log) = (HistoryId([2; 32]), journal.log());
         let received = Position { last, head: journal.position().head };
-        let heard =
-            Acknowledgement { history, log, received, safe: Seq::ZERO, posted: Seq::ZERO, at };
+        let heard = Acknowledgement {
+            history,
+            log,
+            received,
+            safe: Seq::ZERO,
+            posted: Seq::ZERO,
+            at,
+            given: Given::default(),
+        };
         journal.note_hq_time(at);
         self.heard = last;
         journal.note_acknowledgement_blocking(heard.sign(&key())).is_ok()

@@ -136,8 +136,8 @@ impl Site {
         // HQ says more later.
         let at = NOW.0 + i64::try_from(last.0).expect("small") + 1;
         let (log, safe, at) = (self.journal.log(), Seq::ZERO, Timestamp(at));
-        shared::sync::Acknowledgement { history: HISTORY, log, received, safe, posted: last, at }
-            .sign(key)
+        let (history, posted, given) = (HISTORY, last, shared::sync::Given::default());
+        shared::sync::Acknowledgement { history, log, received, safe, posted, at, given }.sign(key)
     }
 }
 

@@ -4,7 +4,7 @@
 //!
 //! Keys are fixed-width integers: (log number 32 bits, seq 64 bits, part 32 bits) in one `u128`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
@@ -40,6 +40,8 @@ const TAILS: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("tails");
 const WINDOWS: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("windows");
 /// (log, first, 0) -> signed seal.
 const SEALS: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("seals");
+/// Log number -> the last fact that a verified backup has.
+const SAFE: TableDefinition<'_, u32, u64> = TableDefinition::new("safe");
 
 fn key(log: LogNo, seq: Seq, part: u32) -> u128 {
     u128::from(log.0) << 96 | u128::from(seq.0) << 32 | u128::from(part)
@@ -110,6 +112,7 @@ impl IntakeFile {
             transaction.open_table(TAILS)?;
             transaction.open_table(WINDOWS)?;
             transaction.open_table(SEALS)?;
+            transaction.open_table(SAFE)?;
         }
         transaction.commit()?;
         let mut file = Self { database, tails: RwLock::default() };
@@ -186,6 +189,29 @@ impl IntakeFile {
         Ok(found)
     }
 
+    /// The last fact of each log that a verified backup has.
+    pub(super) fn safe(&self) -> Result<BTreeMap<LogNo, Seq>, FileError> {
+        let transaction = self.database.begin_read()?;
+        let mut found = BTreeMap::new();
+        for row in transaction.open_table(SAFE)?.iter()? {
+            let (log, last) = row?;
+            found.insert(LogNo(log.value()), Seq(last.value()));
+        }
+        Ok(found)
+    }
+
+    /// Notes durably what a verified backup has.
+    pub(super) fn put_safe(&self, logs: &[(LogNo, Seq)]) -> Result<(), FileError> {
+        let transaction = self.database.begin_write()?;
+        let mut safe = transaction.open_table(SAFE)?;
+        for (log, last) in logs {
+            let known = safe.get(log.0)?.map_or(0, |known| known.value());
+            safe.insert(log.0, last.0.max(known))?;
+        }
+        drop(safe);
+        Ok(transaction.commit()?)
+    }
+
     /// The piece that holds a fact; `None` beyond the log's last one.
     pub(super) fn piece(&self, log: LogNo, seq: Seq) -> Result<Option<Arc<Piece>>, FileError> {
         // The tails first: what left them meanwhile is in a piece for whoever reads from now on.
@@ -232,6 +258,7 @@ impl IntakeFile {
         copy_table(&from, &to, TAILS)?;
         copy_table(&from, &to, WINDOWS)?;
         copy_table(&from, &to, SEALS)?;
+        copy_table(&from, &to, SAFE)?;
         to.commit()?;
         copy.compact()?;
         Ok(())

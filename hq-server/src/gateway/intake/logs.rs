@@ -76,11 +76,16 @@ pub(crate) struct ReceivedLog {
 pub(super) struct Logs {
     pub(super) by_id: BTreeMap<LogId, Arc<LogEntry>>,
     pub(super) by_no: BTreeMap<LogNo, Arc<LogEntry>>,
+    /// HQ's own newest one.
+    pub(super) own: Option<Arc<LogEntry>>,
 }
 
 impl Logs {
     pub(super) fn add(&mut self, entry: LogEntry) {
         let entry = Arc::new(entry);
+        if entry.record.site == SiteNo::HQ {
+            self.own = Some(Arc::clone(&entry));
+        }
         self.by_no.insert(entry.record.no, Arc::clone(&entry));
         self.by_id.insert(entry.record.log, entry);
     }

@@ -65,8 +65,14 @@ impl From<HqEvent> for Reply {
 enum Woken {
     Read(Result<bool, ReadError>),
     Written(Result<(), WriteError>),
-    Reply(Reply),
+    Reply(Box<Reply>),
     Timeout,
+}
+
+impl Woken {
+    fn reply(reply: Reply) -> Self {
+        Self::Reply(Box::new(reply))
+    }
 }
 
 impl<S: HqStore> Driver<S> {
@@ -109,9 +115,24 @@ impl<S: HqStore> Driver<S> {
         };
         let news = LinkNews::Disconnected(why.clone());
         self.store.note_link(self.peer, self.log.as_ref(), news);
-        // What the store was given is stored; the edge hears of it on its next connection.
-        while self.replies.join_next().await.is_some() {}
+        self.finish_storing().await;
         why
+    }
+
+    /// What came before the end was sent in good faith, and is stored; the edge hears of it on its
+    /// next connection.
+    async fn finish_storing(&mut self) {
+        loop {
+            if self.session.end().is_some() {
+                while let Some(request) = self.session.poll_request() {
+                    self.start_request(request);
+                }
+            }
+            let Some(reply) = self.replies.join_next().await else { return };
+            let moment = self.moment();
+            let event = reply.map_or_else(|_| store_panicked(), |reply| reply.event);
+            self.session.handle_event(event, moment);
+        }
     }
 
     async fn run_loop(&mut self) -> Result<(), StreamLost> {
@@ -155,9 +176,9 @@ impl<S: HqStore> Driver<S> {
         tokio::select! {
             written = self.outgoing.write(), if !self.outgoing.is_empty() => Woken::Written(written),
             read = self.incoming.read(), if reads => Woken::Read(read),
-            Some(reply) = self.replies.join_next() => Woken::Reply(reply.unwrap_or_else(|_| store_panicked().into())),
-            () = changed(self.posted.as_mut()) => Woken::Reply(HqEvent::LevelsChanged.into()),
-            () = changed(Some(&mut self.state)) => Woken::Reply(HqEvent::StateChanged.into()),
+            Some(reply) = self.replies.join_next() => Woken::reply(reply.unwrap_or_else(|_| store_panicked().into())),
+            () = changed(self.posted.as_mut()) => Woken::reply(HqEvent::LevelsChanged.into()),
+            () = changed(Some(&mut self.state)) => Woken::reply(HqEvent::StateChanged.into()),
             () = until(timeout) => Woken::Timeout,
         }
     }
@@ -225,6 +246,12 @@ impl<S: HqStore> Driver<S> {
                     or_refused(batch.map(HqEvent::StateRead)).into()
                 });
             }
+            (HqRequest::TakeBack(batch), Some(_)) => {
+                self.replies.spawn(async move {
+                    store.take_back(batch).await;
+                    HqEvent::TakenBack.into()
+                });
+            }
             (request, None) => unreachable!("{request:?} comes after the log was opened"),
         }
     }
@@ -239,12 +266,24 @@ impl<S: HqStore> Driver<S> {
             clock_ahead_ms: hello.time.0.saturating_sub(self.clock.now().0),
             witness: hello.witness.map(Box::new),
         };
-        self.replies.spawn_blocking(move || {
-            let opened = store.open_log(peer, &log);
-            if opened.is_ok() {
-                store.note_link(peer, Some(&log), news);
+        if let Some(known) = store.asks_back(hello) {
+            let moment = self.moment();
+            self.session.handle_event(HqEvent::AskBack(known), moment);
+        }
+        let witness = hello.witness;
+        self.replies.spawn(async move {
+            // Before anything that it brings is numbered.
+            if let Some(witness) = witness {
+                store.hear_witness(witness).await;
             }
-            or_refused(opened.map(HqEvent::Opened)).into()
+            let opening = tokio::task::spawn_blocking(move || {
+                let opened = store.open_log(peer, &log);
+                if opened.is_ok() {
+                    store.note_link(peer, Some(&log), news);
+                }
+                or_refused(opened.map(HqEvent::Opened))
+            });
+            opening.await.unwrap_or_else(|_| store_panicked()).into()
         });
     }
 

@@ -43,21 +43,28 @@ pub struct PeriodAction {
 
 impl PeriodAction {
     pub(super) fn parse(reader: &Reader<'_>) -> Result<Self, Unreadable> {
-        let month = reader.need("PERIOD", field::PERIOD.at(reader.fields))?;
-        let month = i32::try_from(month).map_err(|_| reader.bad("PERIOD", "is no month"))?;
+        let month = month(reader)?;
         let step = reader.need("STATUS", field::STATUS.at(reader.fields))?;
         let step =
             PeriodStep::from_number(step).ok_or_else(|| reader.bad("STATUS", "is not 1 to 9"))?;
-        // The first day of the month after it must be a date too.
-        if month >= 12 * 100_000 {
-            return Err(reader.bad("PERIOD", "is no month"));
-        }
-        Ok(Self { month: Month(month), step, reason: reader.number(field::REASON, ReasonNo)? })
+        Ok(Self { month, step, reason: reader.number(field::REASON, ReasonNo)? })
     }
 
     pub(super) fn put(&self, fact: &mut Fact) -> Result<(), Malformed> {
         field::REASON.put(fact, self.reason)?;
         field::STATUS.put(fact, Some(self.step as u8))?;
-        field::PERIOD.put(fact, Some(self.month.0.unsigned_abs()))
+        put_month(fact, self.month)
     }
+}
+
+/// The ledger month that a fact names.
+pub(super) fn month(reader: &Reader<'_>) -> Result<Month, Unreadable> {
+    let month = reader.need("PERIOD", field::PERIOD.at(reader.fields))?;
+    // The first day of the month after it must be a date too.
+    let month = i32::try_from(month).ok().filter(|month| *month < 12 * 100_000);
+    month.map(Month).ok_or_else(|| reader.bad("PERIOD", "is no month"))
+}
+
+pub(super) fn put_month(fact: &mut Fact, month: Month) -> Result<(), Malformed> {
+    field::PERIOD.put(fact, Some(month.0.unsigned_abs()))
 }

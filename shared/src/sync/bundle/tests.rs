@@ -7,7 +7,7 @@ use crate::segment::chain::Chain;
 use crate::segment::context;
 use crate::segment::seal::Seal;
 use crate::sync::{
-    Acknowledgement, Code, FactsFrame, Frame, Hello, Position, Run, StateBatch, StateCursor,
+    Acknowledgement, Code, FactsFrame, Frame, Given, Hello, Position, Run, StateBatch, StateCursor,
     VERSIONS, Welcome,
 };
 use crate::time::Timestamp;
@@ -162,6 +162,7 @@ fn the_answer_goes_the_other_way() {
         safe: Seq(30),
         posted: Seq(40),
         at: Timestamp(5),
+        given: Given::default(),
     };
     let cursor = |at| StateCursor { handle: 12, at };
     let state = StateBatch::new(SiteNo(3), cursor(900), cursor(901), 901, &[fact(1)]);

@@ -5,7 +5,7 @@ use ed25519_dalek::SigningKey;
 use super::super::bundle::{BundleHead, Direction};
 use super::*;
 use crate::ids::{Head, HistoryId, LogId, Seq};
-use crate::sync::{Acknowledgement, Position, Versions};
+use crate::sync::{Acknowledgement, Given, Position, Versions};
 use crate::time::Timestamp;
 
 const NOW: Now = Now { moment: Moment(0), wall: Timestamp(7) };
@@ -34,6 +34,7 @@ fn acknowledgement(last: u64) -> SignedAcknowledgement {
         safe: Seq(0),
         posted: Seq(last),
         at: Timestamp(1),
+        given: Given::default(),
     };
     levels.sign(&key)
 }
