@@ -42,6 +42,11 @@ impl<T> Asked<T> {
         }
     }
 
+    /// Whether something waits for the store.
+    pub(super) fn is_open(&self) -> bool {
+        !self.open.is_empty() || !self.ready.is_empty()
+    }
+
     /// What is answered by now, in the order asked.
     pub(super) fn answers(&mut self) -> Vec<T> {
         let mut answers = std::mem::take(&mut self.ready);

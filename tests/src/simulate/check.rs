@@ -93,6 +93,7 @@ pub(super) fn at_the_end(world: &mut World) -> Result<(), Wrong> {
     }
     let logs = logs(&hq.intake)?;
     each_group_once(&logs)?;
+    branches(world, &logs)?;
     books(hq, &logs)?;
     stock(world)?;
     let facts: usize = logs
@@ -151,6 +152,21 @@ fn each_group_once(logs: &[HeldLog]) -> Result<(), Wrong> {
                 let document = String::from_utf8_lossy(document);
                 return Err(Wrong(format!("group {document} stands in two places")));
             }
+        }
+    }
+    Ok(())
+}
+
+/// What nodes recorded whose log forked is all there.
+fn branches(world: &World, logs: &[HeldLog]) -> Result<(), Wrong> {
+    let facts = logs.iter().flat_map(|(_, facts)| facts);
+    let known: BTreeSet<&[u8]> = facts.filter_map(|fact| field::DOCUMENT.of(fact)).collect();
+    let forked = world.places.iter().enumerate().filter(|(_, place)| place.is_forked);
+    for (no, place) in forked {
+        let lost = place.node.facts.iter().filter_map(|fact| field::DOCUMENT.of(fact));
+        if let Some(lost) = lost.into_iter().find(|document| !known.contains(document)) {
+            let lost = String::from_utf8_lossy(lost);
+            return Err(Wrong(format!("node {no}: HQ does not have group {lost} of its branch")));
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
-//! What has to happen where a node's file was put back or copied, or HQ was, in one place: today HQ
-//! refuses such a node with code 8 or 9, a person enrols another installation in its place, and nobody
-//! else is disturbed.
+//! What has to happen where a node's file was put back or copied, or HQ was, in one place: HQ keeps what
+//! such a node records as a branch, the node is told, a person enrols another installation in its place
+//! once HQ has all of it, and nobody else is disturbed.
 
 use shared::ids::Seq;
 use shared::sync::edge::EdgeEnd;
@@ -24,7 +24,22 @@ pub(super) fn acknowledged(
             no.0, said.received.last
         )));
     }
-    world.hq.told(no, said)
+    // What HQ said of another log under this name it said to another machine.
+    if place.is_forked { Ok(()) } else { world.hq.told(no, said) }
+}
+
+/// HQ found another log under a node's name, and takes this one as a branch.
+pub(super) fn forked(world: &mut World, no: NodeNo, common: Seq) -> Result<(), Wrong> {
+    if !world.places[no.0].is_doubtful {
+        return Err(Wrong(format!("node {} was never put back or copied: it forked", no.0)));
+    }
+    if !std::mem::replace(&mut world.places[no.0].is_forked, true) {
+        note!(world.trace(), "node {}: a branch after {common}", no.0);
+        world.trace().figures.noticed += 1;
+        let delay = world.random.between(60_000, 200_000);
+        world.after(delay, Event::Replace(no));
+    }
+    Ok(())
 }
 
 /// HQ has less than it acknowledged.

@@ -223,6 +223,7 @@ impl World {
         place.node.put_back(&image);
         place.node.keeper.open.clear();
         place.is_doubtful = true;
+        self.hq.forget_levels(no);
         self.trace().figures.restores += 1;
         // What was to be acknowledged later is acknowledged to a node that knows less.
         if was_running {

@@ -6,22 +6,24 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use ed25519_dalek::SigningKey;
 use hq_server::chart::GENERIC;
 use hq_server::clock::Clock;
 use hq_server::gateway::answers::{open_log, refusal};
+use hq_server::gateway::branches::{BranchError, Branches, Place};
 use hq_server::gateway::intake::{self, Intake, IntakeError, IntakeOptions};
 use hq_server::gateway::store::Peer;
 use hq_server::own_log::{self, Draft, DraftError, HQ_DEVICE, ItemDraft, OwnLog, PartnerDraft};
 use hq_server::sequencer::{self, Sequencer};
-use hq_server::store::RedbStore;
+use hq_server::store::{FileError, RedbStore};
 use shared::fact::statement::CostScope;
 use shared::ids::{DeviceNo, HistoryId, LogId, Seq, SiteNo};
 use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
 use shared::sync::hq::{HqEvent, OpenedLog};
-use shared::sync::{Acknowledgement, Position, Refusal, Run};
+use shared::sync::{Acknowledgement, Code, Position, Refusal, Run};
 use shared::time::OffsetMinutes;
 
 use super::Wrong;
@@ -37,6 +39,8 @@ use crate::random::Random;
 pub(super) struct Answer {
     pub(super) link: LinkNo,
     pub(super) event: HqEvent,
+    /// Where facts of a log that differs went.
+    pub(super) place: Option<Place>,
 }
 
 /// What HQ's people are about to state.
@@ -49,6 +53,7 @@ pub(super) struct Running {
     pub(super) sequencer: Sequencer,
     sequencer_turns: sequencer::Turns,
     own_log: OwnLog,
+    branches: Arc<Branches>,
     asked: Asked<Answer>,
     desk: Option<Statement>,
     pub(super) power: Power,
@@ -89,7 +94,7 @@ pub(super) struct Hq {
     /// How many items its people want to have stated.
     items: u32,
     /// The last installation number that was given.
-    devices: u32,
+    devices: Arc<AtomicU32>,
     scope: CostScope,
     pub(super) running: Option<Running>,
 }
@@ -113,7 +118,7 @@ impl Hq {
             books: Disk::new(&steady, sync),
             promises: Promises::default(),
             items: 3,
-            devices: HQ_DEVICE.0,
+            devices: Arc::new(AtomicU32::new(HQ_DEVICE.0)),
             scope: if random.chance(1, 3) { CostScope::Company } else { CostScope::Site },
             running: None,
         }
@@ -198,12 +203,14 @@ impl Hq {
                 .map_err(|error| format!("HQ's sequence does not replay: {error}"))?;
         let own_log = OwnLog::open(&intake, sequencer.published(), self.key.clone(), clock)
             .map_err(|error| format!("HQ's own log: {error}"))?;
+        let branches = Arc::new(Branches::new(&intake));
         Ok(Running {
             intake,
             intake_turns,
             sequencer,
             sequencer_turns,
             own_log,
+            branches,
             asked: Asked::default(),
             desk: None,
             power: power.clone(),
@@ -264,6 +271,11 @@ impl Hq {
         }
         *levels = now;
         Ok(())
+    }
+
+    /// A node's file was put back: what HQ says to it begins anew.
+    pub(super) fn forget_levels(&mut self, node: NodeNo) {
+        self.promises.levels.remove(&node);
     }
 
     pub(super) fn lose_power(&mut self, random: &mut Random) {
@@ -360,9 +372,8 @@ impl Hq {
     }
 
     /// An installation number; none is given twice, whatever HQ is put back to.
-    pub(super) const fn give_device(&mut self) -> DeviceNo {
-        self.devices += 1;
-        DeviceNo(self.devices)
+    pub(super) fn give_device(&self) -> DeviceNo {
+        next_device(&self.devices)
     }
 
     /// HQ's people want one more item, and whatever a restore lost.
@@ -455,8 +466,51 @@ impl Hq {
             let accepted = intake.accept(&log, first, facts, head).await;
             let event =
                 accepted.map_or_else(|error| HqEvent::Refused(refusal(&error)), HqEvent::Stored);
-            Answer { link, event }
+            Answer { link, event, place: None }
         });
+    }
+
+    /// Where a log that differs from HQ's goes on.
+    pub(super) fn open_branch(&mut self, link: LinkNo, log: LogId, places: [Position; 2]) {
+        let running = self.running.as_mut().expect("sessions live while HQ runs");
+        let (branches, history) = (Arc::clone(&running.branches), self.history);
+        running.asked.ask(async move {
+            match branches.common(&log, &places).await {
+                Ok(place) => {
+                    let (cursor, sealed) = (place.position, place.position.last);
+                    let event = HqEvent::Opened(OpenedLog { history, cursor, sealed });
+                    Answer { link, event, place: Some(place) }
+                }
+                Err(error) => Answer { link, event: cannot_read(&error), place: None },
+            }
+        });
+    }
+
+    /// Facts of a log that differs from HQ's.
+    pub(super) fn accept_branch(&mut self, link: LinkNo, log: LogId, run: Run) {
+        let devices = Arc::clone(&self.devices);
+        let running = self.running.as_mut().expect("sessions live while HQ runs");
+        let branches = Arc::clone(&running.branches);
+        running.asked.ask(async move {
+            match branches.accept(&log, run, || Ok(next_device(&devices))).await {
+                Ok(place) => {
+                    let event = HqEvent::Stored(place.position);
+                    Answer { link, event, place: Some(place) }
+                }
+                Err(BranchError::Intake(error)) => {
+                    Answer { link, event: HqEvent::Refused(refusal(&error)), place: None }
+                }
+                Err(error) => {
+                    let event = HqEvent::Refused(Refusal::new(Code::FORK, error.to_string()));
+                    Answer { link, event, place: None }
+                }
+            }
+        });
+    }
+
+    /// Whether something that was asked needs another turn of the intake.
+    pub(super) fn is_asked(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.asked.is_open())
     }
 
     pub(super) fn accept_seal(&mut self, link: LinkNo, seal: SignedSeal) {
@@ -466,7 +520,7 @@ impl Hq {
             let accepted = intake.accept_seal(seal).await;
             let event = accepted
                 .map_or_else(|error| HqEvent::Refused(refusal(&error)), |()| HqEvent::SealStored);
-            Answer { link, event }
+            Answer { link, event, place: None }
         });
     }
 
@@ -523,6 +577,14 @@ impl Hq {
         let failure = posting.or_else(|| running.intake.failure().borrow().clone());
         failure.map_or(Ok(()), |why| Err(Wrong(format!("HQ stopped: {why}"))))
     }
+}
+
+fn next_device(devices: &AtomicU32) -> DeviceNo {
+    DeviceNo(devices.fetch_add(1, Ordering::Relaxed) + 1)
+}
+
+fn cannot_read(error: &FileError) -> HqEvent {
+    HqEvent::Refused(Refusal::new(Code::STORAGE, error.to_string()))
 }
 
 fn item(number: u32) -> ItemDraft {

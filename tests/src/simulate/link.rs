@@ -6,14 +6,14 @@ use shared::sync::edge::{
     EdgeEvent, EdgeNotice, EdgeRequest, EdgeSession, EdgeSettings, EdgeStart,
 };
 use shared::sync::hq::{HqEnd, HqEvent, HqRequest, HqSession, HqSettings, HqStart};
-use shared::sync::{Code, Frame, FrameBuffer, Moment, Now, Refusal, VERSIONS, limits, next_frame};
+use shared::sync::{Frame, FrameBuffer, Moment, Now, VERSIONS, limits, next_frame};
 use shared::time::Timestamp;
 
 use super::network::{Pipe, Quality};
 use super::trace::note;
 use super::world::{Event, NodeNo, World};
 use super::{Wrong, expect};
-use hq_server::gateway::store::Peer;
+use hq_server::gateway::store::{Peer, Place};
 
 /// Names a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +50,8 @@ pub(super) struct HqHalf {
     buffer: FrameBuffer,
     timer: Option<i64>,
     log: Option<LogId>,
+    /// Where facts go, once the edge's log turned out to differ.
+    pub(super) branch: Option<Place>,
     pub(super) posted: Seq,
     pub(super) state_at: u64,
 }
@@ -119,6 +121,7 @@ impl World {
                     buffer: FrameBuffer::new(),
                     timer: None,
                     log: None,
+                    branch: None,
                     posted: Seq::ZERO,
                     state_at: 0,
                 }),
@@ -260,10 +263,7 @@ impl World {
                     note!(self.trace(), "node {}: HQ has {has} of {acknowledged}", node.0);
                     expect::hq_lost(self, restored, acknowledged, has)?;
                 }
-                EdgeNotice::Forked { common } => {
-                    let why = format!("node {} forked after {common}, unrefused", node.0);
-                    return Err(Wrong(why));
-                }
+                EdgeNotice::Forked { common } => expect::forked(self, node, common)?,
             }
         }
     }
@@ -430,12 +430,16 @@ impl World {
                     let opened = self.hq.open_log(peer, &hello.log);
                     Some(opened.map_or_else(HqEvent::Refused, HqEvent::Opened))
                 }
-                (HqRequest::OpenBranch { .. }, _) => {
-                    let text = "this HQ takes no branches";
-                    Some(HqEvent::Refused(Refusal::new(Code::FORK, text)))
+                (HqRequest::OpenBranch { hello, common }, Some(log)) => {
+                    self.hq.open_branch(no, log, [hello.position, common]);
+                    None
                 }
                 (HqRequest::Store(run), Some(log)) => {
-                    self.hq.accept(no, log, run);
+                    if half.branch.is_some() {
+                        self.hq.accept_branch(no, log, run);
+                    } else {
+                        self.hq.accept(no, log, run);
+                    }
                     None
                 }
                 (HqRequest::StoreSeal(seal), _) => {
@@ -444,7 +448,13 @@ impl World {
                 }
                 (HqRequest::ReadAcknowledgement, Some(log)) => {
                     let running = self.hq.running.as_ref().expect("sessions live while HQ runs");
-                    running.intake.acknowledgement(&log).map(HqEvent::AcknowledgementRead)
+                    let read = match &half.branch {
+                        Some(place) => {
+                            running.intake.acknowledgement_at(&log, &place.log, place.position)
+                        }
+                        None => running.intake.acknowledgement(&log),
+                    };
+                    read.map(HqEvent::AcknowledgementRead)
                 }
                 // HQ's people state again what was lost, and nothing is asked back.
                 (HqRequest::TakeBack(_), _) => unreachable!("it was not asked"),
@@ -506,7 +516,8 @@ impl World {
         let mut told = Vec::new();
         for (no, link) in &mut self.links {
             let Some(half) = &mut link.hq else { continue };
-            let posted = half.log.and_then(|log| running.intake.posted(&log));
+            let log = half.branch.map(|place| place.log).or(half.log);
+            let posted = log.and_then(|log| running.intake.posted(&log));
             let posted = posted.map_or(Seq::ZERO, |posted| *posted.borrow());
             if std::mem::replace(&mut half.posted, posted) != posted {
                 told.push((*no, HqEvent::LevelsChanged));

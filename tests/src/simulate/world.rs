@@ -53,8 +53,10 @@ pub(super) struct Place {
     pub(super) dials: bool,
     /// How many groups its keeper will still record.
     pub(super) groups_left: u64,
-    /// Its file was put back or copied: HQ may have to refuse it.
+    /// Its file was put back or copied: its log may be another one than HQ has.
     pub(super) is_doubtful: bool,
+    /// HQ keeps what it records as a branch, until it is enrolled anew.
+    pub(super) is_forked: bool,
     /// Copies of its disk, to be put back.
     pub(super) images: Vec<Image>,
     /// It was refused for good, and another installation takes its place.
@@ -70,6 +72,7 @@ pub(super) enum Event {
     StartNode(NodeNo),
     Dial(NodeNo),
     Enrol(NodeNo),
+    Replace(NodeNo),
     StopCopy(NodeNo),
     EdgeReply(LinkNo, Box<EdgeEvent>),
     EdgeTimer(LinkNo),
@@ -213,6 +216,7 @@ impl World {
             dials: false,
             groups_left: groups,
             is_doubtful: false,
+            is_forked: false,
             images: Vec::new(),
             is_retired: false,
         });
@@ -274,6 +278,7 @@ impl World {
             Event::StartNode(node) => return self.start_node(node),
             Event::Dial(node) => self.dial(node),
             Event::Enrol(node) => return self.enrol_anew(node),
+            Event::Replace(node) => self.replace(node),
             Event::StopCopy(node) => self.stop_copy(node),
             Event::EdgeReply(link, event) => return self.edge_event(link, *event),
             Event::EdgeTimer(link) => return self.edge_timer(link),
@@ -533,7 +538,15 @@ impl World {
         }
         let answers = self.hq.intake_turn();
         self.after_hq_turn()?;
+        if self.hq.is_asked() {
+            self.hq_turn_soon();
+        }
         for answer in answers {
+            if let Some(place) = answer.place
+                && let Some(half) = self.links.get_mut(&answer.link).and_then(|it| it.hq.as_mut())
+            {
+                half.branch = Some(place);
+            }
             if let HqEvent::Stored(position) = &answer.event {
                 note!(self.trace(), "HQ: has {} of link {}", position.last, answer.link.0);
             }
@@ -651,6 +664,35 @@ impl World {
         let backup = self.hq.backup();
         self.backups = vec![backup];
         Ok(())
+    }
+
+    /// A person enrols a node anew whose log forked, once HQ has all of it.
+    fn replace(&mut self, no: NodeNo) {
+        if self.places[no.0].is_retired {
+            return;
+        }
+        let link = self.places[no.0].link.and_then(|link| self.links.get(&link));
+        // What an HQ that is gone has said does not count: it may have been put back since.
+        let link = link.filter(|link| link.hq.is_some());
+        let is_at_hq =
+            link.and_then(|link| link.edge.as_ref()).is_some_and(|half| half.session.is_complete());
+        if !is_at_hq || !self.places[no.0].node.keeper.open.is_empty() || !self.hq_can_let_in() {
+            self.after(5_000, Event::Replace(no));
+            return;
+        }
+        note!(self.trace(), "node {} is taken out of use: HQ has all of it", no.0);
+        self.places[no.0].node.stop();
+        self.node_is_down(no);
+        self.places[no.0].is_retired = true;
+        let site = self.places[no.0].node.site;
+        let lives = self.places.iter().any(|it| it.node.site == site && !it.is_retired);
+        if !lives {
+            let delay = self.random.between(1_000, 60_000);
+            self.after(delay, Event::Enrol(no));
+        }
+        // What it recorded is nowhere else from here on.
+        let backup = self.hq.backup();
+        self.backups = vec![backup];
     }
 
     /// A person finds a second machine under one name, and takes it away.
