@@ -261,7 +261,7 @@ impl Worker {
             if next.facts.len() >= JOINED_FACTS_MAX {
                 break;
             }
-            Arc::make_mut(&mut piece).append(&next);
+            Arc::make_mut(&mut piece).go_on_in(&next);
         }
         Ok(piece)
     }

@@ -159,8 +159,16 @@ impl Piece {
     /// Adds the facts that follow.
     pub(crate) fn append(&mut self, next: &Self) {
         assert_eq!(self.last.next(), next.first, "pieces of a log are consecutive");
-        self.facts.extend_from_slice(&next.facts);
-        (self.last, self.head) = (next.last, next.head);
+        self.go_on_in(next);
+    }
+
+    /// Adds the facts that follow, out of a piece that holds the next one. It may begin earlier: small
+    /// pieces are joined while they are read.
+    pub(crate) fn go_on_in(&mut self, other: &Self) {
+        let next = self.last.next();
+        assert!((other.first..=other.last).contains(&next), "it holds the next fact");
+        self.facts.extend_from_slice(other.part(next, other.last));
+        (self.last, self.head) = (other.last, other.head);
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -184,5 +192,37 @@ impl Piece {
             return Err(damaged(WHAT));
         }
         Ok(Self { first, last, head, received_at, facts })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::fact::Kind;
+    use shared::fact::field::CAPTURE_COUNTER;
+
+    use super::*;
+
+    fn piece(first: u64, last: u64) -> Piece {
+        let fact = |seq: u64| {
+            let mut fact = Fact::new(Kind::Receipt);
+            CAPTURE_COUNTER.put(&mut fact, Some(seq)).expect("a legal field");
+            fact
+        };
+        Piece {
+            first: Seq(first),
+            last: Seq(last),
+            head: Head([last.to_le_bytes()[0]; 32]),
+            received_at: Timestamp(0),
+            facts: (first..=last).map(fact).collect(),
+        }
+    }
+
+    #[test]
+    fn a_piece_goes_on_in_one_that_was_joined_meanwhile() {
+        for begins in [1, 2, 4] {
+            let mut read = piece(2, 3);
+            read.go_on_in(&piece(begins, 6));
+            assert_eq!(read, piece(2, 6));
+        }
     }
 }
