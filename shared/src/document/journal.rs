@@ -133,13 +133,14 @@ fn change_contents(actor: &[u8; 16], tip: &JournalTip, key: &str, columns: &[u8]
     out
 }
 
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+/// A length and that many bytes.
+pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     varint::write_unsigned(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
 /// A change chunk around its contents, and the change's hash.
-fn change_chunk(contents: &[u8]) -> (ChangeHash, Vec<u8>) {
+pub(super) fn change_chunk(contents: &[u8]) -> (ChangeHash, Vec<u8>) {
     let mut hashed = vec![1]; // type: change
     varint::write_unsigned(&mut hashed, contents.len() as u64);
     let hash: [u8; 32] =

@@ -21,10 +21,28 @@ pub const ACKNOWLEDGEMENT: &str = "warebook 2026-11 acknowledgement";
 pub const STATE_BATCH: &str = "warebook 2026-11 state batch";
 /// HQ's signature under a site's stock.
 pub const SITE_STOCK: &str = "warebook 2026-11 site stock";
+/// Hash that gives an installation its actor in shared documents.
+pub const DOCUMENT_ACTOR: &str = "warebook 2026-11 document actor";
+/// Hash that gives a shared document's beginning its actor.
+pub const DOCUMENT_GENESIS: &str = "warebook 2026-11 document genesis";
+/// HQ's signature under a batch of changes of shared documents.
+pub const DOCUMENT_BATCH: &str = "warebook 2026-11 document batch";
 
 /// Every context: hashes first, then signatures.
-pub const ALL: &[&str] =
-    &[GENESIS, CHAIN, JOURNAL_ACTOR, TEXT, BRANCH, SEAL, ACKNOWLEDGEMENT, STATE_BATCH, SITE_STOCK];
+pub const ALL: &[&str] = &[
+    GENESIS,
+    CHAIN,
+    JOURNAL_ACTOR,
+    TEXT,
+    BRANCH,
+    DOCUMENT_ACTOR,
+    DOCUMENT_GENESIS,
+    SEAL,
+    ACKNOWLEDGEMENT,
+    STATE_BATCH,
+    SITE_STOCK,
+    DOCUMENT_BATCH,
+];
 
 /// How many random bytes salt the hash of a text.
 pub const SALT_BYTES: usize = 16;
