@@ -6,6 +6,7 @@
 //! journal.redb    the log
 //! journal-*.redb  logs that were set aside; journal-*.at-hq beside one: HQ has all of it
 //! carried/        what neighbours gave to be carried, and HQ's answers to them
+//! documents.redb  shared documents
 //! backups/        made through the API
 //! api.addr        where the running process serves its API
 //! lock            held by the process that has the folder
@@ -90,6 +91,11 @@ impl DataDir {
         }
         found.sort();
         Ok(found)
+    }
+
+    /// Shared documents.
+    pub fn documents(&self) -> PathBuf {
+        self.root.join("documents.redb")
     }
 
     /// Backups that the running process makes.

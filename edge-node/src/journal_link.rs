@@ -8,18 +8,24 @@ use quinn::Connection;
 use shared::ids::{Capture, Head, Seq};
 use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
-use shared::sync::{Position, Run, SignedAcknowledgement, SignedStateBatch, StateCursor};
+use shared::sync::{
+    DocumentChange, Position, Run, SignedAcknowledgement, SignedDocumentBatch, SignedStateBatch,
+    StateCursor,
+};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::documents::Documents;
 use crate::journal::{Journal, StateError, StoreError};
 use crate::link::{self, EdgeStore, EdgeStoreError, LinkConfig, LinkState, LinkStatus, Wall};
+use crate::record::Recorder;
 use crate::runtime::{Earlier, Node};
 
 /// See the module.
 #[derive(Debug)]
 pub struct JournalLink {
     journal: Journal,
+    documents: Option<(Documents, Recorder)>,
     status: watch::Sender<LinkStatus>,
     /// Logs that were set aside, and that HQ may not have all of.
     earlier: Mutex<VecDeque<Arc<Self>>>,
@@ -31,7 +37,12 @@ impl JournalLink {
     /// Gives the link what it needs of `journal`; how it stands goes to `status`.
     pub const fn new(journal: Journal, status: watch::Sender<LinkStatus>) -> Self {
         let earlier = Mutex::new(VecDeque::new());
-        Self { journal, status, earlier, delivered: None }
+        Self { journal, documents: None, status, earlier, delivered: None }
+    }
+
+    /// Sends shared documents, too; what HQ refuses is noted at the time of `recorder`.
+    fn with_documents(self, documents: Documents, recorder: Recorder) -> Self {
+        Self { documents: Some((documents, recorder)), ..self }
     }
 
     /// Sends logs that were set aside, too.
@@ -109,6 +120,31 @@ impl EdgeStore for JournalLink {
         Ok(self.journal.given(known, after)?)
     }
 
+    fn documents_cursor(&self) -> Option<StateCursor> {
+        let (documents, _) = self.documents.as_ref()?;
+        let cursor = documents.cursor();
+        cursor.inspect_err(|error| tracing::error!("shared documents: {error}")).ok()
+    }
+
+    fn document_edits(&self) -> watch::Receiver<u64> {
+        let edits = self.documents.as_ref().map(|(documents, _)| documents.edits());
+        edits.unwrap_or_else(|| watch::channel(0).1)
+    }
+
+    fn changes_after(
+        &self,
+        after: u64,
+        changes_max: usize,
+    ) -> Result<Vec<(u64, DocumentChange)>, EdgeStoreError> {
+        let Some((documents, _)) = &self.documents else { return Ok(Vec::new()) };
+        Ok(documents.waiting_changes(after, changes_max)?)
+    }
+
+    fn apply_documents(&self, signed: SignedDocumentBatch) -> Result<(), EdgeStoreError> {
+        let Some((documents, recorder)) = &self.documents else { return Ok(()) };
+        Ok(documents.apply(&signed.batch, recorder.now())?)
+    }
+
     fn next_earlier(&self) -> Option<Arc<Self>> {
         self.waiting().pop_front()
     }
@@ -157,7 +193,9 @@ impl LinkTask {
         let recorder = node.recorder.clone();
         let wall = Wall::from_fn(move || recorder.now());
         let config = LinkConfig { open, ..LinkConfig::to(hq, wall) };
-        let store = JournalLink::new(node.journal().clone(), status).with_earlier(&node.earlier);
+        let store = JournalLink::new(node.journal().clone(), status)
+            .with_documents(node.documents.clone(), node.recorder.clone())
+            .with_earlier(&node.earlier);
         let store = Arc::new(store);
         let identity = node.identity.clone();
         Self(Some(tokio::spawn(async move {

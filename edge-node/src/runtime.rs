@@ -14,6 +14,7 @@ use crate::api::{self, Api};
 use crate::bundle::{Bundles, Keys};
 use crate::config::{Config, ConfigError};
 use crate::data_dir::{DataDir, Lock, LockError};
+use crate::documents::{Documents, Owner};
 use crate::journal::{Clock, Journal, OpenError, Options, StoreError, SystemClock};
 use crate::journal_link::LinkTask;
 use crate::link::{Identity, KeyFileError, LinkStatus, Wall};
@@ -40,6 +41,9 @@ pub enum StartError {
     /// Its journal.
     #[error(transparent)]
     Journal(#[from] OpenError),
+    /// The shared documents' file.
+    #[error("the shared documents can't be opened: {0}")]
+    Documents(#[source] OpenError),
     /// The journal is gone.
     #[error(
         "the journal {} is gone, and these keys had one: a new one would contradict what HQ may have \
@@ -124,6 +128,8 @@ pub struct Node {
     pub identity: Identity,
     /// Checks and records.
     pub recorder: Recorder,
+    /// What the site's people coordinate.
+    pub documents: Documents,
     /// Makes files for HQ and takes its answers.
     pub bundles: Bundles,
     /// Logs of this folder that were set aside, and that HQ may not have all of.
@@ -178,11 +184,15 @@ impl Node {
         (options.clock, options.cache_bytes) = (Arc::clone(&clock), 1 << 20);
         let earlier = Earlier::all(data, &options)?;
         let keys = Keys::of(&identity).ok_or(StartError::NotEnrolled)?;
+        let genesis = journal.genesis();
+        let owner = Owner { site: genesis.site, device: genesis.device, log: journal.log() };
+        let documents = Documents::open(&data.documents(), owner).map_err(StartError::Documents)?;
         let recorder = Recorder::new(journal.clone(), clock, config.time_zone());
         let wall = recorder.clone();
-        let bundles = Bundles::new(journal, keys, Wall::from_fn(move || wall.now()));
+        let bundles = Bundles::new(journal, keys, Wall::from_fn(move || wall.now()))
+            .with_documents(documents.clone());
         let data = data.clone();
-        Ok(Self { data, config, identity, recorder, bundles, earlier, _lock: lock })
+        Ok(Self { data, config, identity, recorder, documents, bundles, earlier, _lock: lock })
     }
 
     /// The journal.
@@ -190,9 +200,11 @@ impl Node {
         self.recorder.journal()
     }
 
-    /// Seals and closes the journal.
+    /// Seals and closes the journal, once its documents name what was recorded.
     pub fn close_blocking(self) -> Result<(), StoreError> {
-        self.journal().close_blocking()
+        let followed = self.documents.follow(self.journal());
+        self.journal().close_blocking()?;
+        followed
     }
 }
 
@@ -307,6 +319,7 @@ pub async fn run(
     let api = Api {
         recorder: node.recorder.clone(),
         bundles: node.bundles.clone(),
+        documents: node.documents.clone(),
         link: status,
         neighbours: Some(neighbours),
         backups: node.data.backups(),
@@ -316,6 +329,7 @@ pub async fn run(
     let link = LinkTask::spawn(&node, status_in, open, stop.clone());
     let journal = node.journal().clone();
     let sealing = tokio::spawn(seal_on_time(journal.clone(), stop.clone()));
+    let following = tokio::spawn(follow(journal.clone(), node.documents.clone()));
     node.data.write_address(address)?;
     ready(&node, &Ready { api: address });
 
@@ -346,6 +360,7 @@ pub async fn run(
         link.finish().await;
     }
     sealing.abort();
+    following.abort();
     // Where the journal ended by itself it says so again: that is told already.
     if let Err(error) = node.journal().close().await
         && ended.is_ok()
@@ -358,6 +373,19 @@ pub async fn run(
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     // An error means that nobody can say stop any more: then it is time.
     drop(stop.wait_for(|stop| *stop).await);
+}
+
+/// Transfers' documents name what is recorded, soon after it is.
+async fn follow(journal: Journal, documents: Documents) {
+    let mut position = journal.watch();
+    position.mark_changed();
+    while position.changed().await.is_ok() {
+        let (journal, documents) = (journal.clone(), documents.clone());
+        let followed = tokio::task::spawn_blocking(move || documents.follow(&journal));
+        if let Ok(Err(error)) = followed.await {
+            tracing::warn!("transfers' documents do not name what was recorded: {error}");
+        }
+    }
 }
 
 /// The newest head is signed within ten seconds.

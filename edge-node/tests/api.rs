@@ -5,7 +5,7 @@ mod common;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use common::{NOON, bundles, create, hq_key, log_key, recorder, teach};
+use common::{NOON, bundles, create, documents, hq_key, log_key, recorder, teach};
 use edge_node::api::{self, Api};
 use edge_node::journal::{FixedClock, Journal};
 use edge_node::link::LinkStatus;
@@ -32,6 +32,7 @@ impl Server {
         let api = Api {
             recorder: recorder(&journal, &clock),
             bundles: bundles(&journal),
+            documents: documents(&folder.path().join("documents.redb"), &journal),
             link,
             neighbours: None,
             backups: folder.path().join("backups"),

@@ -14,7 +14,7 @@ use edge_node::record::{GroupInput, Origin};
 use edge_node::runtime::Node;
 use hq_server::chart::GENERIC;
 use hq_server::clock::Clock;
-use hq_server::gateway::bundle::{BundleRefused, Desk, Taken};
+use hq_server::gateway::bundle::{BundleRefused, Desk, Known, Taken};
 use hq_server::gateway::link::{Link, LinkSettings};
 use hq_server::gateway::store::HqStore as _;
 use hq_server::headquarters::{Config, Headquarters, InitOptions};
@@ -130,7 +130,9 @@ impl Stage {
         let mut bytes = Vec::new();
         let log = node.journal().log();
         let desk = self.desk();
-        let answer = desk.answer(&log, known, &Seed([4; 32])).expect("an answer");
+        let answer = desk
+            .answer(&log, Known { state: known, ..Known::default() }, &Seed([4; 32]))
+            .expect("an answer");
         answer.write(&mut bytes, None).expect("memory takes it");
         bytes
     }
@@ -295,7 +297,7 @@ fn strangers_revoked_nodes_and_wrong_ways_are_refused_by_name() {
         taken => panic!("{taken:?}"),
     }
     let log = node.journal().log();
-    assert!(stage.desk().answer(&log, StateCursor::START, &Seed([5; 32])).is_err());
+    assert!(stage.desk().answer(&log, Known::default(), &Seed([5; 32])).is_err());
     assert_eq!(stage.received(&node), 0);
     record(&other, 2);
     assert_eq!(stage.take(&export(&other, since(0))).expect("good").new_facts(), 2);

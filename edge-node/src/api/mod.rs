@@ -2,6 +2,7 @@
 //! are in `record`. Invariant: without a token only this machine is served.
 
 mod bundles;
+pub mod documents;
 pub mod views;
 
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::bundle::Bundles;
+use crate::documents::Documents;
 use crate::journal::{BackupError, Journal, StoreError};
 use crate::link::LinkStatus;
 use crate::neighbour::Neighbours;
@@ -45,6 +47,8 @@ pub struct Api {
     pub recorder: Recorder,
     /// Makes files for HQ and takes its answers.
     pub bundles: Bundles,
+    /// What the site's people coordinate.
+    pub documents: Documents,
     /// How the link stands.
     pub link: watch::Receiver<LinkStatus>,
     /// Who carries this node's data, and what it carries; `None` where nobody runs that.
@@ -86,6 +90,12 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(verify))
         .routes(routes!(back_up))
         .routes(routes!(export_documents))
+        .routes(routes!(documents::shared_list))
+        .routes(routes!(documents::shared_show, documents::shared_edit))
+        .routes(routes!(documents::shared_refused))
+        .routes(routes!(documents::sheet_begin))
+        .routes(routes!(documents::sheet_figure))
+        .routes(routes!(documents::sheet_record))
         .routes(routes!(bundles::export_bundle, bundles::import_bundle))
         .routes(routes!(live))
         .routes(routes!(ready))
@@ -326,7 +336,7 @@ async fn status(State(api): State<Api>) -> Result<Json<StatusView>, Failure> {
     let view = blocking(move || {
         let link = api.link.borrow().clone();
         let neighbours = api.neighbours.as_ref().map(Neighbours::status);
-        Ok(views::status(&api.recorder, Some(&link), neighbours.as_ref())?)
+        Ok(views::status(&api.recorder, &api.documents, Some(&link), neighbours.as_ref())?)
     });
     Ok(Json(view.await?))
 }

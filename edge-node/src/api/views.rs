@@ -14,6 +14,7 @@ use shared::time::{OffsetMinutes, Timestamp};
 use utoipa::ToSchema;
 
 use crate::bundle::{ExportError, ImportError, Imported};
+use crate::documents::Documents;
 use crate::journal::{Recorded, StockLine, StoreError};
 use crate::link::LinkStatus;
 use crate::neighbour::NeighbourStatus;
@@ -272,6 +273,12 @@ pub struct StatusView {
     pub partners: usize,
     /// Transfers on their way here.
     pub open_transfers: usize,
+    /// Shared documents of this site.
+    pub documents: usize,
+    /// Edits of them that HQ did not decide on.
+    pub edits_waiting: u64,
+    /// Edits of them that HQ refused.
+    pub edits_refused: u64,
     /// How the link to HQ stands.
     pub link: LinkView,
     /// Neighbours that carry for this node, and what it carries for them.
@@ -462,7 +469,7 @@ pub fn doubts(bits: u8) -> Vec<String> {
     doubted.map(|(_, word)| word.to_owned()).collect()
 }
 
-fn moment(at: Timestamp, offset: OffsetMinutes) -> String {
+pub(super) fn moment(at: Timestamp, offset: OffsetMinutes) -> String {
     Moment { at, offset }.to_string()
 }
 
@@ -728,6 +735,7 @@ fn add_movement(view: &mut LogView, movement: &Movement, catalogue: &Catalogue) 
 /// How the node stands; `link` and `neighbours` are `None` where no process runs.
 pub fn status(
     recorder: &Recorder,
+    documents: &Documents,
     link: Option<&LinkStatus>,
     neighbours: Option<&NeighbourStatus>,
 ) -> Result<StatusView, StoreError> {
@@ -757,6 +765,9 @@ pub fn status(
         items: catalogue.items().count(),
         partners: catalogue.partners().count(),
         open_transfers: transfers(recorder).len(),
+        documents: documents.names(None).len(),
+        edits_waiting: documents.waiting()?,
+        edits_refused: documents.refused_count()?,
         link: link.map_or_else(stopped_link, |status| link_view(status, recorder)),
         neighbours: neighbours
             .map_or_else(NeighboursView::default, |status| neighbours_view(status, recorder)),

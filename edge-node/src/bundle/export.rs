@@ -12,11 +12,15 @@ use shared::sync::bundle::{BundleHead, BundleWriter, Direction, Seed};
 use shared::sync::{FactsFrame, Frame, Hello, Position, SignedAcknowledgement, VERSIONS};
 
 use super::{Bundles, ExportError};
+use crate::documents::Documents;
 use crate::journal::Journal;
 use crate::link::PROGRAM;
 
 /// How many seals are read at once.
 const SEALS_READ_MAX: usize = 64;
+
+/// How many changes of documents are read at once.
+const CHANGES_READ_MAX: usize = 64;
 
 /// From where on facts go into a bundle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +37,7 @@ pub struct Export {
     head: BundleHead,
     writer: BundleWriter,
     seals: Seals,
+    documents: Option<Documents>,
 }
 
 impl Bundles {
@@ -86,7 +91,8 @@ impl Bundles {
             time: self.wall.now(),
             program: PROGRAM.to_owned(),
         }));
-        Ok(Export { seals: Seals::after(after), journal, head, writer })
+        let documents = self.documents.clone();
+        Ok(Export { seals: Seals::after(after), journal, head, writer, documents })
     }
 
     /// HQ's newest acknowledgement of this log.
@@ -151,8 +157,30 @@ impl Export {
             }
             bytes += write(&self.writer.take(), out)?;
         }
+        if let Some(documents) = self.documents.take() {
+            bytes += self.push_documents(&documents, out)?;
+        }
         bytes += write(&self.writer.finish(), out)?;
         Ok(bytes)
+    }
+
+    /// Adds how far documents are known, and every change that HQ did not decide on.
+    fn push_documents(
+        &mut self,
+        documents: &Documents,
+        out: &mut dyn Write,
+    ) -> Result<u64, ExportError> {
+        self.writer.push(&Frame::DocumentsTaken(documents.cursor()?));
+        let (mut after, mut bytes) = (0, 0);
+        loop {
+            let changes = documents.waiting_changes(after, CHANGES_READ_MAX)?;
+            let Some((last, _)) = changes.last() else { return Ok(bytes) };
+            after = *last;
+            for (_, change) in changes {
+                self.writer.push(&Frame::DocumentChange(change));
+            }
+            bytes += write(&self.writer.take(), out)?;
+        }
     }
 
     /// Adds a run from `first` on; its last fact.

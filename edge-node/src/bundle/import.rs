@@ -9,7 +9,8 @@ use shared::sync::bundle::{
 };
 use shared::sync::edge::EdgeEnd;
 use shared::sync::{
-    Acknowledgement, Following, Frame, SignedAcknowledgement, SignedStateBatch, Welcome,
+    Acknowledgement, Following, Frame, SignedAcknowledgement, SignedDocumentBatch,
+    SignedStateBatch, Welcome,
 };
 
 use super::{Bundles, ImportError, PIECE_BYTES};
@@ -140,6 +141,7 @@ impl<'a> Taking<'a> {
             Frame::Welcome(welcome) => self.take_welcome(&welcome),
             Frame::Acknowledgement(signed) => self.take_acknowledgement(signed),
             Frame::State(signed) => self.take_state(signed),
+            Frame::Documents(signed) => self.take_documents(&signed),
             // The reader lets nothing else through but the last good-bye.
             _ => Ok(()),
         }
@@ -173,11 +175,9 @@ impl<'a> Taking<'a> {
             let text = "master data of another site".to_owned();
             return Err(BundleError::Inside(text).into());
         }
-        let lives_on =
-            self.known.is_none_or(|known| known.acknowledgement.history == self.head.history);
         match signed.batch.following(journal.state_cursor()) {
             // What an earlier life of HQ's store said must not replace what this one says.
-            Following::Next if self.is_old && !lives_on => {}
+            Following::Next if self.is_old && !self.lives_on() => {}
             Following::Next => {
                 let facts = signed.batch.facts_count();
                 match journal.apply_state_blocking(signed) {
@@ -191,6 +191,27 @@ impl<'a> Taking<'a> {
             Following::Gap => self.state_gap = true,
         }
         Ok(())
+    }
+
+    fn take_documents(&self, signed: &SignedDocumentBatch) -> Result<(), ImportError> {
+        let Some(documents) = &self.bundles.documents else { return Ok(()) };
+        if signed.verify(&self.bundles.keys.hq).is_err() {
+            return Err(EdgeEnd::BadSignature("a batch of documents").into());
+        }
+        if signed.batch.site != documents.owner().site {
+            return Err(BundleError::Inside("documents of another site".to_owned()).into());
+        }
+        let is_next = signed.batch.following(documents.cursor()?) == Following::Next;
+        // As with master data: what an earlier life of HQ's store said is no news.
+        if is_next && (self.lives_on() || !self.is_old) {
+            documents.apply(&signed.batch, self.bundles.wall.now())?;
+        }
+        Ok(())
+    }
+
+    /// Whether HQ is in the same life as when the node last heard of it.
+    fn lives_on(&self) -> bool {
+        self.known.is_none_or(|known| known.acknowledgement.history == self.head.history)
     }
 
     fn finish(self) -> Result<Imported, ImportError> {

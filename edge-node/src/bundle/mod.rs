@@ -13,6 +13,7 @@ use shared::ids::{HistoryId, LogId, Seq};
 use shared::sync::bundle::BundleError;
 use shared::sync::edge::EdgeEnd;
 
+use crate::documents::Documents;
 use crate::journal::{Journal, StateError, StoreError, is_full};
 use crate::link::{Identity, Wall};
 
@@ -51,12 +52,19 @@ pub struct Bundles {
     journal: Journal,
     keys: Keys,
     wall: Wall,
+    documents: Option<Documents>,
 }
 
 impl Bundles {
     /// Bundles of the log in `journal`, on the node's clock.
     pub const fn new(journal: Journal, keys: Keys, wall: Wall) -> Self {
-        Self { journal, keys, wall }
+        Self { journal, keys, wall, documents: None }
+    }
+
+    /// The same with the node's shared documents.
+    #[must_use]
+    pub fn with_documents(self, documents: Documents) -> Self {
+        Self { documents: Some(documents), ..self }
     }
 }
 

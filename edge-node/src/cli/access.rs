@@ -7,15 +7,21 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use shared::document::{DocumentId, DocumentKind};
 use shared::ids::Seq;
 
 use super::CliError;
+use crate::api::documents::{
+    self, DocumentLineView, EditInput, FigureInput, RefusedEditView, SharedDocumentView,
+    SheetInput, SheetRecordedView,
+};
 use crate::api::views::{
     self, BackupView, BatchInput, BatchView, BundleTakenView, ItemView, LogPage, Problem,
     ProblemView, RecordedView, StatusView, StockView, TransferView, VerifiedView,
 };
 use crate::bundle::{PIECE_BYTES, Since};
 use crate::config::Config;
+use crate::counting;
 use crate::data_dir::DataDir;
 use crate::import::Sink;
 use crate::journal::BackupError;
@@ -129,7 +135,7 @@ impl Access {
     pub(super) fn status(&self) -> Result<StatusView, CliError> {
         match self {
             Self::Api(client) => client.get("/v1/status", &[]),
-            Self::Direct(node) => Ok(views::status(&node.recorder, None, None)?),
+            Self::Direct(node) => Ok(views::status(&node.recorder, &node.documents, None, None)?),
         }
     }
 
@@ -191,6 +197,93 @@ impl Access {
         }
     }
 
+    pub(super) fn documents(
+        &self,
+        kind: Option<DocumentKind>,
+    ) -> Result<Vec<DocumentLineView>, CliError> {
+        match self {
+            Self::Api(client) => {
+                let kind = kind.map(|kind| kind.word().to_owned());
+                client.get("/v1/shared", &[("kind", kind)])
+            }
+            Self::Direct(node) => Ok(documents::list(&node.documents, kind)?),
+        }
+    }
+
+    pub(super) fn document(&self, id: &str) -> Result<SharedDocumentView, CliError> {
+        match self {
+            Self::Api(client) => client.get(&shared_path(id)?, &[]),
+            Self::Direct(node) => shown(node, found(node, id)?),
+        }
+    }
+
+    pub(super) fn document_edit(
+        &self,
+        id: &str,
+        edit: &EditInput,
+    ) -> Result<SharedDocumentView, CliError> {
+        match self {
+            Self::Api(client) => client.post(&shared_path(id)?, edit),
+            Self::Direct(node) => {
+                let id = found(node, id)?;
+                documents::edit(&node.recorder, &node.documents, id, edit).map_err(refused)?;
+                shown(node, id)
+            }
+        }
+    }
+
+    pub(super) fn refused_edits(&self) -> Result<Vec<RefusedEditView>, CliError> {
+        match self {
+            Self::Api(client) => client.get("/v1/shared-refused", &[]),
+            Self::Direct(node) => Ok(documents::refused(&node.recorder, &node.documents)?),
+        }
+    }
+
+    pub(super) fn sheet_begin(&self, sheet: &SheetInput) -> Result<SharedDocumentView, CliError> {
+        match self {
+            Self::Api(client) => client.post("/v1/count-sheets", sheet),
+            Self::Direct(node) => {
+                let begun = documents::begin_sheet(&node.recorder, &node.documents, &sheet.title);
+                shown(node, begun.map_err(refused)?)
+            }
+        }
+    }
+
+    pub(super) fn sheet_figure(
+        &self,
+        id: &str,
+        figure: &FigureInput,
+    ) -> Result<SharedDocumentView, CliError> {
+        match self {
+            Self::Api(client) => {
+                let path = format!("/v1/count-sheets/{}/figures", checked_name(id)?);
+                client.post(&path, figure)
+            }
+            Self::Direct(node) => {
+                let id = found(node, id)?;
+                documents::put_figure(&node.recorder, &node.documents, id, figure)
+                    .map_err(refused)?;
+                shown(node, id)
+            }
+        }
+    }
+
+    pub(super) fn sheet_record(&self, id: &str) -> Result<SheetRecordedView, CliError> {
+        match self {
+            Self::Api(client) => {
+                let path = format!("/v1/count-sheets/{}/record", checked_name(id)?);
+                client.post(&path, &())
+            }
+            Self::Direct(node) => {
+                let id = found(node, id)?;
+                let recorded = counting::record_blocking(&node.recorder, &node.documents, id);
+                let captures = recorded.map_err(refused)?;
+                let captures = captures.iter().map(ToString::to_string).collect();
+                Ok(SheetRecordedView { captures })
+            }
+        }
+    }
+
     /// Writes every journal document; the files made.
     pub(super) fn export(&self, to: &Path) -> Result<Vec<PathBuf>, CliError> {
         let documents = match self {
@@ -219,6 +312,35 @@ impl Access {
         };
         documents.into_iter().map(write).collect()
     }
+}
+
+/// What the node refuses of a document.
+fn refused(error: impl std::fmt::Display) -> CliError {
+    CliError::new(3, "document", error.to_string())
+}
+
+fn no_document(id: &str) -> CliError {
+    let text = format!("there is no document '{id}': see 'edge-node document list'");
+    CliError::new(1, "not_found", text)
+}
+
+fn found(node: &Node, id: &str) -> Result<DocumentId, CliError> {
+    documents::find(&node.documents, id).ok_or_else(|| no_document(id))
+}
+
+fn shown(node: &Node, id: DocumentId) -> Result<SharedDocumentView, CliError> {
+    let view = documents::show(&node.recorder, &node.documents, id)?;
+    view.ok_or_else(|| no_document(&id.to_string()))
+}
+
+/// A name as it may stand in a path: no other is one.
+fn checked_name(id: &str) -> Result<&str, CliError> {
+    let may_be = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'-');
+    if !id.is_empty() && id.bytes().all(may_be) { Ok(id) } else { Err(no_document(id)) }
+}
+
+fn shared_path(id: &str) -> Result<String, CliError> {
+    Ok(format!("/v1/shared/{}", checked_name(id)?))
 }
 
 /// The first place of the newest `count` facts.

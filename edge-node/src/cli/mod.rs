@@ -9,6 +9,7 @@ mod bundle;
 mod output;
 mod record;
 mod setup;
+mod shared;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -139,7 +140,16 @@ enum Command {
     /// Carry data to HQ and its answer back in a file, where there is no link.
     #[command(subcommand, after_help = BUNDLE)]
     Bundle(bundle::BundleCommand),
-    /// Journal documents.
+    /// What people note of items and of the place, seen by everybody of this site and by HQ.
+    #[command(subcommand)]
+    Note(shared::NoteCommand),
+    /// What the two ends of a transfer tell each other: when, by whom, what is different.
+    #[command(subcommand)]
+    Transfer(shared::TransferCommand),
+    /// Count together: several counters' figures, settled by a person, recorded as counts.
+    #[command(subcommand)]
+    CountSheet(shared::CountSheetCommand),
+    /// Shared documents, and the log as documents.
     #[command(subcommand)]
     Document(DocumentCommand),
 }
@@ -148,6 +158,8 @@ enum Command {
 enum DocumentCommand {
     /// Write the log as Automerge documents that any Automerge program loads.
     Export(ExportArgs),
+    #[command(flatten)]
+    Shared(shared::SharedCommand),
 }
 
 #[derive(Debug, Args)]
@@ -176,6 +188,11 @@ impl CliError {
         Self { code, problem }
     }
 
+    /// Whether what was asked for is not there.
+    fn is_not_found(&self) -> bool {
+        self.problem.code == "not_found"
+    }
+
     /// A plain failure.
     pub fn failed(message: impl Into<String>) -> Self {
         Self::new(1, "failed", message)
@@ -200,8 +217,9 @@ impl From<StartError> for CliError {
             | StartError::NotEnrolled
             | StartError::Journal(OpenError::InUse | OpenError::Missing(_))
             | StartError::Config(ConfigError::Unreadable { .. }) => (4, "not_ready"),
-            StartError::Journal(OpenError::DiskFull) => (5, "disk_full"),
-            StartError::Journal(OpenError::Io(_)) => (1, "store"),
+            StartError::Journal(OpenError::DiskFull)
+            | StartError::Documents(OpenError::DiskFull) => (5, "disk_full"),
+            StartError::Journal(OpenError::Io(_)) | StartError::Documents(_) => (1, "store"),
             StartError::Journal(_)
             | StartError::JournalLost(_)
             | StartError::PredecessorLost(_)
@@ -322,6 +340,10 @@ fn with_node(command: &Command, access: &Access, output: Output) -> Result<(), C
         Command::Document(DocumentCommand::Export(args)) => {
             output.exported(&access.export(&args.file)?);
         }
+        Command::Document(DocumentCommand::Shared(command)) => command.run(access, output)?,
+        Command::Note(command) => command.run(access, output)?,
+        Command::Transfer(command) => command.run(access, output)?,
+        Command::CountSheet(command) => command.run(access, output)?,
         Command::Init(_)
         | Command::Enrol(_)
         | Command::Run

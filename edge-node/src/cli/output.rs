@@ -6,6 +6,10 @@ use std::path::PathBuf;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
+use super::CliError;
+use crate::api::documents::{
+    DocumentLineView, GoodsView, RefusedEditView, SharedDocumentView, ValueView,
+};
 use crate::api::views::{
     BackupView, BundleMadeView, BundleTakenView, CarriedByView, CarriesView, ItemView, LogPage,
     NeighboursView, Problem, ProblemView, RecordedView, StatusView, StockView, TransferView,
@@ -126,6 +130,90 @@ impl Output {
         table(&header, &[3], views.iter().map(row));
     }
 
+    pub(super) fn documents(self, views: &[DocumentLineView]) {
+        if self.json {
+            return json(&views);
+        }
+        let count = |count: usize| if count == 0 { String::new() } else { count.to_string() };
+        let row = |view: &DocumentLineView| {
+            let told = view.progress.clone().or_else(|| view.title.clone()).unwrap_or_default();
+            let (changes, waiting) = (view.changes.to_string(), count(view.waiting));
+            vec![view.id.clone(), told, changes, waiting, count(view.conflicts)]
+        };
+        let header = ["document", "", "changes", "not at HQ", "to settle"];
+        table(&header, &[2, 3, 4], views.iter().map(row));
+    }
+
+    /// A document; nothing is said of one yet where it is not there.
+    pub(super) fn document_or_none(
+        self,
+        view: Result<SharedDocumentView, CliError>,
+    ) -> Result<(), CliError> {
+        match view {
+            Err(error) if error.is_not_found() && !self.json => print("(none)"),
+            view => self.document(&view?),
+        }
+        Ok(())
+    }
+
+    pub(super) fn document(self, view: &SharedDocumentView) {
+        if self.json {
+            return json(view);
+        }
+        let line = &view.line;
+        let mut head = line.id.clone();
+        for told in [&line.title, &line.progress].into_iter().flatten() {
+            head.push_str(", ");
+            head.push_str(told);
+        }
+        if line.waiting > 0 {
+            head = format!("{head}, {} changes not at HQ", line.waiting);
+        }
+        print(&head);
+        let said = |value: &ValueView| {
+            let waits = if value.waiting { ", not at HQ" } else { "" };
+            format!("{} ({}, {}{waits})", value.text, value.site, value.at)
+        };
+        for goods in &view.goods {
+            let lot = goods.lot.as_ref().map_or_else(String::new, |lot| format!(" lot {lot}"));
+            let GoodsView { ship, item, quantity, unit, received, .. } = goods;
+            print(&format!("  {ship}: {quantity} {unit} of {item}{lot}"));
+            for received in received {
+                print(&format!("    received {received}"));
+            }
+        }
+        for line in &view.sheet {
+            let lot = line.lot.as_ref().map_or_else(String::new, |lot| format!(" lot {lot}"));
+            let figure =
+                line.figure.as_ref().map_or_else(String::new, |figure| format!(" {figure}"));
+            let recorded = line.recorded.join(", ");
+            print(format!("  {}{lot}: {}{figure} {recorded}", line.item, line.standing).trim_end());
+            for count in &line.counts {
+                print(&format!("    {} counted {}", count.counter, said(&count.value)));
+            }
+        }
+        for field in &view.fields {
+            let mark = if field.conflict { "  TO SETTLE" } else { "" };
+            let name = field.item.as_ref().unwrap_or(&field.key);
+            print(&format!("  {name}:{mark}"));
+            for value in &field.values {
+                print(&format!("    {}", said(value)));
+            }
+        }
+    }
+
+    pub(super) fn refused_edits(self, views: &[RefusedEditView]) {
+        if self.json {
+            return json(&views);
+        }
+        let row = |view: &RefusedEditView| {
+            let puts = view.puts.iter().map(|put| format!("{}: {}", put.key, put.text));
+            let puts = puts.collect::<Vec<_>>().join("; ");
+            vec![view.id.clone(), view.at.clone(), view.reason.clone(), puts]
+        };
+        table(&["document", "when", "why", "what"], &[], views.iter().map(row));
+    }
+
     pub(super) fn log(self, page: &LogPage) {
         if self.json {
             return json(page);
@@ -209,6 +297,12 @@ impl Output {
             "known      {} items, {} partners, {} transfers on their way here",
             view.items, view.partners, view.open_transfers
         ));
+        if view.documents > 0 {
+            print(&format!(
+                "shared     {} documents; {} edits waiting, {} refused by HQ",
+                view.documents, view.edits_waiting, view.edits_refused
+            ));
+        }
         let heard = view.link.heard_at.as_ref();
         let heard = heard.map_or_else(String::new, |heard| format!(", HQ heard at {heard}"));
         print(&format!("link       {}{heard}", view.link.state));

@@ -45,7 +45,7 @@ pub use clock::{
 pub use keys::{IdempotencyKey, InputHash, KeyHash};
 pub use on_hand::{Bucket, StockLine};
 pub use store::{OpenError, StoreError};
-pub(crate) use store::{is_full, sync_folder};
+pub(crate) use store::{is_full, open_looked_at, sync_folder};
 pub use verify::{ExportError, Fault, Verified};
 pub use writer::{StateError, Turns};
 

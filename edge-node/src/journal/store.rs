@@ -186,8 +186,18 @@ fn builder(cache_bytes: usize) -> Builder {
     builder
 }
 
-/// Opens the file for writing, after a look at it that changes nothing.
+/// Opens the journal's file for writing, after a look at it that changes nothing.
 pub(super) fn open_file(path: &Path, cache_bytes: usize) -> Result<Database, OpenError> {
+    open_looked_at(path, cache_bytes, |database| load(database).map(drop))
+}
+
+/// Opens a file for writing, after a look at it that changes nothing: every page is checked, and
+/// `read` reads what it needs.
+pub(crate) fn open_looked_at(
+    path: &Path,
+    cache_bytes: usize,
+    read: impl FnOnce(&Database) -> Result<(), OpenError>,
+) -> Result<Database, OpenError> {
     match guard::looks_like_a_store(path) {
         Ok(true) => {}
         Ok(false) => return Err(OpenError::NotAStore(path.to_owned())),
@@ -196,7 +206,7 @@ pub(super) fn open_file(path: &Path, cache_bytes: usize) -> Result<Database, Ope
         }
         Err(error) => return Err(error.into()),
     }
-    inspect(path, cache_bytes)?;
+    inspect(path, cache_bytes, read)?;
     builder(cache_bytes).open(path).map_err(|error| OpenError::of(error, path))
 }
 
@@ -221,14 +231,18 @@ pub(super) fn compact_if_loose(mut database: Database, path: &Path) -> Result<()
 }
 
 /// Opens a copy in memory, with every page checked, and reads what opening needs.
-fn inspect(path: &Path, cache_bytes: usize) -> Result<(), OpenError> {
+fn inspect(
+    path: &Path,
+    cache_bytes: usize,
+    read: impl FnOnce(&Database) -> Result<(), OpenError>,
+) -> Result<(), OpenError> {
     let overlay = Overlay::over(path)?;
     let look = || -> Result<(), OpenError> {
         let mut builder = builder(cache_bytes);
         builder.set_check_integrity_on_open(true);
         let database =
             builder.create_with_backend(overlay).map_err(|error| OpenError::of(error, path))?;
-        load(&database).map(drop)
+        read(&database)
     };
     // redb states that a file altered by others may panic where a page is trusted.
     guard::quietly(look)

@@ -43,6 +43,7 @@ pub(super) struct Driver<'a, S> {
     outgoing: Outgoing,
     position: watch::Receiver<Position>,
     sealed: watch::Receiver<Seq>,
+    edits: watch::Receiver<u64>,
     replies: JoinSet<EdgeEvent>,
     /// The session's time starts here.
     started: Instant,
@@ -71,6 +72,7 @@ impl<'a, S: EdgeStore> Driver<'a, S> {
         Self {
             position: store.position(),
             sealed: store.sealed(),
+            edits: store.document_edits(),
             store,
             connection,
             wall,
@@ -161,6 +163,7 @@ impl<'a, S: EdgeStore> Driver<'a, S> {
             read = self.incoming.read(), if takes => Woken::Read(read),
             position = next(&mut self.position) => Woken::Event(EdgeEvent::Recorded(position.last)),
             sealed = next(&mut self.sealed) => Woken::Event(EdgeEvent::Sealed(sealed)),
+            _ = next(&mut self.edits) => Woken::Event(EdgeEvent::DocumentsChanged),
             Some(reply) = self.replies.join_next() => {
                 Woken::Event(reply.unwrap_or(EdgeEvent::LogUnreadable))
             }
@@ -247,7 +250,20 @@ fn perform<S: EdgeStore>(store: &S, request: EdgeRequest) -> EdgeEvent {
             Ok(batch) => EdgeEvent::GivenRead(batch),
             Err(error) => unreadable(&error),
         },
+        EdgeRequest::ReadChanges { after, changes_max } => {
+            let read = store.changes_after(after, changes_max);
+            read.map_or_else(|error| documents_failed(&error), EdgeEvent::ChangesRead)
+        }
+        EdgeRequest::ApplyDocuments(signed) => {
+            let applied = store.apply_documents(signed).map(|()| EdgeEvent::DocumentsApplied);
+            applied.unwrap_or_else(|error| documents_failed(&error))
+        }
     }
+}
+
+fn documents_failed(error: &super::store::EdgeStoreError) -> EdgeEvent {
+    tracing::warn!("shared documents wait for the next connection: {error}");
+    EdgeEvent::DocumentsFailed
 }
 
 fn unreadable(error: &super::store::EdgeStoreError) -> EdgeEvent {

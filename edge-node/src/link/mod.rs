@@ -300,6 +300,7 @@ impl<S: EdgeStore> Link<S> {
             position,
             sealed: *store.sealed().borrow(),
             state: store.state_cursor(),
+            documents: store.documents_cursor(),
             // An acknowledgement of an earlier log says nothing of this one.
             witness: store.acknowledgement().filter(|signed| signed.acknowledgement.log == log),
             hq_key: self.enrolment.hq_key,

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use shared::ids::{Capture, Head, Seq};
 use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
-use shared::sync::{Position, Run, SignedAcknowledgement, SignedStateBatch, StateCursor};
+use shared::sync::{
+    DocumentChange, Position, Run, SignedAcknowledgement, SignedDocumentBatch, SignedStateBatch,
+    StateCursor,
+};
 use tokio::sync::watch;
 
 use super::status::LinkStatus;
@@ -77,6 +80,33 @@ pub trait EdgeStore: Send + Sync + 'static {
 
     /// HQ has all of this log, which was set aside.
     fn note_delivered(&self) {}
+
+    /// How far shared documents are known; `None` where there are none, and then none of the
+    /// following is called.
+    fn documents_cursor(&self) -> Option<StateCursor> {
+        None
+    }
+
+    /// Changes when a document was changed here.
+    fn document_edits(&self) -> watch::Receiver<u64> {
+        watch::channel(0).1
+    }
+
+    /// Changes of documents that were made here and that HQ did not decide on, numbered higher than
+    /// `after`, in order: durable.
+    fn changes_after(
+        &self,
+        _after: u64,
+        _changes_max: usize,
+    ) -> Result<Vec<(u64, DocumentChange)>, EdgeStoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Applies what HQ says of documents, whose signature, site and cursor were checked: durable,
+    /// as a whole, and the cursor with it.
+    fn apply_documents(&self, _signed: SignedDocumentBatch) -> Result<(), EdgeStoreError> {
+        Ok(())
+    }
 
     /// Keeps how the link stands, for people; may forget it when the program ends.
     fn set_link_status(&self, status: LinkStatus);

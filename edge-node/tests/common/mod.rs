@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
 use edge_node::bundle::{Bundles, Keys};
+use edge_node::documents::{Documents, Owner};
 use edge_node::journal::{Clock, FixedClock, Journal, Options};
 use edge_node::link::Wall;
 use edge_node::record::{GroupInput, LineInput, Recorder};
@@ -62,6 +63,12 @@ pub(crate) fn bundles(journal: &Journal) -> Bundles {
     let history = HistoryId([6; 32]);
     let keys = Keys { own: log_key(), hq: hq_key().verifying_key(), history };
     Bundles::new(journal.clone(), keys, Wall::from_fn(|| NOON))
+}
+
+pub(crate) fn documents(file: &Path, journal: &Journal) -> Documents {
+    let genesis = journal.genesis();
+    let owner = Owner { site: genesis.site, device: genesis.device, log: journal.log() };
+    Documents::open(file, owner).expect("opens")
 }
 
 pub(crate) fn unit(text: &str) -> Unit {

@@ -12,7 +12,6 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use shared::ids::{DeviceNo, LogId, Seq, SiteNo};
-use shared::sync::StateCursor;
 use shared::sync::bundle::{BUNDLE_BYTES_MAX, Seed};
 use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
 use tokio::sync::{mpsc, oneshot};
@@ -24,7 +23,7 @@ use utoipa_axum::routes;
 
 use super::problem::ApiError;
 use super::sites;
-use crate::gateway::bundle::{BundleRefused, Desk, PIECE_BYTES, Taken};
+use crate::gateway::bundle::{BundleRefused, Desk, Known, PIECE_BYTES, Taken};
 use crate::gateway::store::HqStore as _;
 use crate::headquarters::Headquarters;
 
@@ -152,7 +151,11 @@ async fn bundle_answer(
 ) -> Result<Response, ApiError> {
     let (site, _) = sites::find(&hq, &code)?;
     let (device, log) = installation(&hq, &code, site, query.device.map(DeviceNo))?;
-    let known = hq.link(device).bundle.map_or(StateCursor::START, |bundle| bundle.state);
+    let known = hq
+        .link(device)
+        .bundle
+        .map(|bundle| Known { state: bundle.state, documents: bundle.documents });
+    let known = known.unwrap_or_default();
     let mut seed = Seed([0; 32]);
     getrandom::fill(&mut seed.0).map_err(|error| ApiError::failed(error.to_string()))?;
     let (begun, begins) = oneshot::channel();

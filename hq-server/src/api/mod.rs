@@ -5,6 +5,7 @@ mod access;
 mod bundles;
 mod companies;
 mod costs;
+mod documents;
 mod finance;
 mod installation;
 mod master;
@@ -27,6 +28,7 @@ pub use bundles::BundleReport;
 pub use costs::{
     CostingBody, LandedCostBody, LandedOnBody, RevaluationBody, StandardCostBody, WriteDownBody,
 };
+pub use documents::{DocumentEdit, DocumentLine, DocumentShown, DocumentValue, QuarantineLine};
 pub use finance::{
     AllocationBody, InvoiceBody, InvoiceLineBody, PaymentBody, RulingBody, SameAsBody, VoidBody,
 };
@@ -61,6 +63,7 @@ const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
         (name = "finance", description = "Invoices, payments, closing of months"),
         (name = "costs", description = "Costing methods, landed cost, revaluations, standard costs, write-downs"),
         (name = "sites", description = "Warehouses and their installations"),
+        (name = "documents", description = "What sites' people coordinate: transfers, orders, count sheets, notes"),
         (name = "installation", description = "Status, verification, backup")
     )
 )]
@@ -78,6 +81,7 @@ pub fn router(hq: &Headquarters, access: Access) -> Router {
         .merge(rates::router())
         .merge(sites::router())
         .merge(bundles::router())
+        .merge(documents::router())
         .merge(installation::router())
         .with_state(hq.clone())
         .merge(web::read_api(Arc::clone(&desk)))

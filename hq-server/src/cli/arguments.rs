@@ -69,6 +69,9 @@ pub(super) enum Command {
     /// Files that carry data where a warehouse has no link.
     #[command(subcommand)]
     Bundle(BundleCommand),
+    /// What sites' people coordinate: transfers, orders, count sheets, notes.
+    #[command(subcommand)]
+    Document(DocumentCommand),
     /// Items and their units.
     #[command(subcommand)]
     Item(ItemCommand),
@@ -293,6 +296,37 @@ pub(super) enum SiteCommand {
         /// Its code.
         name: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DocumentCommand {
+    /// Show shared documents, with how many values wait for a person in each.
+    List {
+        /// Only those of the warehouse with this code.
+        #[arg(long, value_name = "CODE")]
+        site: Option<String>,
+    },
+    /// Show one: every value that holds, and those that a person has to settle.
+    Show {
+        /// Its name; what follows its number may be left out, as in transfer:3-1042.
+        id: String,
+    },
+    /// Put a text at a key in HQ's name; it replaces what HQ has there, and so settles what differs.
+    Set {
+        /// Its name.
+        id: String,
+        /// The key, for example remark.
+        key: String,
+        /// The text.
+        text: String,
+    },
+    /// Begin the next generation of a document that is full, with what it says now.
+    Renew {
+        /// Its name.
+        id: String,
+    },
+    /// Show changes that HQ refused, with the reason.
+    Quarantine,
 }
 
 #[derive(Debug, Subcommand)]

@@ -21,9 +21,9 @@ use crate::clock::Clock;
 use crate::headquarters::{self, Config, Headquarters, InitOptions};
 use crate::runtime::{RunOptions, Server, asked_to_end};
 use arguments::{
-    AccountCommand, Arguments, CategoryCommand, Command, CompanyCommand, CostingCommand, Init,
-    InvoiceCommand, ItemCommand, MappingCommand, PartnerCommand, PaymentCommand, PolicyCommand,
-    RateCommand, ReasonCommand, SiteCommand,
+    AccountCommand, Arguments, CategoryCommand, Command, CompanyCommand, CostingCommand,
+    DocumentCommand, Init, InvoiceCommand, ItemCommand, MappingCommand, PartnerCommand,
+    PaymentCommand, PolicyCommand, RateCommand, ReasonCommand, SiteCommand,
 };
 use call::Client;
 use error::CliError;
@@ -157,6 +157,7 @@ fn ask(client: &Client<'_>, command: Command, json: bool) -> Result<ExitCode, Cl
             return Ok(ExitCode::SUCCESS);
         }
         Command::Site(command) => (site(client, command)?, true),
+        Command::Document(command) => (document(client, command)?, true),
         Command::Invoice(InvoiceCommand::Supplier(invoice)) => {
             (client.post("/api/invoices/supplier", &invoice.body())?, true)
         }
@@ -212,6 +213,24 @@ fn site(client: &Client<'_>, command: SiteCommand) -> Result<Value, CliError> {
         SiteCommand::Revoke { name } => {
             client.post(&format!("/api/sites/{}/revoke", encoded(&name)), &Value::Null)
         }
+    }
+}
+
+fn document(client: &Client<'_>, command: DocumentCommand) -> Result<Value, CliError> {
+    let path = |id: &str| format!("/api/documents/{}", encoded(id));
+    match command {
+        DocumentCommand::List { site: None } => client.get("/api/documents"),
+        DocumentCommand::List { site: Some(site) } => {
+            client.get(&format!("/api/documents?site={}", encoded(&site)))
+        }
+        DocumentCommand::Show { id } => client.get(&path(&id)),
+        DocumentCommand::Set { id, key, text } => {
+            client.post(&path(&id), &json!({ "puts": { key: text } }))
+        }
+        DocumentCommand::Renew { id } => {
+            client.post(&format!("{}/generation", path(&id)), &Value::Null)
+        }
+        DocumentCommand::Quarantine => client.get("/api/documents-refused"),
     }
 }
 

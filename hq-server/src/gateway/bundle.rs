@@ -13,7 +13,8 @@ use shared::sync::bundle::{
     Seed, Verified,
 };
 use shared::sync::{
-    FactsFrame, Frame, Hello, Refusal, SignedAcknowledgement, StateCursor, Welcome, limits,
+    DocumentChange, FactsFrame, Frame, Hello, Refusal, SignedAcknowledgement, StateCursor, Welcome,
+    limits,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncSeek, AsyncSeekExt as _};
 
@@ -95,6 +96,15 @@ impl From<Refusal> for BundleRefused {
     }
 }
 
+/// How far an installation knows what HQ tells it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Keyed state.
+    pub state: StateCursor,
+    /// Shared documents.
+    pub documents: StateCursor,
+}
+
 /// Who takes bundles, and by which clock.
 #[derive(Debug)]
 pub struct Desk<'a, S> {
@@ -167,12 +177,12 @@ impl<S: HqStore> Desk<'_, S> {
         Ok((verified, writer))
     }
 
-    /// What HQ answers an installation, about to be written: acknowledgement, and keyed state after
-    /// `known`.
+    /// What HQ answers an installation, about to be written: acknowledgement, and documents and
+    /// keyed state after what is `known`.
     pub fn answer(
         &self,
         log: &LogId,
-        known: StateCursor,
+        known: Known,
         seed: &Seed,
     ) -> Result<Answer<'_, S>, BundleRefused> {
         let writer = self.store.writer_of(log).ok_or(BundleRefused::UnknownLog(*log))?;
@@ -217,6 +227,9 @@ struct Taking<'a, S> {
     waiting: Vec<SignedSeal>,
     seals: u64,
     seal_missing: Option<Seq>,
+    /// Changes of documents on their way to the store, some at a time.
+    changes: Vec<DocumentChange>,
+    documents: StateCursor,
 }
 
 impl<'a, S: HqStore> Taking<'a, S> {
@@ -232,6 +245,8 @@ impl<'a, S: HqStore> Taking<'a, S> {
             waiting: Vec::new(),
             seals: 0,
             seal_missing: None,
+            changes: Vec::new(),
+            documents: StateCursor::START,
         }
     }
 
@@ -240,6 +255,15 @@ impl<'a, S: HqStore> Taking<'a, S> {
             Frame::Hello(hello) => self.open(hello).await,
             Frame::Facts(facts) => self.take_facts(&facts).await,
             Frame::Seal(seal) => self.take_seal(seal).await,
+            Frame::DocumentsTaken(cursor) => {
+                self.documents = cursor;
+                Ok(())
+            }
+            Frame::DocumentChange(change) => {
+                self.changes.push(change);
+                let waits = self.changes.len() < limits::DOCUMENT_CHANGES_WINDOW;
+                if waits { Ok(()) } else { self.decide() }
+            }
             // The reader lets nothing else through but the last good-bye.
             _ => Ok(()),
         }
@@ -287,7 +311,22 @@ impl<'a, S: HqStore> Taking<'a, S> {
         Ok(self.store.accept_seals(std::mem::take(&mut self.waiting)).await?)
     }
 
-    fn finish(self, bytes: u64, by: Option<Peer>, clock: &Clock) -> Result<Taken, BundleRefused> {
+    /// What HQ can't decide on yet stays with the node, which sends it again.
+    fn decide(&mut self) -> Result<(), BundleRefused> {
+        let changes = std::mem::take(&mut self.changes);
+        if !changes.is_empty() {
+            self.store.take_changes(self.peer, &self.head.log, changes)?;
+        }
+        Ok(())
+    }
+
+    fn finish(
+        mut self,
+        bytes: u64,
+        by: Option<Peer>,
+        clock: &Clock,
+    ) -> Result<Taken, BundleRefused> {
+        self.decide()?;
         let hello =
             self.hello.ok_or_else(|| BundleError::Inside("nobody says hello".to_owned()))?;
         Ok(Taken {
@@ -304,6 +343,7 @@ impl<'a, S: HqStore> Taking<'a, S> {
                 made_at: hello.time.min(clock.now()),
                 state: hello.state,
                 by,
+                documents: self.documents,
             },
         })
     }
@@ -316,23 +356,33 @@ pub struct Answer<'a, S> {
     head: BundleHead,
     acknowledgement: SignedAcknowledgement,
     bundle: BundleWriter,
-    known: StateCursor,
+    known: Known,
 }
 
 impl<S: HqStore> Answer<'_, S> {
-    /// Writes it: all keyed state, or no more once `bytes_max` are written.
+    /// Writes it: all news of documents and keyed state, or no more once `bytes_max` are written.
     pub fn write(
         mut self,
         out: &mut dyn Write,
         bytes_max: Option<usize>,
     ) -> Result<(), BundleRefused> {
-        let site = self.writer.peer.site;
+        let (peer, log) = (self.writer.peer, self.head.log);
         let mut written = 0;
-        while bytes_max.is_none_or(|max| written < max)
-            && let Some(state) =
-                self.store.state_since(site, self.known, limits::STATE_FACTS_MAX)?
+        let has_room = |written| bytes_max.is_none_or(|max| written < max);
+        while has_room(written)
+            && let Some(news) = self.store.documents_since(peer, &log, self.known.documents, &[])?
         {
-            self.known = state.batch.to;
+            self.known.documents = news.batch.to;
+            self.bundle.push(&Frame::Documents(news));
+            let bytes = self.bundle.take();
+            written += bytes.len();
+            out.write_all(&bytes)?;
+        }
+        while has_room(written)
+            && let Some(state) =
+                self.store.state_since(peer.site, self.known.state, limits::STATE_FACTS_MAX)?
+        {
+            self.known.state = state.batch.to;
             self.bundle.push(&Frame::State(state));
             let bytes = self.bundle.take();
             written += bytes.len();

@@ -15,7 +15,7 @@ use shared::sync::carry::{
 use shared::sync::{Code, Frame, Moment, Now, SignedAcknowledgement};
 use tokio::time::Instant;
 
-use super::bundle::{BundleRefused, Desk};
+use super::bundle::{BundleRefused, Desk, Known};
 use super::link::{Incoming, Outgoing, PROGRAM};
 use super::store::{HqStore, LinkNews, Peer};
 
@@ -187,21 +187,18 @@ impl<'a, S: HqStore> Meeting<'a, S> {
             let reached = posted.wait_for(|posted| *posted >= taken.received);
             drop(tokio::time::timeout(POSTING, reached).await);
         }
-        if let Err(error) = self.answer(&log, &taken.carried.state) {
+        let known = Known { state: taken.carried.state, documents: taken.carried.documents };
+        if let Err(error) = self.answer(&log, known) {
             tracing::warn!("no answer was made to a carried bundle: {error}");
             self.say(&log);
         }
         Ok(())
     }
 
-    fn answer(
-        &mut self,
-        log: &LogId,
-        known: &shared::sync::StateCursor,
-    ) -> Result<(), BundleRefused> {
+    fn answer(&mut self, log: &LogId, known: Known) -> Result<(), BundleRefused> {
         let mut seed = Seed([0; 32]);
         getrandom::fill(&mut seed.0).map_err(|error| std::io::Error::other(error.to_string()))?;
-        let answer = self.desk.answer(log, *known, &seed)?;
+        let answer = self.desk.answer(log, known, &seed)?;
         let said = answer.acknowledgement();
         let mut bytes = Vec::new();
         answer.write(&mut bytes, Some(ANSWER_BYTES))?;

@@ -56,6 +56,14 @@ struct Version {
     fact: Fact,
 }
 
+/// What cursors of a history of the store, and of a way of numbering, are told apart by.
+pub(super) fn handle_of(history: &HistoryId, numbering: u64) -> u64 {
+    let mut first = [0; 8];
+    first.copy_from_slice(&history.0[..8]);
+    // 0 is the handle of a site that knows nothing.
+    (u64::from_be_bytes(first).wrapping_add(numbering) % (varint::LIMIT - 1)) + 1
+}
+
 /// Everything that is told to sites.
 #[derive(Clone, Debug)]
 pub struct KeyedState {
@@ -73,13 +81,8 @@ const NUMBERING: u64 = 1;
 impl KeyedState {
     /// Nothing told yet, in a history of the store.
     pub fn new(history: &HistoryId) -> Self {
-        let mut first = [0; 8];
-        first.copy_from_slice(&history.0[..8]);
-        // 0 is the handle of a site that knows nothing.
-        let numbered = u64::from_be_bytes(first).wrapping_add(NUMBERING);
-        let handle = (numbered % (varint::LIMIT - 1)) + 1;
         Self {
-            handle,
+            handle: handle_of(history, NUMBERING),
             newest: BTreeMap::new(),
             order: BTreeMap::new(),
             neighbours: BTreeSet::new(),

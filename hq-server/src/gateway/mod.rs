@@ -5,6 +5,7 @@ pub mod answers;
 pub mod branches;
 pub mod bundle;
 mod carry;
+pub mod documents;
 pub mod enrol;
 pub mod intake;
 pub mod keyed_state;

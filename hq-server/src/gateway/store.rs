@@ -4,13 +4,13 @@
 use std::future::Future;
 
 use ed25519_dalek::VerifyingKey;
-use shared::ids::{Capture, CompanyNo, DeviceNo, HistoryId, LogId, Seq, SiteNo};
+use shared::ids::{Capture, ChangeHash, CompanyNo, DeviceNo, HistoryId, LogId, Seq, SiteNo};
 use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
 use shared::sync::hq::OpenedLog;
 use shared::sync::{
-    Hello, Position, Refusal, Run, SignedAcknowledgement, SignedSiteStock, SignedStateBatch,
-    StateCursor,
+    Code, DocumentChange, Hello, Position, Refusal, Run, SignedAcknowledgement,
+    SignedDocumentBatch, SignedSiteStock, SignedStateBatch, StateCursor,
 };
 use shared::time::Timestamp;
 use tokio::sync::watch;
@@ -48,6 +48,8 @@ pub struct Carried {
     pub state: StateCursor,
     /// The neighbour that brought it; `None` for a file.
     pub by: Option<Peer>,
+    /// How far it knew documents.
+    pub documents: StateCursor,
 }
 
 /// What the link tells of a connection, for the sites' status.
@@ -166,6 +168,35 @@ pub trait HqStore: Send + Sync + 'static {
 
     /// Changes when there may be keyed state for somebody.
     fn state_changes(&self) -> watch::Receiver<u64>;
+
+    /// Decides on changes of shared documents that `peer` made under its log: durable when it
+    /// returns. Those that wait for changes that are not here are named, and nothing is kept of
+    /// them.
+    fn take_changes(
+        &self,
+        _peer: Peer,
+        _log: &LogId,
+        _changes: Vec<DocumentChange>,
+    ) -> Result<Vec<ChangeHash>, Refusal> {
+        Err(Refusal::new(Code::PROTOCOL, "this HQ keeps no shared documents"))
+    }
+
+    /// What became of the documents of `peer`'s site after `cursor`, and of its own changes, of
+    /// which `sent` need not be sent back; `None` where it knows everything.
+    fn documents_since(
+        &self,
+        _peer: Peer,
+        _log: &LogId,
+        _cursor: StateCursor,
+        _sent: &[ChangeHash],
+    ) -> Result<Option<SignedDocumentBatch>, Refusal> {
+        Ok(None)
+    }
+
+    /// Changes when there may be news of documents for somebody.
+    fn document_news(&self) -> watch::Receiver<u64> {
+        watch::channel(0).1
+    }
 
     /// Makes the log of a newly enrolled installation known. Asked again with the same genesis, it
     /// does nothing. Durable when it returns.

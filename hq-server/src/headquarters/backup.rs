@@ -1,4 +1,4 @@
-//! Backups: a folder with copies of both files, the authority and a manifest of hashes. Knows no
+//! Backups: a folder with copies of the files, the authority and a manifest of hashes. Knows no
 //! schedule and no other machine.
 //!
 //! Invariant: the copy of the intake file is taken after that of the books, so that every fact that
@@ -13,8 +13,8 @@ use shared::ids::HistoryId;
 use shared::time::Timestamp;
 
 use super::{
-    AUTHORITY_DIRECTORY, BOOKS_FILE, CACHE_BYTES, Headquarters, HeadquartersError, INTAKE_FILE,
-    config, random,
+    AUTHORITY_DIRECTORY, BOOKS_FILE, CACHE_BYTES, DOCUMENTS_FILE, Headquarters, HeadquartersError,
+    INTAKE_FILE, config, random,
 };
 use crate::authority::Authority;
 use crate::gateway::intake::Intake;
@@ -113,6 +113,7 @@ impl Headquarters {
         fs::create_dir_all(to.join(AUTHORITY_DIRECTORY)).map_err(at(to))?;
         self.store().copy_to(&to.join(BOOKS_FILE))?;
         self.intake().copy_to(&to.join(INTAKE_FILE))?;
+        self.documents().copy_to(&to.join(DOCUMENTS_FILE))?;
         self.authority().while_unchanged(|| {
             let from = self.directory().join(AUTHORITY_DIRECTORY);
             copy_folder(&from, &to.join(AUTHORITY_DIRECTORY))

@@ -5,20 +5,21 @@ use std::sync::PoisonError;
 use ed25519_dalek::VerifyingKey;
 use shared::catalogue::Catalogue;
 use shared::fact::statement::MasterData;
-use shared::ids::{Capture, CompanyNo, DeviceNo, HistoryId, LogId, Seq, SiteNo};
+use shared::ids::{Capture, ChangeHash, CompanyNo, DeviceNo, HistoryId, LogId, Seq, SiteNo};
 use shared::quantity::Quantity;
 use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
 use shared::sync::hq::OpenedLog;
 use shared::sync::{
-    Code, CompleteTo, Hello, Position, Refusal, Run, SignedAcknowledgement, SignedSiteStock,
-    SignedStateBatch, SiteStock, StateCursor, StockLevel,
+    Code, CompleteTo, DocumentChange, Hello, Position, Refusal, Run, SignedAcknowledgement,
+    SignedDocumentBatch, SignedSiteStock, SignedStateBatch, SiteStock, StateCursor, StockLevel,
 };
 use tokio::sync::watch;
 
 use super::{BundleNews, Headquarters, LinkState};
 use crate::gateway::answers::{self, refusal, storage, unknown_log};
 use crate::gateway::branches::{BranchError, Branches};
+use crate::gateway::documents::{Sender, TakeError};
 use crate::gateway::intake::LogRecord;
 use crate::gateway::store::{Carried, HqStore, LinkNews, LogWriter, Peer, Place};
 use crate::own_log::{Draft, DraftError};
@@ -48,8 +49,8 @@ impl Headquarters {
             return;
         }
         let (made_at, taken_at) = (carried.made_at, self.inner.clock.now());
-        let (state, by) = (carried.state, carried.by);
-        link.bundle = Some(BundleNews { made_at, taken_at, state, by });
+        let Carried { state, documents, by, .. } = *carried;
+        link.bundle = Some(BundleNews { made_at, taken_at, state, by, documents });
         if !link.connected {
             link.program = Some(carried.program.clone());
         }
@@ -225,6 +226,36 @@ impl HqStore for Headquarters {
 
     fn state_changes(&self) -> watch::Receiver<u64> {
         self.inner.intake.state_watch()
+    }
+
+    fn take_changes(
+        &self,
+        peer: Peer,
+        log: &LogId,
+        changes: Vec<DocumentChange>,
+    ) -> Result<Vec<ChangeHash>, Refusal> {
+        let sender = Sender { site: peer.site, device: peer.device, log: *log };
+        let site_of = |device| self.site_of(device);
+        let taken = self.inner.documents.take(&sender, changes, self.inner.clock.now(), site_of);
+        taken.map_err(|error| match error {
+            TakeError::File(error) => storage(&error),
+            TakeError::TooManyRefused => Refusal::new(Code::PROTOCOL, error.to_string()),
+        })
+    }
+
+    fn documents_since(
+        &self,
+        peer: Peer,
+        log: &LogId,
+        cursor: StateCursor,
+        sent: &[ChangeHash],
+    ) -> Result<Option<SignedDocumentBatch>, Refusal> {
+        let batch = self.inner.documents.since(peer.site, log, cursor, sent);
+        batch.map_err(|error| storage(&error))
+    }
+
+    fn document_news(&self) -> watch::Receiver<u64> {
+        self.inner.documents.watch()
     }
 
     async fn register_log(

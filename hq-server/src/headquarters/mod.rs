@@ -6,6 +6,7 @@
 //! api.token       for callers from other machines
 //! authority/      keys, certificates, the site register
 //! intake.redb     facts of every log, seals
+//! documents.redb  what was decided on shared documents
 //! books.redb      the sequence and what it led to
 //! ```
 
@@ -38,6 +39,7 @@ use crate::books::{Company, RULES};
 use crate::chart::Chart;
 use crate::clock::Clock;
 use crate::gateway::branches::Branches;
+use crate::gateway::documents::{Documents, Sender};
 use crate::gateway::intake::{Intake, IntakeError, IntakeOptions, LogStatus};
 use crate::gateway::store::Peer;
 use crate::own_log::{Draft, DraftError, Missing, OpenError, OwnLog, RecordError, check_mapping};
@@ -49,10 +51,15 @@ use crate::web::desk::Change;
 
 /// The intake file's name.
 pub const INTAKE_FILE: &str = "intake.redb";
+/// The documents file's name.
+pub const DOCUMENTS_FILE: &str = "documents.redb";
 /// The books file's name.
 pub const BOOKS_FILE: &str = "books.redb";
 /// The authority's folder.
 pub const AUTHORITY_DIRECTORY: &str = "authority";
+
+/// How much of the documents' file is kept in memory.
+const DOCUMENTS_CACHE_BYTES: usize = 16 * 1024 * 1024;
 
 /// How much of each file is kept in memory.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
@@ -160,6 +167,8 @@ pub struct BundleNews {
     pub state: StateCursor,
     /// The neighbour that brought it; `None` for a file.
     pub by: Option<Peer>,
+    /// How far it knew documents.
+    pub documents: StateCursor,
 }
 
 /// An open installation; clones share everything.
@@ -177,6 +186,7 @@ struct Inner {
     store: Arc<dyn Store>,
     intake: Intake,
     branches: Branches,
+    documents: Documents,
     sequencer: Sequencer,
     own_log: OwnLog,
     links: Mutex<BTreeMap<DeviceNo, LinkState>>,
@@ -250,6 +260,9 @@ impl Headquarters {
     ) -> Result<Self, HeadquartersError> {
         let sequencer = Sequencer::start(Arc::clone(&store), intake.clone())?;
         let key = authority.hq_key().clone();
+        let documents_file = directory.join(DOCUMENTS_FILE);
+        let documents =
+            Documents::open(&documents_file, &store.history(), key.clone(), DOCUMENTS_CACHE_BYTES)?;
         let own_log = OwnLog::open(&intake, sequencer.published(), key, clock.clone())?;
         let directory = directory.to_owned();
         let (links, changes) = (Mutex::default(), broadcast::Sender::new(CHANGES_KEPT));
@@ -261,6 +274,7 @@ impl Headquarters {
                 authority,
                 store,
                 branches: Branches::new(&intake),
+                documents,
                 intake,
                 sequencer,
                 own_log,
@@ -320,6 +334,26 @@ impl Headquarters {
     /// Facts of every log.
     pub fn intake(&self) -> &Intake {
         &self.inner.intake
+    }
+
+    /// Shared documents.
+    pub fn documents(&self) -> &Documents {
+        &self.inner.documents
+    }
+
+    /// Whose an installation is that may connect, or could once.
+    pub fn site_of(&self, device: DeviceNo) -> Option<SiteNo> {
+        let devices = self.inner.authority.devices();
+        let found = devices.into_iter().find(|known| known.device == device);
+        found.filter(|known| known.branch_of.is_none()).map(|known| known.site)
+    }
+
+    /// HQ as it writes in documents.
+    pub fn document_sender(&self) -> Sender {
+        let logs = self.inner.intake.logs();
+        let own = logs.into_iter().find(|log| log.record.site == SiteNo::HQ);
+        let own = own.expect("an installation begins with HQ's own log").record;
+        Sender { site: own.site, device: own.device, log: own.log }
     }
 
     /// The sequence with its vouchers.

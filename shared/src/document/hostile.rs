@@ -325,7 +325,7 @@ fn refused_bytes() -> Vec<(&'static str, Vec<u8>, NotAChange)> {
         (
             "a change of 16 KiB",
             good().column(0x57, &vec![b'x'; limits::CHANGE_BYTES_MAX]).bytes(),
-            NotAChange::TooLarge(limits::CHANGE_BYTES_MAX + 119),
+            NotAChange::TooLarge(limits::CHANGE_BYTES_MAX + 92),
         ),
     ]
 }

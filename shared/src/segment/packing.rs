@@ -168,14 +168,19 @@ fn compress(part: &[u8]) -> Vec<u8> {
 /// The columns that were packed, at most [`COLUMNS_BYTES_MAX`]: every length is checked before
 /// anything of that size is allocated. The result is not checked to be columns.
 pub fn unpack(packed: &[u8]) -> Result<Vec<u8>, PackingError> {
+    unpack_within(packed, COLUMNS_BYTES_MAX)
+}
+
+/// As [`unpack`], at most `max` bytes.
+pub fn unpack_within(packed: &[u8], max: usize) -> Result<Vec<u8>, PackingError> {
     let (packing, mut input) = packed.split_first().ok_or(PackingError::Truncated)?;
     match *packing {
-        RAW if input.len() > COLUMNS_BYTES_MAX => Err(PackingError::TooLarge),
+        RAW if input.len() > max => Err(PackingError::TooLarge),
         RAW => Ok(input.to_vec()),
         PARTS => {
             let mut out = Vec::with_capacity(packed.len());
             while !input.is_empty() {
-                let room = COLUMNS_BYTES_MAX - out.len();
+                let room = max - out.len();
                 let part = match read_head(&mut input, room)? {
                     (PART_PLANES, length) => unpack_planes(&mut input, length)?,
                     (kind, length) => unpack_plain_part(&mut input, kind, length)?,

@@ -8,19 +8,20 @@
 //! and, as often as the transport takes one, `poll_frame`. Frames are chosen at the moment they
 //! are sent: confirmations first, then facts, then seals.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use ed25519_dalek::VerifyingKey;
 
 use super::acknowledgement::{Acknowledgement, SignedAcknowledgement};
+use super::document::{DocumentChange, DocumentNews, SignedDocumentBatch};
 use super::frame::{Code, FactsFrame, Frame, Hello, Refusal, VERSIONS, Versions, Welcome};
 use super::limits;
 use super::moment::{Moment, Now};
-use super::place::{Position, Run, StateCursor};
+use super::place::{Position, Run, StateCursor, Step};
 use super::state::SignedStateBatch;
 use super::wire::FrameError;
 use crate::fact::statement::GROUP_MAX;
-use crate::ids::{Capture, Head, HistoryId, LogId, Seq, SiteNo};
+use crate::ids::{Capture, ChangeHash, Head, HistoryId, LogId, Seq, SiteNo};
 use crate::segment::SEGMENT_FACTS_MAX;
 use crate::segment::seal::SignedSeal;
 
@@ -67,6 +68,8 @@ pub struct EdgeStart {
     pub sealed: Seq,
     /// How far keyed state is known.
     pub state: StateCursor,
+    /// How far shared documents are known; `None` for a node that has none.
+    pub documents: Option<StateCursor>,
     /// The newest acknowledgement held.
     pub witness: Option<SignedAcknowledgement>,
     /// The key that signs what HQ says.
@@ -99,6 +102,15 @@ pub enum EdgeEvent {
     StateFailed,
     /// Reply to [`EdgeRequest::ReadGiven`]; `None` where there is no more.
     GivenRead(Option<SignedStateBatch>),
+    /// There may be changes of documents that HQ did not decide on.
+    DocumentsChanged,
+    /// Reply to [`EdgeRequest::ReadChanges`], each with its number.
+    ChangesRead(Vec<(u64, DocumentChange)>),
+    /// Reply to [`EdgeRequest::ApplyDocuments`]: the batch is durable.
+    DocumentsApplied,
+    /// Reply to [`EdgeRequest::ApplyDocuments`] or [`EdgeRequest::ReadChanges`]: it could not be
+    /// done. Facts go on; documents wait for the next connection.
+    DocumentsFailed,
     /// The log can't be read; the connection makes no sense.
     LogUnreadable,
     /// Something came from the network, a part of a frame at least.
@@ -138,6 +150,15 @@ pub enum EdgeRequest {
         /// The end of the batch given last.
         after: StateCursor,
     },
+    /// Changes of documents that were made here and that HQ did not decide on, in order.
+    ReadChanges {
+        /// Those with a higher number than this.
+        after: u64,
+        /// The most changes wanted.
+        changes_max: usize,
+    },
+    /// Apply what HQ says of documents durably, as a whole.
+    ApplyDocuments(SignedDocumentBatch),
 }
 
 /// What people and the node's other parts should know.
@@ -222,8 +243,10 @@ pub struct EdgeSession {
     pong: Option<u64>,
     facts: Uplink,
     seals: Seals,
-    state: Downlink,
+    state: Downlink<SignedStateBatch>,
     back: Back,
+    documents: Downlink<SignedDocumentBatch>,
+    changes: Changes,
     witness: Witness,
     waiting: Waiting,
 }
@@ -281,14 +304,29 @@ struct Seals {
     ready: VecDeque<SignedSeal>,
 }
 
-/// Keyed state on its way from HQ.
+/// Keyed state, or documents, on their way from HQ.
 #[derive(Debug)]
-struct Downlink {
+struct Downlink<B> {
     cursor: StateCursor,
-    arrived: Option<SignedStateBatch>,
+    arrived: Option<B>,
     applying: Option<StateCursor>,
     taken: Option<StateCursor>,
     failed: bool,
+}
+
+/// Changes of documents on their way to HQ.
+#[derive(Debug, Default)]
+struct Changes {
+    /// There may be more than was read.
+    dirty: bool,
+    reading: bool,
+    /// The number of the last one read.
+    read: u64,
+    ready: VecDeque<DocumentChange>,
+    /// Sent, and HQ did not decide yet.
+    in_flight: BTreeSet<ChangeHash>,
+    /// HQ lacks what some of them build on.
+    some_wait: bool,
 }
 
 #[derive(Debug, Default)]
@@ -328,6 +366,8 @@ impl EdgeSession {
             },
             state: Downlink::new(start.state),
             back: Back::default(),
+            documents: Downlink::new(start.documents.unwrap_or(StateCursor::START)),
+            changes: Changes::default(),
             witness: Witness::default(),
             waiting: Waiting {
                 heard: now,
@@ -394,6 +434,8 @@ impl EdgeSession {
             (Phase::Open(_), Frame::AskBack(known)) if self.back.known.is_none() => {
                 self.back.known = Some(known);
             }
+            (Phase::Open(_), Frame::Documents(signed)) => self.handle_documents(signed),
+            (Phase::Open(_), Frame::DocumentWaits(hash)) => self.changes.handle_waits(hash),
             (_, frame) => {
                 self.break_off(EdgeEnd::Protocol(format!("a {} frame came", frame.name())));
             }
@@ -421,6 +463,13 @@ impl EdgeSession {
             EdgeEvent::StateApplied => self.state.handle_applied(),
             EdgeEvent::StateFailed => self.state.failed = true,
             EdgeEvent::GivenRead(batch) => self.back.handle_read(batch),
+            EdgeEvent::DocumentsChanged => self.changes.dirty = true,
+            EdgeEvent::ChangesRead(changes) => self.changes.handle_read(changes),
+            EdgeEvent::DocumentsApplied => {
+                self.documents.handle_applied();
+                self.changes.handle_applied();
+            }
+            EdgeEvent::DocumentsFailed => self.documents.failed = true,
             EdgeEvent::LogUnreadable => self.break_off(EdgeEnd::LogUnreadable),
             EdgeEvent::NetworkAlive => self.waiting.alive = now,
             EdgeEvent::Leave => self.break_off(EdgeEnd::Left),
@@ -481,6 +530,9 @@ impl EdgeSession {
         if let Some(cursor) = self.state.taken.take() {
             return Some(Frame::StateTaken(cursor));
         }
+        if let Some(cursor) = self.documents.taken.take() {
+            return Some(Frame::DocumentsTaken(cursor));
+        }
         // What facts refer to goes before them.
         if let Some(frame) = self.back.take_ready() {
             return Some(frame);
@@ -490,6 +542,9 @@ impl EdgeSession {
         }
         if let Some(seal) = self.seals.take_ready(self.facts.sent) {
             return Some(Frame::Seal(seal));
+        }
+        if let Some(change) = self.changes.take_ready() {
+            return Some(Frame::DocumentChange(change));
         }
         std::mem::take(&mut self.waiting.ping_due).then(|| Frame::Ping(self.waiting.open_ping()))
     }
@@ -504,6 +559,8 @@ impl EdgeSession {
                     self.pong.is_some()
                         || self.state.taken.is_some()
                         || self.back.is_ready()
+                        || self.documents.taken.is_some()
+                        || !self.changes.ready.is_empty()
                         || self.facts.ready.is_some()
                         || self.seals.is_ready(self.facts.sent)
                         || self.waiting.ping_due
@@ -527,7 +584,16 @@ impl EdgeSession {
             .or_else(|| self.back.request())
             .or_else(|| self.facts.request(&self.settings))
             .or_else(|| self.seals.request())
-            .or_else(|| self.state.request())
+            .or_else(|| self.document_request())
+            .or_else(|| self.state.next().map(EdgeRequest::ApplyState))
+    }
+
+    fn document_request(&mut self) -> Option<EdgeRequest> {
+        if self.start.documents.is_none() || self.documents.failed {
+            return None;
+        }
+        let batch = self.documents.next().map(EdgeRequest::ApplyDocuments);
+        batch.or_else(|| self.changes.request())
     }
 
     /// What people should know.
@@ -605,6 +671,9 @@ impl EdgeSession {
         }
         self.facts.open(last);
         self.seals.read = welcome.sealed;
+        // HQ sends documents from there on to whoever asks.
+        self.documents.taken = self.start.documents;
+        self.changes.dirty = true;
         self.phase = Phase::Open(welcome.history);
         self.notices.push_back(EdgeNotice::Welcomed(welcome));
     }
@@ -657,6 +726,19 @@ impl EdgeSession {
         self.state.arrived = Some(signed);
     }
 
+    fn handle_documents(&mut self, signed: SignedDocumentBatch) {
+        if signed.verify(&self.start.hq_key).is_err() {
+            return self.break_off(EdgeEnd::BadSignature("a batch of documents"));
+        }
+        let is_ours = signed.batch.site == self.start.site && self.start.documents.is_some();
+        if !is_ours || !self.documents.accepts(&signed) {
+            let text = "documents of another site or cursor";
+            return self.break_off(EdgeEnd::Protocol(text.to_owned()));
+        }
+        self.changes.handle_decided(signed.batch.news.iter().filter_map(DocumentNews::decided));
+        self.documents.arrived = Some(signed);
+    }
+
     fn handle_run(&mut self, run: Option<Run>) {
         self.facts.reading = false;
         let Some(run) = run else {
@@ -676,7 +758,11 @@ impl EdgeSession {
     fn is_waiting(&self) -> bool {
         match self.phase {
             Phase::Fresh | Phase::Joining | Phase::Branching => true,
-            Phase::Open(_) => self.facts.acknowledged < self.facts.sent || self.waiting.ping_open,
+            Phase::Open(_) => {
+                self.facts.acknowledged < self.facts.sent
+                    || !self.changes.in_flight.is_empty()
+                    || self.waiting.ping_open
+            }
             // The node's own store is no network.
             Phase::Comparing { .. } | Phase::Ended(_) => false,
         }
@@ -794,25 +880,26 @@ impl Seals {
     }
 }
 
-impl Downlink {
+impl<B: Step> Downlink<B> {
     const fn new(cursor: StateCursor) -> Self {
         Self { cursor, arrived: None, applying: None, taken: None, failed: false }
     }
 
-    /// HQ sends one batch and waits: from the cursor on, or another handle's snapshot.
-    fn accepts(&self, signed: &SignedStateBatch) -> bool {
-        let from = signed.batch.from;
+    /// HQ sends one batch and waits: from the cursor on, or another handle's beginning.
+    fn accepts(&self, batch: &B) -> bool {
+        let from = batch.from();
         let continues = from == self.cursor || (from.at == 0 && from.handle != self.cursor.handle);
         continues && self.arrived.is_none() && self.applying.is_none() && self.taken.is_none()
     }
 
-    fn request(&mut self) -> Option<EdgeRequest> {
+    /// What the store should apply next.
+    fn next(&mut self) -> Option<B> {
         if self.failed || self.applying.is_some() {
             return None;
         }
-        let signed = self.arrived.take()?;
-        self.applying = Some(signed.batch.to);
-        Some(EdgeRequest::ApplyState(signed))
+        let batch = self.arrived.take()?;
+        self.applying = Some(batch.to());
+        Some(batch)
     }
 
     fn handle_applied(&mut self) {
@@ -855,6 +942,52 @@ impl Back {
                 Some(Frame::AllGiven)
             }
             None => None,
+        }
+    }
+}
+
+impl Changes {
+    fn request(&mut self) -> Option<EdgeRequest> {
+        let room = limits::DOCUMENT_CHANGES_WINDOW.saturating_sub(self.in_flight.len());
+        if !self.dirty || self.reading || !self.ready.is_empty() || room == 0 {
+            return None;
+        }
+        (self.dirty, self.reading) = (false, true);
+        Some(EdgeRequest::ReadChanges { after: self.read, changes_max: room })
+    }
+
+    fn handle_read(&mut self, changes: Vec<(u64, DocumentChange)>) {
+        self.reading = false;
+        // After some there may be more.
+        self.dirty |= !changes.is_empty();
+        for (number, change) in changes {
+            self.read = self.read.max(number);
+            if !self.in_flight.contains(&change.hash) {
+                self.ready.push_back(change);
+            }
+        }
+    }
+
+    fn take_ready(&mut self) -> Option<DocumentChange> {
+        let change = self.ready.pop_front()?;
+        self.in_flight.insert(change.hash);
+        Some(change)
+    }
+
+    fn handle_decided(&mut self, decided: impl Iterator<Item = ChangeHash>) {
+        for hash in decided {
+            self.in_flight.remove(&hash);
+        }
+    }
+
+    fn handle_waits(&mut self, hash: ChangeHash) {
+        self.some_wait |= self.in_flight.remove(&hash);
+    }
+
+    /// Documents moved at HQ: perhaps what was missing there has come.
+    fn handle_applied(&mut self) {
+        if std::mem::take(&mut self.some_wait) {
+            (self.read, self.dirty) = (0, true);
         }
     }
 }

@@ -5,6 +5,7 @@
 use super::acknowledgement::{ACKNOWLEDGEMENT_BYTES_MAX, SignedAcknowledgement};
 use super::bundle::BundleDigest;
 use super::carry::{Declined, Meet, Offer, PIECE_BYTES};
+use super::document::{DocumentChange, SignedDocumentBatch};
 use super::enrol::{EnrolRequest, Grant, Introduction};
 use super::limits;
 use super::payload::{self, PayloadError};
@@ -12,7 +13,8 @@ use super::place::{NotARun, Position, Run, StateCursor};
 use super::state::SignedStateBatch;
 use super::stock::SignedSiteStock;
 use super::wire::{self, FrameBuffer, FrameError, Reader, Writer};
-use crate::ids::{Capture, DeviceNo, Head, HistoryId, LogId, Seq};
+use crate::document::limits::CHANGE_BYTES_MAX;
+use crate::ids::{Capture, ChangeHash, DeviceNo, Head, HistoryId, LogId, Seq};
 use crate::segment::seal::SignedSeal;
 use crate::time::Timestamp;
 
@@ -277,6 +279,14 @@ pub enum Frame {
     Bye(Code),
     /// Edge: my log is not the one that HQ has up to its cursor; up to here HQ once had mine.
     Branch(Position),
+    /// Edge: documents are durable up to there; the first one asks for what follows.
+    DocumentsTaken(StateCursor),
+    /// Edge: a change of a shared document, made here.
+    DocumentChange(DocumentChange),
+    /// HQ: changes of shared documents, and what became of the edge's own.
+    Documents(SignedDocumentBatch),
+    /// HQ: this change builds on others that I do not have; nothing is decided.
+    DocumentWaits(ChangeHash),
     /// Edge: a certificate request (DER) for a device that has a certificate.
     Renew(Vec<u8>),
     /// HQ: the new chain, the device's own certificate first (DER), and how long it is valid.
@@ -342,6 +352,10 @@ const PIECE: u8 = 35;
 const CARRIED: u8 = 36;
 const DECLINED: u8 = 37;
 const DISPATCH: u8 = 38;
+const DOCUMENTS_TAKEN: u8 = 48;
+const DOCUMENT_CHANGE: u8 = 49;
+const DOCUMENTS: u8 = 50;
+const DOCUMENT_WAITS: u8 = 51;
 
 /// The largest body of each type; `None` for what is no type.
 pub const fn body_max(kind: u8) -> Option<usize> {
@@ -355,7 +369,10 @@ pub const fn body_max(kind: u8) -> Option<usize> {
         ASK_BACK => 2 + limits::HQ_LOGS_MAX * 13,
         ALL_GIVEN | ASK_STOCK => 0,
         STOCK => limits::STOCK_BYTES_MAX,
-        STATE_TAKEN | PING | PONG | BYE => 24,
+        STATE_TAKEN | DOCUMENTS_TAKEN | PING | PONG | BYE => 24,
+        DOCUMENT_CHANGE => CHANGE_BYTES_MAX + 128,
+        DOCUMENTS => limits::DOCUMENTS_BYTES_MAX + 256,
+        DOCUMENT_WAITS => 32,
         RENEW => limits::CERTIFICATE_BYTES_MAX,
         ENROL | INTRODUCE => limits::CERTIFICATE_BYTES_MAX + 512,
         MEET => 128,
@@ -397,6 +414,10 @@ impl Frame {
             Self::Pong(..) => PONG,
             Self::Bye(_) => BYE,
             Self::Branch(_) => BRANCH,
+            Self::DocumentsTaken(_) => DOCUMENTS_TAKEN,
+            Self::DocumentChange(_) => DOCUMENT_CHANGE,
+            Self::Documents(_) => DOCUMENTS,
+            Self::DocumentWaits(_) => DOCUMENT_WAITS,
             Self::Renew(_) => RENEW,
             Self::Renewed(..) => RENEWED,
             Self::Enrol(_) => ENROL,
@@ -432,6 +453,10 @@ impl Frame {
             Self::Pong(..) => "pong",
             Self::Bye(_) => "bye",
             Self::Branch(_) => "branch",
+            Self::DocumentsTaken(_) => "documents taken",
+            Self::DocumentChange(_) => "document change",
+            Self::Documents(_) => "documents",
+            Self::DocumentWaits(_) => "document waits",
             Self::Renew(_) => "renew",
             Self::Renewed(..) => "renewed",
             Self::Enrol(_) => "enrol",
@@ -486,7 +511,7 @@ impl Frame {
             Self::Seal(seal) => out.raw(&seal.encode()),
             Self::Acknowledgement(signed) => signed.write(out),
             Self::State(signed) | Self::GivenBack(signed) => signed.write(out),
-            Self::StateTaken(cursor) => cursor.write(out),
+            Self::StateTaken(cursor) | Self::DocumentsTaken(cursor) => cursor.write(out),
             Self::Ping(nonce) => out.unsigned(*nonce),
             Self::Pong(nonce, time) => {
                 out.unsigned(*nonce);
@@ -494,6 +519,9 @@ impl Frame {
             }
             Self::Bye(code) => out.unsigned(code.0),
             Self::Branch(position) => position.write(out),
+            Self::DocumentChange(change) => change.write(out),
+            Self::Documents(signed) => signed.write(out),
+            Self::DocumentWaits(hash) => out.raw(&hash.0),
             Self::Renew(request) => out.raw(request),
             Self::Renewed(chain, valid_until) => {
                 write_chain(out, chain);
@@ -542,6 +570,10 @@ impl Frame {
             PONG => Self::Pong(input.unsigned()?, Timestamp(input.signed()?)),
             BYE => Self::Bye(read_code(input)?),
             BRANCH => Self::Branch(Position::read(input)?),
+            DOCUMENTS_TAKEN => Self::DocumentsTaken(StateCursor::read(input)?),
+            DOCUMENT_CHANGE => Self::DocumentChange(DocumentChange::read(input)?),
+            DOCUMENTS => Self::Documents(SignedDocumentBatch::read(input)?),
+            DOCUMENT_WAITS => Self::DocumentWaits(ChangeHash(input.array()?)),
             RENEW => Self::Renew(input.rest().to_vec()),
             RENEWED => Self::Renewed(read_chain(input)?, Timestamp(input.signed()?)),
             ENROL => Self::Enrol(EnrolRequest::read(input)?),
@@ -683,6 +715,7 @@ impl FactsFrame {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::{DocumentId, DocumentKey};
     use crate::fact::{Fact, Kind, Value};
     use crate::ids::{ChangeHash, CompanyNo, ItemNo, SiteNo};
     use crate::quantity::Quantity;
@@ -690,7 +723,10 @@ mod tests {
     use crate::segment::seal::Seal;
     use crate::sync::bundle::{BundleHead, Direction};
     use crate::sync::stock::{CompleteTo, SiteStock, StockLevel};
-    use crate::sync::{Acknowledgement, AuthorityPin, EnrolCode, Given, Secret, StateBatch};
+    use crate::sync::{
+        AcceptedHeads, Acknowledgement, AuthorityPin, DocumentBatch, DocumentNews, EnrolCode,
+        Given, Secret, StateBatch,
+    };
     use ed25519_dalek::SigningKey;
 
     fn key() -> SigningKey {
@@ -748,6 +784,27 @@ mod tests {
         Introduction::new(vec![9; 200], genesis, CompanyNo(1), name, &key())
     }
 
+    fn document() -> DocumentKey {
+        DocumentKey::first(DocumentId::SiteNotes { site: SiteNo(3) })
+    }
+
+    fn documents() -> SignedDocumentBatch {
+        let cursor = |at| StateCursor { handle: 12, at };
+        let key = document();
+        DocumentBatch {
+            site: SiteNo(3),
+            from: cursor(1),
+            to: cursor(4),
+            news: vec![
+                // Nothing of it can be packed smaller: a bit that is changed there is lost.
+                DocumentNews::Change { key, bytes: vec![1, 2, 3] },
+                DocumentNews::Taken { key, hash: ChangeHash([5; 32]) },
+            ],
+            heads: vec![AcceptedHeads { key, heads: vec![ChangeHash([5; 32])] }],
+        }
+        .sign(&self::key())
+    }
+
     /// One of every type, all values told apart.
     fn samples() -> Vec<Frame> {
         let run = Run::new(Seq(5), facts(), Head([8; 32])).expect("a run");
@@ -784,6 +841,14 @@ mod tests {
             Frame::Pong(77, Timestamp(1_795_519_885_123)),
             Frame::Bye(Code::LEAVING),
             Frame::Branch(Position { last: Seq(200), head: Head([3; 32]) }),
+            Frame::DocumentsTaken(cursor(301)),
+            Frame::DocumentChange(DocumentChange {
+                key: document(),
+                hash: ChangeHash([9; 32]),
+                bytes: vec![8; 200],
+            }),
+            Frame::Documents(documents()),
+            Frame::DocumentWaits(ChangeHash([9; 32])),
             Frame::Renew(vec![1, 2, 3]),
             Frame::Renewed(vec![vec![1; 300], vec![2; 300]], Timestamp(5)),
             Frame::Enrol(EnrolRequest::new(VERSIONS, &code, vec![9; 200], [1; 32], &key())),
@@ -879,7 +944,11 @@ mod tests {
             let body = body.into_bytes();
             let free_end = matches!(
                 frame,
-                Frame::Facts(_) | Frame::Renew(_) | Frame::Piece(..) | Frame::Dispatch(..)
+                Frame::Facts(_)
+                    | Frame::Renew(_)
+                    | Frame::Piece(..)
+                    | Frame::Dispatch(..)
+                    | Frame::DocumentChange(_)
             );
             for cut in 0..body.len() {
                 let read = Frame::decode(frame.kind(), &body[..cut]);

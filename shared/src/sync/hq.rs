@@ -6,15 +6,17 @@
 //! Driven like [`super::edge`]; besides, a driver stops reading frames while `wants_frames` says
 //! no, so that back-pressure reaches the edge through the transport.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::acknowledgement::SignedAcknowledgement;
+use super::document::{DocumentChange, DocumentNews, SignedDocumentBatch};
 use super::frame::{Code, FactsFrame, Frame, Hello, Refusal, VERSIONS, Versions, Welcome};
+use super::limits;
 use super::moment::{Moment, Now};
-use super::place::{Position, Run, StateCursor};
+use super::place::{Position, Run, StateCursor, Step};
 use super::state::SignedStateBatch;
 use super::wire::FrameError;
-use crate::ids::{Capture, HistoryId, LogId, Seq};
+use crate::ids::{Capture, ChangeHash, HistoryId, LogId, Seq};
 use crate::segment::SEGMENT_FACTS_MAX;
 use crate::segment::seal::SignedSeal;
 use crate::time::Timestamp;
@@ -89,6 +91,13 @@ pub enum HqEvent {
     StateChanged,
     /// Reply to [`HqRequest::ReadState`]; `None` where the site has everything.
     StateRead(Option<SignedStateBatch>),
+    /// Reply to [`HqRequest::TakeChanges`]: what was decided is durable, and these wait for changes
+    /// that are not here.
+    ChangesTaken(Vec<ChangeHash>),
+    /// There may be changes of documents that the site does not have.
+    DocumentsChanged,
+    /// Reply to [`HqRequest::ReadDocuments`]; `None` where the site has everything.
+    DocumentsRead(Option<SignedDocumentBatch>),
 }
 
 /// What the session wants of the store. At most one of each is open.
@@ -115,6 +124,15 @@ pub enum HqRequest {
     ReadState(StateCursor),
     /// What HQ once said, and may have lost.
     TakeBack(SignedStateBatch),
+    /// Decide on changes of documents, in order.
+    TakeChanges(Vec<DocumentChange>),
+    /// What became of documents after a cursor.
+    ReadDocuments {
+        /// What the edge has.
+        cursor: StateCursor,
+        /// Changes that the edge sent on this connection: they need not be sent back.
+        sent: Vec<ChangeHash>,
+    },
 }
 
 /// Why a session ended.
@@ -141,7 +159,9 @@ pub struct HqSession {
     facts: Intake,
     seals: SealIntake,
     acknowledging: Acknowledging,
-    state: Feed,
+    state: Feed<SignedStateBatch>,
+    documents: Feed<SignedDocumentBatch>,
+    changes: ChangeIntake,
     back: Back,
 }
 
@@ -203,14 +223,27 @@ struct Acknowledging {
     ready: Option<SignedAcknowledgement>,
 }
 
-/// Keyed state on its way to the edge.
+/// Changes of documents on their way to the store.
+#[derive(Debug, Default)]
+struct ChangeIntake {
+    /// The edge has asked for documents.
+    is_open: bool,
+    waiting: VecDeque<DocumentChange>,
+    storing: bool,
+    /// Sent on this connection, and not yet sent back as decided.
+    sent: BTreeSet<ChangeHash>,
+    /// What is to be said of those that wait.
+    waits: VecDeque<ChangeHash>,
+}
+
+/// Keyed state, or documents, on their way to the edge.
 #[derive(Debug)]
-struct Feed {
+struct Feed<B> {
     cursor: StateCursor,
     /// There may be more than was read.
     dirty: bool,
     reading: bool,
-    ready: Option<SignedStateBatch>,
+    ready: Option<B>,
     /// Sent and not confirmed.
     in_flight: Option<StateCursor>,
 }
@@ -237,6 +270,8 @@ impl HqSession {
             acknowledging: Acknowledging::default(),
             state: Feed::new(StateCursor::START),
             back: Back::default(),
+            documents: Feed::new(StateCursor::START),
+            changes: ChangeIntake::default(),
         }
     }
 
@@ -255,6 +290,7 @@ impl HqSession {
             && self.facts.waiting_facts < self.settings.queue_facts
             && self.seals.waiting.len() < SEALS_WAITING_MAX
             && self.back.waiting.len() < BACK_WAITING_MAX
+            && self.changes.waiting.len() < limits::DOCUMENT_CHANGES_WINDOW
     }
 
     /// Takes a frame from the edge.
@@ -284,6 +320,12 @@ impl HqSession {
             }
             (Phase::Open { .. }, Frame::AllGiven) if self.back.known.is_some() => {
                 self.back.known = None;
+            }
+            (Phase::Open { .. }, Frame::DocumentsTaken(cursor)) => {
+                self.handle_documents_taken(cursor);
+            }
+            (Phase::Open { .. }, Frame::DocumentChange(change)) if self.changes.is_open => {
+                self.changes.waiting.push_back(change);
             }
             (_, frame) => {
                 let text = format!("a {} frame came where none may be", frame.name());
@@ -326,6 +368,15 @@ impl HqSession {
             HqEvent::TakenBack => self.back.storing = false,
             HqEvent::StateChanged => self.state.dirty = true,
             HqEvent::StateRead(batch) => self.state.handle_read(batch),
+            HqEvent::ChangesTaken(waits) => {
+                self.changes.handle_taken(waits);
+                self.documents.dirty = true;
+            }
+            HqEvent::DocumentsChanged => self.documents.dirty = true,
+            HqEvent::DocumentsRead(batch) => {
+                self.changes.handle_decided(batch.as_ref());
+                self.documents.handle_read(batch);
+            }
         }
     }
 
@@ -369,17 +420,23 @@ impl HqSession {
         if let Some(nonce) = self.pong.take() {
             return Some(Frame::Pong(nonce, now.wall));
         }
-        self.state.take_ready().map(Frame::State)
+        if let Some(hash) = self.changes.waits.pop_front() {
+            return Some(Frame::DocumentWaits(hash));
+        }
+        let documents = self.documents.take_ready().map(Frame::Documents);
+        documents.or_else(|| self.state.take_ready().map(Frame::State))
     }
 
     /// Whether `poll_frame` would give one.
-    pub const fn has_frame(&self) -> bool {
+    pub fn has_frame(&self) -> bool {
         self.farewell.is_some()
             || matches!(self.phase, Phase::Open { .. })
                 && (self.welcome.is_some()
                     || self.back.due
                     || self.acknowledging.ready.is_some()
                     || self.pong.is_some()
+                    || !self.changes.waits.is_empty()
+                    || self.documents.ready.is_some()
                     || self.state.ready.is_some())
     }
 
@@ -400,14 +457,29 @@ impl HqSession {
                 .or_else(|| self.facts.request(self.settings.store_facts))
                 .or_else(|| self.seals.request(self.facts.stored))
                 .or_else(|| self.back.request())
-                .or_else(|| if self.back.is_over() { self.state.request() } else { None }),
+                .or_else(|| self.changes.request())
+                .or_else(|| self.document_request())
+                .or_else(|| {
+                    let is_over = self.back.is_over();
+                    is_over.then(|| self.state.next()).flatten().map(HqRequest::ReadState)
+                }),
             // What came before the end was sent in good faith and is stored all the same.
             Phase::Ended(HqEnd::EdgeLeft(_)) => self
                 .facts
                 .request(self.settings.store_facts)
-                .or_else(|| self.seals.request(self.facts.stored)),
+                .or_else(|| self.seals.request(self.facts.stored))
+                .or_else(|| self.changes.request()),
             _ => None,
         }
+    }
+
+    fn document_request(&mut self) -> Option<HqRequest> {
+        // Until the edge asks, and while it may hear more of what it sent, there is time.
+        if !self.changes.is_open || self.changes.storing {
+            return None;
+        }
+        let cursor = self.documents.next()?;
+        Some(HqRequest::ReadDocuments { cursor, sent: self.changes.sent.iter().copied().collect() })
     }
 
     fn handle_hello(&mut self, hello: Hello) {
@@ -442,6 +514,8 @@ impl HqSession {
         self.state.restart();
         // What was asked before a welcome is not answered.
         self.back.due = self.back.known.is_some();
+        self.documents.restart();
+        self.changes.is_open = false;
         self.phase = Phase::Open { hello: hello.clone(), forked: common.is_some() };
         self.welcome = Some(opened);
     }
@@ -486,10 +560,18 @@ impl HqSession {
     }
 
     fn handle_taken(&mut self, cursor: StateCursor) {
-        if self.state.in_flight.take() == Some(cursor) {
-            self.state.cursor = cursor;
-        } else {
+        if !self.state.handle_taken(cursor) {
             let text = "state was confirmed that was not sent";
+            self.refuse(Refusal::new(Code::PROTOCOL, text));
+        }
+    }
+
+    /// The first one says where to begin.
+    fn handle_documents_taken(&mut self, cursor: StateCursor) {
+        if !std::mem::replace(&mut self.changes.is_open, true) {
+            self.documents.cursor = cursor;
+        } else if !self.documents.handle_taken(cursor) {
+            let text = "documents were confirmed that were not sent";
             self.refuse(Refusal::new(Code::PROTOCOL, text));
         }
     }
@@ -604,17 +686,54 @@ impl Acknowledging {
     }
 }
 
-impl Feed {
+impl ChangeIntake {
+    /// What waits goes to the store together.
+    fn request(&mut self) -> Option<HqRequest> {
+        if self.storing || self.waiting.is_empty() {
+            return None;
+        }
+        self.storing = true;
+        self.sent.extend(self.waiting.iter().map(|change| change.hash));
+        Some(HqRequest::TakeChanges(self.waiting.drain(..).collect()))
+    }
+
+    fn handle_taken(&mut self, waits: Vec<ChangeHash>) {
+        self.storing = false;
+        for hash in &waits {
+            self.sent.remove(hash);
+        }
+        self.waits.extend(waits);
+    }
+
+    fn handle_decided(&mut self, batch: Option<&SignedDocumentBatch>) {
+        let news = batch.into_iter().flat_map(|signed| &signed.batch.news);
+        for hash in news.filter_map(DocumentNews::decided) {
+            self.sent.remove(&hash);
+        }
+    }
+}
+
+impl<B: Step> Feed<B> {
     const fn new(cursor: StateCursor) -> Self {
         Self { cursor, dirty: false, reading: false, ready: None, in_flight: None }
     }
 
-    fn request(&mut self) -> Option<HqRequest> {
+    /// The cursor after which the store should be asked.
+    fn next(&mut self) -> Option<StateCursor> {
         if !self.dirty || self.reading || self.ready.is_some() || self.in_flight.is_some() {
             return None;
         }
         (self.dirty, self.reading) = (false, true);
-        Some(HqRequest::ReadState(self.cursor))
+        Some(self.cursor)
+    }
+
+    /// Whether it is what was sent.
+    fn handle_taken(&mut self, cursor: StateCursor) -> bool {
+        let is_sent = self.in_flight.take() == Some(cursor);
+        if is_sent {
+            self.cursor = cursor;
+        }
+        is_sent
     }
 
     /// What was sent before a welcome is not taken.
@@ -622,16 +741,16 @@ impl Feed {
         (self.ready, self.in_flight, self.dirty) = (None, None, true);
     }
 
-    fn handle_read(&mut self, batch: Option<SignedStateBatch>) {
+    fn handle_read(&mut self, batch: Option<B>) {
         self.reading = false;
         // After a batch there may be more.
         self.dirty |= batch.is_some();
         self.ready = batch;
     }
 
-    fn take_ready(&mut self) -> Option<SignedStateBatch> {
-        let signed = self.ready.take()?;
-        self.in_flight = Some(signed.batch.to);
-        Some(signed)
+    fn take_ready(&mut self) -> Option<B> {
+        let batch = self.ready.take()?;
+        self.in_flight = Some(batch.to());
+        Some(batch)
     }
 }

@@ -18,6 +18,25 @@ pub const STOCK_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The most facts of a batch of state.
 pub const STATE_FACTS_MAX: usize = 1024;
 
+/// The most packed bytes of a batch of documents' changes.
+pub const DOCUMENTS_BYTES_MAX: usize = 256 * 1024;
+
+/// The most bytes that a batch of documents' changes unpacks to.
+pub const DOCUMENTS_UNPACKED_MAX: usize = 512 * 1024;
+
+/// What HQ aims at for them; a single change may be more.
+pub const DOCUMENTS_BYTES_AIM: usize = 64 * 1024;
+
+/// The most news in a batch.
+pub const DOCUMENT_NEWS_MAX: usize = 1024;
+
+/// The most heads of a document: each is a change of its own.
+pub const DOCUMENT_HEADS_MAX: usize = 1_000;
+
+/// The most changes of documents that a site has under way and HQ did not decide on, and the most
+/// that wait for HQ's store before no more frames are read.
+pub const DOCUMENT_CHANGES_WINDOW: usize = 64;
+
 /// The most bytes of a text that people read.
 pub const TEXT_BYTES_MAX: usize = 1024;
 

@@ -3,6 +3,7 @@
 mod acknowledgement;
 pub mod bundle;
 pub mod carry;
+mod document;
 pub mod edge;
 mod enrol;
 mod frame;
@@ -20,6 +21,9 @@ mod pair;
 
 pub use acknowledgement::{
     Acknowledgement, Given, MONTHS_TOLD, SignedAcknowledgement, VouchersGiven,
+};
+pub use document::{
+    AcceptedHeads, DocumentBatch, DocumentChange, DocumentNews, SignedDocumentBatch,
 };
 pub use enrol::{
     AuthorityPin, EnrolCode, EnrolRequest, Grant, Introduction, NAME_BYTES_MAX, NotACode,

@@ -1,7 +1,7 @@
 //! An edge and HQ in memory: both sessions over a wire of bytes, stores that lose what is not yet
 //! durable, time that a test moves. Every history here is made from a seed.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use ed25519_dalek::SigningKey;
 
@@ -10,6 +10,7 @@ use super::edge::{
 };
 use super::hq::{HqEnd, HqEvent, HqRequest, HqSession, HqSettings, HqStart, OpenedLog};
 use super::*;
+use crate::document::{DocumentId, DocumentKey};
 use crate::fact::{Fact, Kind, field};
 use crate::ids::{Capture, ChangeHash, DeviceNo, Head, HistoryId, LogId, Seq, SiteNo};
 use crate::segment::chain::Chain;
@@ -123,6 +124,58 @@ struct Edge {
     applied: Vec<Fact>,
     /// Keyed state of an earlier life of HQ.
     given: Vec<SignedStateBatch>,
+    /// Changes that were made here, by number, that HQ did not decide on.
+    changes: BTreeMap<u64, DocumentChange>,
+    changes_made: u64,
+    documents: StateCursor,
+    /// What HQ says of documents, change by change.
+    told: Vec<Told>,
+}
+
+/// What HQ decided on a change: is it in, and whose is it?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Told {
+    change: ChangeHash,
+    is_in: bool,
+    is_own: bool,
+}
+
+const DOCUMENT: DocumentKey = DocumentKey::first(DocumentId::SiteNotes { site: SITE });
+
+fn change(number: u64, word: &[u8]) -> DocumentChange {
+    let bytes = [word, &number.to_be_bytes()].concat();
+    DocumentChange { key: DOCUMENT, hash: hash_of(&bytes), bytes }
+}
+
+/// Stands for a change's hash.
+fn hash_of(bytes: &[u8]) -> ChangeHash {
+    let mut hash = [0; 32];
+    hash[..bytes.len()].copy_from_slice(bytes);
+    ChangeHash(hash)
+}
+
+/// HQ refuses it.
+const BAD: &[u8] = b"bad";
+/// HQ lacks what it builds on until another site's change has come.
+const EARLY: &[u8] = b"early";
+
+impl Edge {
+    fn apply_documents(&mut self, batch: &DocumentBatch) {
+        if batch.from.at == 0 {
+            self.told.clear();
+        }
+        for news in &batch.news {
+            let (change, is_in) = match news {
+                DocumentNews::Change { bytes, .. } => (hash_of(bytes), true),
+                DocumentNews::Taken { hash, .. } => (*hash, true),
+                DocumentNews::Refused { hash, .. } => (*hash, false),
+            };
+            let is_own = !change.0.starts_with(b"other");
+            self.told.push(Told { change, is_in, is_own });
+            self.changes.retain(|_, waiting| waiting.hash != change);
+        }
+        self.documents = batch.to;
+    }
 }
 
 struct Hq {
@@ -137,6 +190,8 @@ struct Hq {
     /// What HQ has of its own logs, where it asks for the rest.
     asks: Option<Vec<Capture>>,
     taken: Vec<SignedStateBatch>,
+    /// Decisions on changes of documents, in order; the bytes of those that are in.
+    decided: Vec<(Told, Vec<u8>)>,
 }
 
 impl Hq {
@@ -153,6 +208,51 @@ impl Hq {
             given: Given::default(),
         }
         .sign(&self.key)
+    }
+
+    /// Decides on changes once; those that are early wait for another site's.
+    fn take(&mut self, changes: &[DocumentChange]) -> Vec<ChangeHash> {
+        let mut waits = Vec::new();
+        for change in changes {
+            let others = self.decided.iter().any(|(told, _)| !told.is_own);
+            if self.decided.iter().any(|(told, _)| told.change == change.hash) {
+                continue;
+            }
+            if change.bytes.starts_with(EARLY) && !others {
+                waits.push(change.hash);
+                continue;
+            }
+            let is_in = !change.bytes.starts_with(BAD);
+            let told = Told { change: change.hash, is_in, is_own: true };
+            self.decided.push((told, change.bytes.clone()));
+        }
+        waits
+    }
+
+    fn documents_since(
+        &self,
+        cursor: StateCursor,
+        sent: &[ChangeHash],
+    ) -> Option<SignedDocumentBatch> {
+        let known = if cursor.handle == self.handle { cursor.at } else { 0 };
+        let end = self.decided.len() as u64;
+        if known == end {
+            return None;
+        }
+        let to = (known + 3).min(end);
+        let news = |(told, bytes): &(Told, Vec<u8>)| {
+            let (key, hash) = (DOCUMENT, told.change);
+            match (told.is_in, sent.contains(&hash)) {
+                (false, _) => DocumentNews::Refused { key, hash, reason: "bad".to_owned() },
+                (true, true) => DocumentNews::Taken { key, hash },
+                (true, false) => DocumentNews::Change { key, bytes: bytes.clone() },
+            }
+        };
+        let news = self.decided[index(known)..index(to)].iter().map(news).collect();
+        let at = |at| StateCursor { handle: self.handle, at };
+        let batch =
+            DocumentBatch { site: SITE, from: at(known), to: at(to), news, heads: Vec::new() };
+        Some(batch.sign(&self.key))
     }
 
     fn logs(&self) -> impl Iterator<Item = &Log> {
@@ -243,6 +343,10 @@ impl Pair {
                 state: StateCursor::START,
                 applied: Vec::new(),
                 given: Vec::new(),
+                changes: BTreeMap::new(),
+                changes_made: 0,
+                documents: StateCursor::START,
+                told: Vec::new(),
             },
             hq: Hq {
                 log: Log::new(id),
@@ -254,6 +358,7 @@ impl Pair {
                 state: Vec::new(),
                 asks: None,
                 taken: Vec::new(),
+                decided: Vec::new(),
             },
             link: None,
             settings: EdgeSettings::default(),
@@ -269,6 +374,7 @@ impl Pair {
             position: self.edge.log.position(),
             sealed: self.edge.log.sealed,
             state: self.edge.state,
+            documents: Some(self.edge.documents),
             witness: self.edge.witness,
             hq_key: self.hq.key.verifying_key(),
             versions: self.versions,
@@ -327,6 +433,27 @@ impl Pair {
         let now = self.now;
         if let Some(link) = &mut self.link {
             link.hq.handle_event(HqEvent::StateChanged, now);
+        }
+    }
+
+    fn edit(&mut self, word: &[u8]) {
+        self.edge.changes_made += 1;
+        let number = self.edge.changes_made;
+        self.edge.changes.insert(number, change(number, word));
+        let now = self.now;
+        if let Some(link) = &mut self.link {
+            link.edge.handle_event(EdgeEvent::DocumentsChanged, now);
+        }
+    }
+
+    /// Another site's change has come to HQ.
+    fn edit_elsewhere(&mut self, number: u64) {
+        let change = change(number, b"other");
+        let told = Told { change: change.hash, is_in: true, is_own: false };
+        self.hq.decided.push((told, change.bytes));
+        let now = self.now;
+        if let Some(link) = &mut self.link {
+            link.hq.handle_event(HqEvent::DocumentsChanged, now);
         }
     }
 
@@ -430,6 +557,14 @@ impl Pair {
                 let next = given.find(|signed| place(signed.batch.to) > place(after));
                 EdgeEvent::GivenRead(next.cloned())
             }
+            EdgeRequest::ReadChanges { after, changes_max } => {
+                let rest = self.edge.changes.range(after + 1..).take(changes_max);
+                EdgeEvent::ChangesRead(rest.map(|(no, change)| (*no, change.clone())).collect())
+            }
+            EdgeRequest::ApplyDocuments(signed) => {
+                self.edge.apply_documents(&signed.batch);
+                EdgeEvent::DocumentsApplied
+            }
         };
         link.edge.handle_event(event, now);
         true
@@ -487,6 +622,13 @@ impl Pair {
                 self.hq.taken.push(signed);
                 HqEvent::TakenBack
             }
+            HqRequest::TakeChanges(changes) => {
+                assert!(changes.len() <= limits::DOCUMENT_CHANGES_WINDOW, "the window holds");
+                HqEvent::ChangesTaken(self.hq.take(&changes))
+            }
+            HqRequest::ReadDocuments { cursor, sent } => {
+                HqEvent::DocumentsRead(self.hq.documents_since(cursor, &sent))
+            }
         };
         link.hq.handle_event(event, now);
         true
@@ -497,6 +639,8 @@ impl Pair {
         assert_eq!(self.hq.log.facts, self.edge.log.facts);
         assert_eq!(self.hq.log.sealed, self.edge.log.sealed);
         assert_eq!(self.edge.applied, self.hq.state);
+        let decided: Vec<_> = self.hq.decided.iter().map(|(told, _)| *told).collect();
+        assert_eq!(self.edge.told, decided);
         let witness = self.edge.witness.map(|signed| signed.acknowledgement.received);
         assert_eq!(witness, Some(self.edge.log.position()).filter(|at| at.last > Seq::ZERO));
     }
@@ -536,7 +680,14 @@ fn everything_arrives_whatever_is_cut() {
             match dice.below(4) {
                 0 => pair.seal(),
                 1 => pair.change_state(number),
-                2 => pair.post(),
+                2 => {
+                    pair.post();
+                    (0..dice.below(100)).for_each(|_| pair.edit(b"good"));
+                    pair.edit([BAD, EARLY][index(dice.below(2))]);
+                    if dice.below(2) == 0 {
+                        pair.edit_elsewhere(number);
+                    }
+                }
                 _ => {}
             }
             if pair.link.is_some() {
@@ -544,10 +695,12 @@ fn everything_arrives_whatever_is_cut() {
                 (0..steps).take_while(|_| pair.step(&mut dice)).for_each(drop);
             }
         }
+        pair.edit_elsewhere(99);
         pair.connect();
         pair.seal();
         pair.settle(&mut dice);
         pair.assert_equal();
+        assert!(pair.edge.changes.is_empty(), "seed {seed}: HQ decided on every change");
         assert!(pair.link().edge.is_complete(), "seed {seed}");
         assert_eq!((pair.edge_end(), pair.hq_end()), (None, None), "seed {seed}");
     }
@@ -570,7 +723,10 @@ fn a_window_limits_what_is_not_acknowledged() {
     let mut frames = FrameBuffer::new();
     link.up.iter().for_each(|bytes| frames.push(bytes));
     while let Some(frame) = next_frame(&mut frames).expect("good frames") {
-        let Frame::Facts(facts) = frame else { panic!("only facts") };
+        let Frame::Facts(facts) = frame else {
+            assert_eq!(frame.name(), "documents taken");
+            continue;
+        };
         sent += facts.count;
     }
     assert!((700..=1_000).contains(&sent), "{sent}");
@@ -750,6 +906,64 @@ fn another_selection_starts_from_a_snapshot() {
 }
 
 #[test]
+fn what_hq_can_not_decide_on_yet_is_offered_again() {
+    let mut pair = Pair::new();
+    let mut dice = Dice(1);
+    pair.connect();
+    pair.edit(EARLY);
+    pair.edit(b"good");
+    pair.settle(&mut dice);
+    assert_eq!(pair.edge.changes.len(), 1, "it waits, and what follows does not");
+    assert_eq!(pair.link().edge.timeout(), None, "nobody waits for it");
+    pair.edit_elsewhere(7);
+    pair.settle(&mut dice);
+    assert!(pair.edge.changes.is_empty());
+    pair.assert_equal();
+}
+
+#[test]
+fn another_history_tells_of_documents_from_the_beginning() {
+    let mut pair = Pair::new();
+    let mut dice = Dice(1);
+    pair.connect();
+    (0..5).for_each(|_| pair.edit(b"good"));
+    pair.settle(&mut dice);
+    assert_eq!((pair.edge.told.len(), pair.edge.documents.at), (5, 5));
+    (pair.hq.handle, pair.hq.decided) = (10, Vec::new());
+    pair.edit_elsewhere(8);
+    pair.connect();
+    pair.settle(&mut dice);
+    pair.assert_equal();
+    assert_eq!(pair.edge.documents, StateCursor { handle: 10, at: 1 });
+}
+
+#[test]
+fn documents_go_before_keyed_state_and_after_facts() {
+    let mut pair = Pair::new();
+    let mut dice = Dice(1);
+    pair.connect();
+    pair.settle(&mut dice);
+    pair.change_state(1);
+    pair.edit_elsewhere(2);
+    pair.record(1);
+    pair.edit(b"good");
+    let sent = |wire: &VecDeque<Vec<u8>>| {
+        let mut frames = FrameBuffer::new();
+        for bytes in wire {
+            frames.push(bytes);
+        }
+        let names = std::iter::from_fn(|| next_frame(&mut frames).expect("good frames"));
+        names.map(|frame| frame.name()).collect::<Vec<_>>()
+    };
+    while pair.edge_store_works() || pair.hq_store_works() {}
+    while pair.edge_sends() || pair.hq_sends() {}
+    assert_eq!(sent(&pair.link().up), ["facts", "document change"]);
+    assert_eq!(sent(&pair.link().down), ["documents", "state"]);
+    pair.settle(&mut dice);
+    pair.assert_equal();
+}
+
+#[test]
 fn only_hqs_key_speaks_for_hq() {
     let mut pair = Pair::new();
     pair.connect();
@@ -789,6 +1003,7 @@ fn silence_ends_a_session() {
 fn frames_out_of_place_end_a_session() {
     let frames = [
         Frame::StateTaken(StateCursor { handle: 1, at: 1 }),
+        Frame::DocumentsTaken(StateCursor { handle: 1, at: 1 }),
         Frame::Hello(Hello {
             versions: VERSIONS,
             log: LogId([3; 32]),

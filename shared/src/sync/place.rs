@@ -98,7 +98,16 @@ impl Run {
     }
 }
 
-/// How far a site's keyed state is known. HQ gives the numbers; a site only returns them.
+/// A step from one cursor to another of what HQ numbers for a site.
+pub(super) trait Step {
+    /// Where it starts.
+    fn from(&self) -> StateCursor;
+
+    /// Where it ends.
+    fn to(&self) -> StateCursor;
+}
+
+/// How far a site's keyed state, or its documents, are known. HQ gives the numbers; a site only returns them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct StateCursor {
     /// Names the selection that the site receives; another selection has another handle.

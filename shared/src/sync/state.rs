@@ -6,7 +6,7 @@ use ed25519_dalek::{SigningKey, VerifyingKey};
 
 use super::limits;
 use super::payload::{self, PayloadError};
-use super::place::StateCursor;
+use super::place::{StateCursor, Step};
 use super::wire::{FrameError, Reader, Writer};
 use crate::fact::Fact;
 use crate::ids::SiteNo;
@@ -39,6 +39,20 @@ pub enum Following {
     Known,
     /// What comes before it is missing.
     Gap,
+}
+
+impl Following {
+    /// How a step from one cursor to another stands to what is stored.
+    pub(super) const fn of(from: StateCursor, to: StateCursor, stored: StateCursor) -> Self {
+        if from.handle != stored.handle {
+            return if from.at == 0 { Self::Next } else { Self::Gap };
+        }
+        match (from.at <= stored.at, to.at <= stored.at) {
+            (_, true) => Self::Known,
+            (true, false) => Self::Next,
+            (false, false) => Self::Gap,
+        }
+    }
 }
 
 /// A batch with HQ's signature.
@@ -100,14 +114,7 @@ impl StateBatch {
     /// A batch that begins before `stored` and ends after it goes on as well: it brings the newest
     /// version of each of its keys, so what is stored already comes once more, and nothing older.
     pub fn following(&self, stored: StateCursor) -> Following {
-        if self.from.handle != stored.handle {
-            return if self.from.at == 0 { Following::Next } else { Following::Gap };
-        }
-        match (self.from.at <= stored.at, self.to.at <= stored.at) {
-            (_, true) => Following::Known,
-            (true, false) => Following::Next,
-            (false, false) => Following::Gap,
-        }
+        Following::of(self.from, self.to, stored)
     }
 
     /// Signs with HQ's log key.
@@ -129,6 +136,16 @@ impl StateBatch {
         let mut out = Writer::new();
         self.write(&mut out);
         out.into_bytes()
+    }
+}
+
+impl Step for SignedStateBatch {
+    fn from(&self) -> StateCursor {
+        self.batch.from
+    }
+
+    fn to(&self) -> StateCursor {
+        self.batch.to
     }
 }
 

@@ -2,6 +2,7 @@
 //! stream into frames. Knows no frame's meaning. Invariant: nothing is kept of a frame that is
 //! longer than its type allows; a peer can't make the reader hold more than one frame.
 
+use crate::document::DocumentKey;
 use crate::varint::{self, VarintError};
 
 /// The longest length prefix: enough for [`FRAME_BYTES_MAX`].
@@ -103,6 +104,17 @@ impl<'a> Reader<'a> {
     /// A number that fits 32 bits.
     pub(super) fn small(&mut self, what: &'static str) -> Result<u32, FrameError> {
         u32::try_from(self.unsigned()?).map_err(|_| FrameError::BadValue(what))
+    }
+
+    /// How many of something follow, at most `max`.
+    pub(super) fn count(&mut self, max: usize, what: &'static str) -> Result<usize, FrameError> {
+        let count = usize::try_from(self.unsigned()?).ok().filter(|count| *count <= max);
+        count.ok_or(FrameError::BadValue(what))
+    }
+
+    /// The key of a document's generation.
+    pub(super) fn document(&mut self) -> Result<DocumentKey, FrameError> {
+        DocumentKey::read(&mut self.rest).ok_or(FrameError::BadValue("a document's key"))
     }
 
     /// A signed number of magnitude below 2^53.

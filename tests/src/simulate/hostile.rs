@@ -196,6 +196,7 @@ pub(super) fn false_hq(world: &mut World, no: NodeNo) -> Result<(), Wrong> {
         position,
         sealed: journal.sealed(),
         state: journal.state_cursor(),
+        documents: None,
         witness: journal.acknowledgement(),
         hq_key: world.hq.key.verifying_key(),
         versions: VERSIONS,

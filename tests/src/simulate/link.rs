@@ -90,6 +90,7 @@ impl World {
             position: journal.position(),
             sealed: journal.sealed(),
             state: journal.state_cursor(),
+            documents: None,
             witness: journal.acknowledgement().filter(|signed| signed.acknowledgement.log == log),
             hq_key: self.hq.key.verifying_key(),
             versions: held.versions,
@@ -305,6 +306,9 @@ impl World {
                     let batch = running.journal.given(&known, after);
                     batch.map_or(EdgeEvent::LogUnreadable, EdgeEvent::GivenRead)
                 }
+                EdgeRequest::ReadChanges { .. } | EdgeRequest::ApplyDocuments(_) => {
+                    unreachable!("these nodes have no documents")
+                }
             };
             let delay = self.random.between(0, 3);
             self.after(delay, Event::EdgeReply(no, Box::new(reply)));
@@ -464,6 +468,9 @@ impl World {
                     Some(HqEvent::StateRead(
                         running.intake.state_since(peer.site, cursor, facts_max),
                     ))
+                }
+                (HqRequest::TakeChanges(_) | HqRequest::ReadDocuments { .. }, _) => {
+                    unreachable!("these nodes have no documents")
                 }
                 (request, None) => unreachable!("{request:?} comes after the log was opened"),
             };

@@ -34,6 +34,7 @@ pub(super) struct Driver<S> {
     branch: Option<Place>,
     posted: Option<watch::Receiver<Seq>>,
     state: watch::Receiver<u64>,
+    documents: watch::Receiver<u64>,
     replies: JoinSet<Reply>,
     started: Instant,
 }
@@ -87,6 +88,7 @@ impl<S: HqStore> Driver<S> {
     ) -> Self {
         Self {
             state: store.state_changes(),
+            documents: store.document_news(),
             store,
             peer,
             clock,
@@ -179,6 +181,7 @@ impl<S: HqStore> Driver<S> {
             Some(reply) = self.replies.join_next() => Woken::reply(reply.unwrap_or_else(|_| store_panicked().into())),
             () = changed(self.posted.as_mut()) => Woken::reply(HqEvent::LevelsChanged.into()),
             () = changed(Some(&mut self.state)) => Woken::reply(HqEvent::StateChanged.into()),
+            () = changed(Some(&mut self.documents)) => Woken::reply(HqEvent::DocumentsChanged.into()),
             () = until(timeout) => Woken::Timeout,
         }
     }
@@ -250,6 +253,18 @@ impl<S: HqStore> Driver<S> {
                 self.replies.spawn(async move {
                     store.take_back(batch).await;
                     HqEvent::TakenBack.into()
+                });
+            }
+            (HqRequest::TakeChanges(changes), Some(log)) => {
+                self.replies.spawn_blocking(move || {
+                    let taken = store.take_changes(peer, &log, changes);
+                    or_refused(taken.map(HqEvent::ChangesTaken)).into()
+                });
+            }
+            (HqRequest::ReadDocuments { cursor, sent }, Some(log)) => {
+                self.replies.spawn_blocking(move || {
+                    let batch = store.documents_since(peer, &log, cursor, &sent);
+                    or_refused(batch.map(HqEvent::DocumentsRead)).into()
                 });
             }
             (request, None) => unreachable!("{request:?} comes after the log was opened"),

@@ -247,7 +247,12 @@ impl Order {
                 self.reached = said.received.last;
                 said.log == head.log && said.history == head.history
             }
-            (Step::Middle, Direction::FromHq, Frame::State(_))
+            (
+                Step::Middle,
+                Direction::ToHq,
+                Frame::DocumentsTaken(_) | Frame::DocumentChange(_),
+            )
+            | (Step::Middle, Direction::FromHq, Frame::State(_) | Frame::Documents(_))
             | (
                 Step::Greeting | Step::Middle,
                 Direction::ToSite(_),
