@@ -9,15 +9,17 @@ use shared::ids::{Capture, Head, Seq};
 use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
 use shared::sync::{
-    DocumentChange, Position, Run, SignedAcknowledgement, SignedDocumentBatch, SignedStateBatch,
-    StateCursor,
+    DocumentChange, Position, PostingsKnown, Run, SignedAcknowledgement, SignedDocumentBatch,
+    SignedPostings, SignedStateBatch, StateCursor,
 };
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::documents::Documents;
 use crate::journal::{Journal, StateError, StoreError};
-use crate::link::{self, EdgeStore, EdgeStoreError, LinkConfig, LinkState, LinkStatus, Wall};
+use crate::link::{
+    self, EdgeStore, EdgeStoreError, LinkConfig, LinkState, LinkStatus, Questions, Wall,
+};
 use crate::record::Recorder;
 use crate::runtime::{Earlier, Node};
 
@@ -160,6 +162,14 @@ impl EdgeStore for JournalLink {
         }
     }
 
+    fn postings_known(&self) -> PostingsKnown {
+        self.journal.postings_known()
+    }
+
+    fn note_postings(&self, signed: SignedPostings) -> Result<(), EdgeStoreError> {
+        Ok(self.journal.note_postings_blocking(signed)?)
+    }
+
     fn set_link_status(&self, status: LinkStatus) {
         let known = self.status.borrow().hq_time;
         if let Some(at) = status.hq_time.filter(|_| status.hq_time != known) {
@@ -179,6 +189,7 @@ impl LinkTask {
         node: &Node,
         status: watch::Sender<LinkStatus>,
         open: watch::Sender<Option<Connection>>,
+        questions: Questions,
         stop: watch::Receiver<bool>,
     ) -> Self {
         let Some(hq) = node.config.hq_address.clone() else {
@@ -199,7 +210,7 @@ impl LinkTask {
         let store = Arc::new(store);
         let identity = node.identity.clone();
         Self(Some(tokio::spawn(async move {
-            if let Err(error) = link::run(store, identity, config, stop).await {
+            if let Err(error) = link::run(store, identity, config, questions, stop).await {
                 tracing::error!(%error, "the link does not run");
             }
         })))

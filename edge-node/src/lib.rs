@@ -19,3 +19,4 @@ pub mod link;
 pub mod neighbour;
 pub mod record;
 pub mod runtime;
+pub mod web;

@@ -17,7 +17,7 @@ use crate::data_dir::{DataDir, Lock, LockError};
 use crate::documents::{Documents, Owner};
 use crate::journal::{Clock, Journal, OpenError, Options, StoreError, SystemClock};
 use crate::journal_link::LinkTask;
-use crate::link::{Identity, KeyFileError, LinkStatus, Wall};
+use crate::link::{Identity, KeyFileError, LinkStatus, Wall, questions};
 use crate::neighbour::{NeighbourError, NeighbourParts, Neighbours};
 use crate::record::Recorder;
 
@@ -316,17 +316,19 @@ pub async fn run(
             stop: stop.clone(),
         },
     )?;
+    let (hq, questions) = questions();
     let api = Api {
         recorder: node.recorder.clone(),
         bundles: node.bundles.clone(),
         documents: node.documents.clone(),
         link: status,
         neighbours: Some(neighbours),
+        hq,
         backups: node.data.backups(),
         folder: node.data.root().to_owned(),
         token,
     };
-    let link = LinkTask::spawn(&node, status_in, open, stop.clone());
+    let link = LinkTask::spawn(&node, status_in, open, questions, stop.clone());
     let journal = node.journal().clone();
     let sealing = tokio::spawn(seal_on_time(journal.clone(), stop.clone()));
     let following = tokio::spawn(follow(journal.clone(), node.documents.clone()));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use common::{NOON, bundles, create, documents, hq_key, log_key, recorder, teach};
 use edge_node::api::{self, Api};
 use edge_node::journal::{FixedClock, Journal};
-use edge_node::link::LinkStatus;
+use edge_node::link::{LinkStatus, questions};
 use serde_json::{Value, json};
 use shared::ids::{HistoryId, Seq};
 use shared::sync::bundle::{BundleHead, BundleScan, BundleWriter, Direction, Seed};
@@ -35,6 +35,7 @@ impl Server {
             documents: documents(&folder.path().join("documents.redb"), &journal),
             link,
             neighbours: None,
+            hq: questions().0,
             backups: folder.path().join("backups"),
             folder: folder.path().to_owned(),
             token: token.map(Arc::from),

@@ -494,7 +494,8 @@ async fn a_backup_restores_into_another_history() {
     assert_eq!(restored, made);
     let hq = Headquarters::open(&second, hands.clock()).expect("opens");
     assert_ne!(hq.store().history(), history);
-    assert_eq!(hq.published().last().borrow().0, made.position);
+    // HQ may have stated by now that it was restored.
+    assert!(hq.published().last().borrow().0 >= made.position);
     assert_eq!(balances(&hq.published().ledgers().books), expected());
     site.send(&hq, 1).await;
     site.posted(&hq).await;

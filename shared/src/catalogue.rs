@@ -555,6 +555,7 @@ impl Catalogue {
             | MasterData::ItemMeasure { .. }
             | MasterData::VoucherGap { .. }
             | MasterData::Ruling { .. }
+            | MasterData::HandledItem { .. }
             | MasterData::Rules { .. } => {}
             MasterData::Restored { skipped, .. } => self.skip_numbers(skipped),
         }

@@ -9,6 +9,7 @@ pub mod document;
 pub mod fact;
 pub mod ids;
 pub mod money;
+pub mod planted;
 pub mod quantity;
 pub mod segment;
 pub mod sync;

@@ -15,6 +15,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use serde::Deserialize;
+use shared::catalogue::Catalogue;
 use shared::ids::Seq;
 use tokio::sync::watch;
 use utoipa::{IntoParams, OpenApi};
@@ -24,12 +25,13 @@ use utoipa_axum::routes;
 use crate::bundle::Bundles;
 use crate::documents::Documents;
 use crate::journal::{BackupError, Journal, StoreError};
-use crate::link::LinkStatus;
+use crate::link::{Asker, LinkStatus, NoAnswer};
 use crate::neighbour::Neighbours;
 use crate::record::{GroupInput, Origin, Recorder, Refused};
+use crate::web;
 use views::{
-    BackupView, BatchInput, BatchOutcome, BatchView, ItemView, LogPage, Problem, ProblemView,
-    RecordedView, StatusView, StockView, TransferView, VerifiedView,
+    BackupView, BatchInput, BatchOutcome, BatchView, FoundView, HandledInput, ItemView, LogPage,
+    Problem, ProblemView, RecordedView, StatusView, StockView, TransferView, VerifiedView,
 };
 
 /// The largest request: some thousand movements of an import.
@@ -53,6 +55,8 @@ pub struct Api {
     pub link: watch::Receiver<LinkStatus>,
     /// Who carries this node's data, and what it carries; `None` where nobody runs that.
     pub neighbours: Option<Neighbours>,
+    /// Asks HQ.
+    pub hq: Asker,
     /// Where backups go.
     pub backups: PathBuf,
     /// Where a bundle from HQ lies while it comes in, without a name.
@@ -85,6 +89,8 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(stock))
         .routes(routes!(log))
         .routes(routes!(items))
+        .routes(routes!(items_at_hq))
+        .routes(routes!(take_items))
         .routes(routes!(transfers))
         .routes(routes!(status))
         .routes(routes!(verify))
@@ -110,6 +116,7 @@ pub fn router(api: Api) -> Router {
             "/v1/openapi.json",
             axum::routing::get(move || async move { Json((*document).clone()) }),
         )
+        .merge(web::router())
         .fallback(not_found)
         .layer(middleware::from_fn_with_state(api.clone(), admit))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -187,7 +194,7 @@ async fn admit(State(api): State<Api>, request: Request, next: Next) -> Response
 }
 
 fn is_admitted(api: &Api, path: &str, headers: &HeaderMap) -> bool {
-    if path == "/livez" || path == "/readyz" {
+    if path == "/livez" || path == "/readyz" || web::PATHS.contains(&path) {
         return true;
     }
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
@@ -322,6 +329,67 @@ struct ItemsQuery {
 #[utoipa::path(get, path = "/v1/items", params(ItemsQuery), responses((status = 200, body = [ItemView])))]
 async fn items(State(api): State<Api>, Query(query): Query<ItemsQuery>) -> Json<Vec<ItemView>> {
     Json(views::items(&api.recorder, query.search.as_deref().unwrap_or(""), ITEMS_MAX))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+struct SearchQuery {
+    /// A part of code or name.
+    search: String,
+}
+
+impl From<NoAnswer> for Failure {
+    fn from(error: NoAnswer) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "no_link", error.to_string())
+    }
+}
+
+/// What HQ finds, as a catalogue of its own.
+async fn found_at_hq(api: &Api, text: String) -> Result<(Catalogue, bool), Failure> {
+    let found = api.hq.look_up(text).await?;
+    let facts = found.facts().map_err(|error| {
+        let message = format!("HQ's answer does not read: {error}; update edge-node");
+        Failure::new(StatusCode::BAD_GATEWAY, "protocol", message)
+    })?;
+    let mut catalogue = Catalogue::new();
+    for fact in &facts {
+        catalogue.apply(fact);
+    }
+    Ok((catalogue, found.more))
+}
+
+/// Items at HQ, also those that this site does not handle, at most 20.
+#[utoipa::path(get, path = "/v1/items/at-hq", params(SearchQuery), responses(
+    (status = 200, body = FoundView), (status = 503, description = "No link", body = ProblemView),
+))]
+async fn items_at_hq(
+    State(api): State<Api>,
+    Query(query): Query<SearchQuery>,
+) -> Result<Json<FoundView>, Failure> {
+    let (catalogue, more) = found_at_hq(&api, query.search).await?;
+    Ok(Json(FoundView { items: views::found(&api.recorder, &catalogue), more }))
+}
+
+/// Let this site handle items of HQ, by their codes. They come as soon as HQ sends them.
+#[utoipa::path(post, path = "/v1/items/handled", request_body = HandledInput, responses(
+    (status = 202, body = HandledInput), (status = 422, description = "HQ has no such item", body = ProblemView),
+    (status = 503, description = "No link", body = ProblemView),
+))]
+async fn take_items(
+    State(api): State<Api>,
+    Body(input): Body<HandledInput>,
+) -> Result<(StatusCode, Json<HandledInput>), Failure> {
+    let mut items = Vec::new();
+    for code in &input.items {
+        let (catalogue, _) = found_at_hq(&api, code.clone()).await?;
+        let item = catalogue.item_by_code(code).ok_or_else(|| {
+            let message = format!("HQ has no item '{code}': look with 'edge-node items --at-hq'");
+            Failure::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown_item", message)
+        })?;
+        items.push(item.item);
+    }
+    api.hq.handle(items).await?;
+    Ok((StatusCode::ACCEPTED, Json(input)))
 }
 
 /// Goods on their way to this site.

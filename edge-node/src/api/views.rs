@@ -10,6 +10,7 @@ use shared::ids::{Seq, SiteNo};
 use shared::money::Price;
 use shared::sync::bundle::{BundleError, Scanned};
 use shared::sync::edge::EdgeEnd;
+use shared::sync::{Outcome, Span};
 use shared::time::{OffsetMinutes, Timestamp};
 use utoipa::ToSchema;
 
@@ -116,6 +117,8 @@ pub enum Progress {
     Received,
     /// In the books.
     Posted,
+    /// Set aside at HQ until something comes that it needs.
+    Waits,
 }
 
 impl Progress {
@@ -125,6 +128,7 @@ impl Progress {
             Self::Recorded => "recorded",
             Self::Received => "received",
             Self::Posted => "posted",
+            Self::Waits => "waits at HQ",
         }
     }
 }
@@ -146,6 +150,13 @@ pub struct LogView {
     pub group_left: u16,
     /// How far it has come.
     pub progress: Option<Progress>,
+    /// HQ's voucher of it: ledger month and number there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "2026-11-42")]
+    pub voucher: Option<String>,
+    /// Why it waits at HQ, and what has to be done there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<String>,
     /// The item's code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<String>,
@@ -211,6 +222,33 @@ pub struct ItemView {
     pub service: bool,
 }
 
+/// Items that HQ found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FoundView {
+    /// By code.
+    pub items: Vec<FoundItem>,
+    /// There are more: search for more of the code or name.
+    pub more: bool,
+}
+
+/// An item that HQ found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FoundItem {
+    /// As HQ tells it.
+    #[serde(flatten)]
+    pub item: ItemView,
+    /// This site handles it already.
+    pub handled: bool,
+}
+
+/// Items that this site is to handle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HandledInput {
+    /// Their codes.
+    pub items: Vec<String>,
+}
+
 /// Goods on their way to this site.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TransferView {
@@ -262,6 +300,10 @@ pub struct StatusView {
     pub safe: u64,
     /// In the books.
     pub posted: u64,
+    /// HQ told the voucher, or why there is none, of the facts up to this one.
+    pub told: u64,
+    /// Of those HQ has set so many aside: see the log for why.
+    pub set_aside: u64,
     /// Not yet at HQ.
     pub waiting: u64,
     /// When the oldest of those was recorded.
@@ -607,6 +649,21 @@ pub fn items(recorder: &Recorder, search: &str, count_max: usize) -> Vec<ItemVie
     items
 }
 
+/// What HQ found, by code.
+pub fn found(recorder: &Recorder, at_hq: &Catalogue) -> Vec<FoundItem> {
+    let known = recorder.journal().catalogue();
+    let now = recorder.now();
+    let mut items: Vec<FoundItem> = at_hq
+        .items()
+        .map(|item| FoundItem {
+            item: ItemView::of(item, at_hq, now),
+            handled: known.item(item.item).is_some(),
+        })
+        .collect();
+    items.sort_by(|one, other| one.item.code.cmp(&other.item.code));
+    items
+}
+
 /// Transfers on their way to this site.
 pub fn transfers(recorder: &Recorder) -> Vec<TransferView> {
     let catalogue = recorder.journal().catalogue();
@@ -665,6 +722,7 @@ pub fn log(recorder: &Recorder, first: Seq, count_max: usize) -> Result<LogPage,
     let acknowledged = journal.acknowledgement().map(|signed| signed.acknowledgement);
     let (received, posted) =
         acknowledged.map_or((Seq::ZERO, Seq::ZERO), |known| (known.received.last, known.posted));
+    let told = journal.postings(first, count_max)?;
     let mut facts = Vec::new();
     journal.for_each_fact(first, |seq, fact| {
         let progress = match seq {
@@ -672,7 +730,9 @@ pub fn log(recorder: &Recorder, first: Seq, count_max: usize) -> Result<LogPage,
             _ if seq <= received => Progress::Received,
             _ => Progress::Recorded,
         };
-        facts.push(log_view(seq, fact, progress, &catalogue));
+        let mut view = log_view(seq, fact, progress, &catalogue);
+        add_posting(&mut view, seq, &told);
+        facts.push(view);
         if facts.len() < count_max {
             std::ops::ControlFlow::Continue(())
         } else {
@@ -680,6 +740,22 @@ pub fn log(recorder: &Recorder, first: Seq, count_max: usize) -> Result<LogPage,
         }
     })?;
     Ok(LogPage { facts, last: journal.position().last.0 })
+}
+
+/// What HQ told of a fact.
+fn add_posting(view: &mut LogView, seq: Seq, told: &[(Seq, Span)]) {
+    let before = told.partition_point(|(first, _)| *first <= seq);
+    let Some((first, span)) = told[..before].last() else { return };
+    let Some(left) = span.after((seq.0 - first.0) / span.facts_each * span.facts_each) else {
+        return;
+    };
+    match left.outcome {
+        Outcome::NoVoucher => {}
+        Outcome::Vouchers { month, first } => view.voucher = Some(format!("{month}-{first}")),
+        Outcome::Waits { why } => {
+            (view.progress, view.waits_for) = (Some(Progress::Waits), Some(why));
+        }
+    }
 }
 
 fn log_view(seq: Seq, fact: &Fact, progress: Progress, catalogue: &Catalogue) -> LogView {
@@ -745,6 +821,7 @@ pub fn status(
     let position = journal.position();
     let known = journal.acknowledgement().map(|signed| signed.acknowledgement);
     let received = known.map_or(Seq::ZERO, |known| known.received.last);
+    let told = journal.postings_known();
     let site = catalogue.site(genesis.site);
     let oldest = journal.fact(received.next())?;
     let waiting_since = oldest.and_then(|fact| Stamp::parse(&fact).ok());
@@ -760,6 +837,8 @@ pub fn status(
         received: received.0,
         safe: known.map_or(0, |known| known.safe.0),
         posted: known.map_or(0, |known| known.posted.0),
+        told: told.up_to.0,
+        set_aside: told.waiting.iter().map(|each| each.last.0 + 1 - each.first.0).sum(),
         waiting: position.last.0.saturating_sub(received.0),
         waiting_since: waiting_since.map(|stamp| moment(stamp.recorded_at, stamp.utc_offset)),
         items: catalogue.items().count(),

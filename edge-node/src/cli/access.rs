@@ -16,8 +16,8 @@ use crate::api::documents::{
     SheetInput, SheetRecordedView,
 };
 use crate::api::views::{
-    self, BackupView, BatchInput, BatchView, BundleTakenView, ItemView, LogPage, Problem,
-    ProblemView, RecordedView, StatusView, StockView, TransferView, VerifiedView,
+    self, BackupView, BatchInput, BatchView, BundleTakenView, FoundView, HandledInput, ItemView,
+    LogPage, Problem, ProblemView, RecordedView, StatusView, StockView, TransferView, VerifiedView,
 };
 use crate::bundle::{PIECE_BYTES, Since};
 use crate::config::Config;
@@ -122,6 +122,26 @@ impl Access {
         match self {
             Self::Api(client) => client.get("/v1/items", &[("search", search.map(str::to_owned))]),
             Self::Direct(node) => Ok(views::items(&node.recorder, search.unwrap_or(""), ITEMS_MAX)),
+        }
+    }
+
+    /// Items at HQ; only a running node has a link.
+    pub(super) fn items_at_hq(&self, search: &str) -> Result<FoundView, CliError> {
+        self.client()?.get("/v1/items/at-hq", &[("search", Some(search.to_owned()))])
+    }
+
+    pub(super) fn take_items(&self, codes: &[String]) -> Result<HandledInput, CliError> {
+        self.client()?.post("/v1/items/handled", &HandledInput { items: codes.to_vec() })
+    }
+
+    fn client(&self) -> Result<&Client, CliError> {
+        match self {
+            Self::Api(client) => Ok(client),
+            Self::Direct(_) => {
+                let message =
+                    "no node runs here, so there is no link to HQ: start it with 'edge-node run'";
+                Err(CliError::new(4, "not_ready", message))
+            }
         }
     }
 

@@ -115,6 +115,12 @@ enum Command {
     Items {
         /// A part of code or name.
         search: Option<String>,
+        /// Look at HQ, where this site is told only the items that it handles.
+        #[arg(long, requires = "search")]
+        at_hq: bool,
+        /// Let this site handle these items of HQ from now on.
+        #[arg(long, value_name = "CODE", num_args = 1.., conflicts_with = "search")]
+        take: Vec<String>,
     },
     /// Show goods on their way to this site.
     Transfers,
@@ -331,7 +337,11 @@ fn with_node(command: &Command, access: &Access, output: Output) -> Result<(), C
         }
         Command::Stock { item } => output.stock(&access.stock(item.as_deref())?),
         Command::Log { from, count } => output.log(&access.log(*from, *count)?),
-        Command::Items { search } => output.items(&access.items(search.as_deref())?),
+        Command::Items { take, .. } if !take.is_empty() => output.taken(&access.take_items(take)?),
+        Command::Items { search: Some(search), at_hq: true, .. } => {
+            output.found(&access.items_at_hq(search)?);
+        }
+        Command::Items { search, .. } => output.items(&access.items(search.as_deref())?),
         Command::Transfers => output.transfers(&access.transfers()?),
         Command::Status => output.status(&access.status()?),
         Command::Verify => output.verified(&access.verify()?),

@@ -11,9 +11,9 @@ use crate::api::documents::{
     DocumentLineView, GoodsView, RefusedEditView, SharedDocumentView, ValueView,
 };
 use crate::api::views::{
-    BackupView, BundleMadeView, BundleTakenView, CarriedByView, CarriesView, ItemView, LogPage,
-    NeighboursView, Problem, ProblemView, RecordedView, StatusView, StockView, TransferView,
-    VerifiedView,
+    BackupView, BundleMadeView, BundleTakenView, CarriedByView, CarriesView, FoundItem, FoundView,
+    HandledInput, ItemView, LogPage, NeighboursView, Problem, ProblemView, RecordedView,
+    StatusView, StockView, TransferView, VerifiedView,
 };
 
 /// How to print.
@@ -231,6 +231,7 @@ impl Output {
                 text(view.partner.as_ref()),
                 text(view.refers_to.as_ref()),
                 view.progress.map_or_else(String::new, |progress| progress.word().to_owned()),
+                text(view.voucher.as_ref()),
             ]
         };
         let header = [
@@ -245,8 +246,14 @@ impl Output {
             "partner",
             "refers to",
             "progress",
+            "voucher",
         ];
         table(&header, &[0, 5, 7], page.facts.iter().map(row));
+        for view in &page.facts {
+            if let Some(why) = &view.waits_for {
+                print(&format!("note: {} waits at HQ: {why}", view.capture));
+            }
+        }
     }
 
     pub(super) fn items(self, views: &[ItemView]) {
@@ -258,6 +265,31 @@ impl Output {
             vec![view.code.clone(), view.name.clone(), view.units.join(" "), what.to_owned()]
         };
         table(&["item", "name", "units", "what"], &[], views.iter().map(row));
+    }
+
+    pub(super) fn found(self, view: &FoundView) {
+        if self.json {
+            return json(view);
+        }
+        let row = |found: &FoundItem| {
+            let ItemView { code, name, units, .. } = &found.item;
+            let here = if found.handled { "yes" } else { "no" };
+            vec![code.clone(), name.clone(), units.join(" "), here.to_owned()]
+        };
+        table(&["item", "name", "units", "handled here"], &[], view.items.iter().map(row));
+        if view.more {
+            print("note: HQ has more like this: search for more of the code or name");
+        }
+    }
+
+    pub(super) fn taken(self, taken: &HandledInput) {
+        let codes = taken.items.join(", ");
+        self.say(
+            &format!(
+                "HQ was told that this site handles {codes}: 'edge-node items' shows them soon"
+            ),
+            taken,
+        );
     }
 
     pub(super) fn transfers(self, views: &[TransferView]) {
@@ -290,9 +322,15 @@ impl Output {
         let since = view.waiting_since.as_ref();
         let since = since.map_or_else(String::new, |since| format!(", the oldest since {since}"));
         print(&format!(
-            "at HQ      {} received, {} posted; {} waiting{since}",
-            view.received, view.posted, view.waiting
+            "at HQ      {} received, {} safe, {} posted; {} waiting{since}",
+            view.received, view.safe, view.posted, view.waiting
         ));
+        if view.set_aside > 0 {
+            print(&format!(
+                "set aside  {} facts wait at HQ: 'edge-node log' says why; they post by themselves",
+                view.set_aside
+            ));
+        }
         print(&format!(
             "known      {} items, {} partners, {} transfers on their way here",
             view.items, view.partners, view.open_transfers

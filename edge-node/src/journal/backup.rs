@@ -13,7 +13,9 @@ use redb::{
 };
 use shared::ids::{LogId, Seq};
 
-use super::rows::{KEYS, META, META_RESTORED, SEGMENTS, STATE, STATE_PENDING, STATE_SIGNED, TAIL};
+use super::rows::{
+    KEYS, META, META_RESTORED, POSTINGS, SEGMENTS, STATE, STATE_PENDING, STATE_SIGNED, TAIL,
+};
 use super::store::{OpenError, StoreError, is_full, sync_folder};
 use super::{Journal, Options};
 
@@ -105,6 +107,7 @@ impl Journal {
         copy(&from, &transaction, STATE)?;
         copy(&from, &transaction, STATE_PENDING)?;
         copy(&from, &transaction, STATE_SIGNED)?;
+        copy(&from, &transaction, POSTINGS)?;
         transaction.commit().map_err(StoreError::from)?;
         Ok(())
     }

@@ -14,6 +14,7 @@ mod key_index;
 mod key_page;
 mod keys;
 pub mod on_hand;
+mod postings;
 mod rows;
 mod store;
 mod verify;
@@ -33,7 +34,8 @@ use shared::ids::{Capture, CompanyNo, DeviceNo, Head, LogId, PersonNo, Seq};
 use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
 use shared::sync::{
-    Position, Run, SignedAcknowledgement, SignedStateBatch, StateCursor, StockLevel,
+    Position, PostingsKnown, Run, SignedAcknowledgement, SignedPostings, SignedStateBatch, Span,
+    StateCursor, StockLevel,
 };
 use shared::time::{OffsetMinutes, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -515,6 +517,29 @@ impl Journal {
     ) -> Result<(), StoreError> {
         let acknowledgement = Box::new(acknowledgement);
         self.ask(|answer| Command::Acknowledge { acknowledgement, answer }).await
+    }
+
+    /// Keeps what HQ told of facts; not durable at once.
+    pub fn note_postings_blocking(&self, signed: SignedPostings) -> Result<(), StoreError> {
+        let told = Box::new(signed.postings);
+        self.ask_blocking(|answer| Command::Postings { told, answer })
+    }
+
+    /// As [`Journal::note_postings_blocking`], for whoever may not block.
+    pub async fn note_postings(&self, signed: SignedPostings) -> Result<(), StoreError> {
+        let told = Box::new(signed.postings);
+        self.ask(|answer| Command::Postings { told, answer }).await
+    }
+
+    /// How far HQ has told what became of facts.
+    pub fn postings_known(&self) -> PostingsKnown {
+        self.inner.view.postings_known()
+    }
+
+    /// What HQ told of facts from `first` on, at most `spans_max` spans, with the places of their
+    /// first facts. The first may begin before. What came within the last seconds may be missing.
+    pub fn postings(&self, first: Seq, spans_max: usize) -> Result<Vec<(Seq, Span)>, StoreError> {
+        postings::read(&self.inner.view.transaction()?, first, spans_max)
     }
 
     /// HQ's newest acknowledgement.

@@ -29,6 +29,9 @@ pub(super) const STATE_SIGNED: TableDefinition<(u64, u64), &[u8]> =
 /// Facts of a checkpoint of keyed state that has not come whole, in order of arrival.
 pub(super) const STATE_PENDING: TableDefinition<u64, &[u8]> = TableDefinition::new("state_pending");
 
+/// First seq of a span of facts to what HQ told of them, a [`shared::sync::Span`].
+pub(super) const POSTINGS: TableDefinition<u64, &[u8]> = TableDefinition::new("postings");
+
 /// The version of the file: one byte.
 pub(super) const META_VERSION: &str = "version";
 /// The log's genesis record.
@@ -43,11 +46,13 @@ pub(super) const META_ACKNOWLEDGEMENT: &str = "acknowledgement";
 pub(super) const META_HQ_TIME: &str = "hq_time";
 /// Up to where keyed state is stored, and the handle that is in force.
 pub(super) const META_STATE_CURSOR: &str = "state_cursor";
+/// The life of HQ's store that told what is in [`POSTINGS`].
+pub(super) const META_POSTINGS: &str = "postings";
 /// Present in a store that came out of a backup: it records nothing.
 pub(super) const META_RESTORED: &str = "restored";
 
 /// The version of the file that this program writes.
-pub(super) const VERSION: u8 = 2;
+pub(super) const VERSION: u8 = 3;
 const ROW_VERSION: u8 = 1;
 
 /// The largest value that shares a page of 4 KiB with nothing but its key.

@@ -17,17 +17,18 @@ use shared::fact::{Fact, Kind, field};
 use shared::ids::{Capture, LogId, Seq};
 use shared::segment::chain::{Chain, Genesis};
 use shared::segment::{columns, packing};
-use shared::sync::{SignedAcknowledgement, SignedStateBatch, StateCursor};
+use shared::sync::{PostingsKnown, SignedAcknowledgement, SignedStateBatch, StateCursor};
 use shared::time::Timestamp;
 use shared::varint;
 
 use super::guard::{self, Overlay};
 use super::key_book::KeyBook;
 use super::on_hand::OnHand;
+use super::postings;
 use super::rows::{
     self, BadRow, KEYS, META, META_ACKNOWLEDGEMENT, META_GENESIS, META_HQ_TIME, META_ON_HAND,
-    META_OPENING, META_RESTORED, META_STATE_CURSOR, META_VERSION, SEGMENTS, STATE, STATE_PENDING,
-    STATE_SIGNED, SegmentRow, TAIL, TailRow,
+    META_OPENING, META_RESTORED, META_STATE_CURSOR, META_VERSION, POSTINGS, SEGMENTS, STATE,
+    STATE_PENDING, STATE_SIGNED, SegmentRow, TAIL, TailRow,
 };
 
 /// Why a journal does not open.
@@ -312,6 +313,7 @@ pub(super) fn begin(database: &Database, beginning: &Beginning<'_>) -> Result<()
         transaction.open_table(STATE)?;
         transaction.open_table(STATE_PENDING)?;
         transaction.open_table(STATE_SIGNED)?;
+        transaction.open_table(POSTINGS)?;
     }
     transaction.commit()?;
     Ok(())
@@ -349,6 +351,7 @@ pub(super) struct Loaded {
     pub(super) hq_time: Timestamp,
     pub(super) acknowledgement: Option<SignedAcknowledgement>,
     pub(super) state: StateProgress,
+    pub(super) postings: PostingsKnown,
     pub(super) restored: bool,
 }
 
@@ -427,6 +430,7 @@ pub(super) fn load(database: &Database) -> Result<Loaded, OpenError> {
         hq_time: Timestamp(hq_time),
         acknowledgement,
         state,
+        postings: postings::load(&transaction)?,
         restored: meta(&transaction, META_RESTORED)?.is_some(),
     })
 }

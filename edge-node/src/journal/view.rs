@@ -9,8 +9,9 @@ use redb::{Database, ReadTransaction, ReadableDatabase};
 use shared::catalogue::Catalogue;
 use shared::fact::Fact;
 use shared::ids::{Head, LogId, Seq};
+use shared::planted::{self, Fault};
 use shared::segment::chain::{Chain, Genesis};
-use shared::sync::{Position, Run, SignedAcknowledgement, StateCursor};
+use shared::sync::{Position, Postings, PostingsKnown, Run, SignedAcknowledgement, StateCursor};
 use tokio::sync::watch;
 
 use super::on_hand::{OnHand, group_left};
@@ -68,6 +69,7 @@ pub(super) struct View {
     sealed: watch::Sender<Seq>,
     acknowledgement: watch::Sender<Option<SignedAcknowledgement>>,
     state_cursor: Mutex<StateCursor>,
+    postings: Mutex<PostingsKnown>,
     writer_ended: watch::Sender<bool>,
 }
 
@@ -93,6 +95,7 @@ impl View {
             sealed: watch::Sender::new(loaded.sealed_chain.seq()),
             acknowledgement: watch::Sender::new(loaded.acknowledgement),
             state_cursor: Mutex::new(loaded.state.stored),
+            postings: Mutex::new(loaded.postings.clone()),
             writer_ended: watch::Sender::new(false),
         };
         view.reopen(database, loaded);
@@ -113,6 +116,7 @@ impl View {
         *self.on_hand.write().expect(NO_PANIC) = loaded.on_hand.clone();
         *self.database.write().expect(NO_PANIC) = Ok(Arc::clone(database));
         *self.state_cursor.lock().expect(NO_PANIC) = loaded.state.stored;
+        *self.postings.lock().expect(NO_PANIC) = loaded.postings.clone();
         self.acknowledgement.send_replace(loaded.acknowledgement);
         self.sealed.send_replace(loaded.sealed_chain.seq());
         self.position.send_replace(Position { last: chain.seq(), head: chain.head() });
@@ -208,6 +212,14 @@ impl View {
         *self.state_cursor.lock().expect(NO_PANIC)
     }
 
+    pub(super) fn postings_known(&self) -> PostingsKnown {
+        self.postings.lock().expect(NO_PANIC).clone()
+    }
+
+    pub(super) fn take_postings(&self, told: &Postings) {
+        self.postings.lock().expect(NO_PANIC).take(told);
+    }
+
     /// Facts from `first` on, at most about `facts_max`, ending where a group ends.
     pub(super) fn run_from(&self, first: Seq, facts_max: usize) -> Result<Option<Run>, StoreError> {
         if first == Seq::ZERO || first > self.position().last {
@@ -217,7 +229,10 @@ impl View {
         if !self.gather_recent(&mut gathered, facts_max) {
             self.gather_stored(&mut gathered, facts_max)?;
         }
-        let (count, head) = gathered.end(facts_max);
+        let (mut count, mut head) = gathered.end(facts_max);
+        if planted::is(Fault::HalfGroup) && count > 1 {
+            (count, head) = (count - 1, None);
+        }
         let last = Seq(first.0 + count as u64 - 1);
         let head = head.map_or_else(|| self.head_at(last), Ok)?;
         gathered.facts.truncate(count);

@@ -17,10 +17,13 @@ use shared::document::journal::{self as document, JournalTip};
 use shared::fact::statement::{GROUP_MAX, Stamp, Statement};
 use shared::fact::{Fact, field};
 use shared::ids::{Capture, DeviceNo, LogId, Seq};
+use shared::planted::{self, Fault};
 use shared::segment::chain::Chain;
 use shared::segment::seal::{Seal, last_sealable};
 use shared::segment::{columns, packing, whole_groups};
-use shared::sync::{Following, Position, SignedAcknowledgement, SignedStateBatch, StateCursor};
+use shared::sync::{
+    Following, Position, Postings, SignedAcknowledgement, SignedStateBatch, StateCursor,
+};
 use shared::time::Timestamp;
 use shared::varint;
 use tokio::sync::{mpsc, oneshot};
@@ -29,6 +32,7 @@ use super::clock::{DAY_MS, LastStamp, Moment, Timekeeper};
 use super::key_book::{Expiry, KeyBook};
 use super::keys::{KeyEntry, KeyHash};
 use super::on_hand::{self, Bucket, Change, OnHand};
+use super::postings;
 use super::rows::{
     KEYS, META, META_ACKNOWLEDGEMENT, META_HQ_TIME, META_ON_HAND, META_STATE_CURSOR,
     PAGE_VALUE_MAX, SEGMENTS, STATE, STATE_PENDING, STATE_SIGNED, SegmentRow, TAIL, TailRow,
@@ -54,6 +58,7 @@ pub(super) enum Command {
     Seal { only_due: bool, answer: oneshot::Sender<Result<(), StoreError>> },
     State { batch: Box<SignedStateBatch>, answer: oneshot::Sender<Result<StateCursor, StateError>> },
     Acknowledge { acknowledgement: Box<SignedAcknowledgement>, answer: Done },
+    Postings { told: Box<Postings>, answer: Done },
     HqTime { at: Timestamp },
     FoldAgain { answer: Done },
     Stop { answer: Done },
@@ -110,6 +115,8 @@ struct State {
     unpacked: RefCell<Option<StoredRange>>,
     /// Rows that may wait for the next commit.
     lazy: BTreeMap<&'static str, Vec<u8>>,
+    /// What HQ told of facts: may wait as well.
+    lazy_postings: Vec<Postings>,
     /// Bytes of a packed fact times 256, smoothed.
     packed_bytes_x256: u64,
     /// How many signed batches of keyed state were left when they were last looked through.
@@ -125,6 +132,7 @@ struct Staged {
     blocks: Vec<Block>,
     metas: Vec<(&'static str, Vec<u8>)>,
     state: Vec<StateWrite>,
+    postings: Vec<Postings>,
     seal: Sealing,
     catalogue: Option<Catalogue>,
 }
@@ -152,6 +160,7 @@ impl Staged {
         self.facts.is_empty()
             && self.metas.is_empty()
             && self.state.is_empty()
+            && self.postings.is_empty()
             && self.seal == Sealing::FullPages
     }
 }
@@ -353,6 +362,7 @@ impl Command {
             }
             Self::Seal { answer, .. }
             | Self::Acknowledge { answer, .. }
+            | Self::Postings { answer, .. }
             | Self::FoldAgain { answer }
             | Self::Stop { answer } => drop(answer.send(Err(error.clone()))),
             Self::HqTime { .. } => {}
@@ -385,6 +395,7 @@ impl State {
             opening: loaded.opening,
             unpacked: RefCell::new(None),
             lazy: BTreeMap::new(),
+            lazy_postings: Vec::new(),
             packed_bytes_x256: 8 * 256,
             signed_kept: 0,
         }
@@ -407,7 +418,7 @@ impl State {
                 if !self.unsealed.is_empty() && (!only_due || self.is_seal_due()) {
                     staged.seal = Sealing::All;
                 }
-                staged.metas.extend(std::mem::take(&mut self.lazy));
+                self.stage_lazy(staged);
                 pending.push(Pending::Done(answer));
             }
             Command::State { batch, answer } => {
@@ -419,6 +430,11 @@ impl State {
                 self.lazy.insert(META_ACKNOWLEDGEMENT, acknowledgement.encode());
                 self.lazy.insert(META_HQ_TIME, self.hq_time());
                 view.set_acknowledgement(*acknowledgement);
+                pending.push(Pending::Done(answer));
+            }
+            Command::Postings { told, answer } => {
+                view.take_postings(&told);
+                self.lazy_postings.push(*told);
                 pending.push(Pending::Done(answer));
             }
             Command::HqTime { at } => {
@@ -437,7 +453,7 @@ impl State {
                 if !self.unsealed.is_empty() || !staged.facts.is_empty() {
                     staged.seal = Sealing::All;
                 }
-                staged.metas.extend(std::mem::take(&mut self.lazy));
+                self.stage_lazy(staged);
                 staged.metas.extend(self.snapshot(view).map(|bytes| (META_ON_HAND, bytes)));
                 pending.push(Pending::Done(answer));
             }
@@ -459,6 +475,11 @@ impl State {
         bytes
     }
 
+    fn stage_lazy(&mut self, staged: &mut Staged) {
+        staged.metas.extend(std::mem::take(&mut self.lazy));
+        staged.postings.append(&mut self.lazy_postings);
+    }
+
     fn is_seal_due(&self) -> bool {
         let now = self.time.clock().steady_ms();
         self.unsealed_since_ms.is_some_and(|since| now - since >= SEAL_AGE_MS)
@@ -474,6 +495,7 @@ impl State {
         }
         if let Some(key) = submission.key
             && let Some(entry) = self.keys.find(&self.database, key.key)?
+            && !planted::is(Fault::SkippedDuplicateCheck)
         {
             if entry.input != key.input {
                 return Err(RecordError::KeyReused);
@@ -517,9 +539,10 @@ impl State {
     fn facts_of(&self, submission: &Submission, moment: Moment) -> Result<Vec<Fact>, RecordError> {
         let first = self.chain.seq().next();
         let count = submission.lines.len();
+        let reused = u64::from(planted::is(Fault::ReusedSequence) && first > Seq(1));
         let fact = |(index, line): (usize, &super::Line)| {
             let stamp = Stamp {
-                capture: Capture { device: self.device, counter: first.0 + index as u64 },
+                capture: Capture { device: self.device, counter: first.0 - reused + index as u64 },
                 recorded_at: moment.recorded_at,
                 occurred_at: line.occurred_at.unwrap_or(moment.now),
                 utc_offset: submission.utc_offset,
@@ -701,11 +724,19 @@ impl State {
         view: &View,
         options: &Options,
     ) -> Result<(), StoreError> {
-        let transaction = self.database.begin_write()?;
+        let mut transaction = self.database.begin_write()?;
+        if planted::is(Fault::RecordBeforeDurable) {
+            transaction
+                .set_durability(redb::Durability::None)
+                .map_err(|error| StoreError::Disk(error.to_string()))?;
+        }
         if !staged.facts.is_empty() || staged.seal == Sealing::All {
             self.commit_facts(&transaction, staged, view, options)?;
         }
-        staged.metas.extend(std::mem::take(&mut self.lazy));
+        self.stage_lazy(staged);
+        for told in &staged.postings {
+            postings::write(&transaction, told)?;
+        }
         if !staged.metas.is_empty() {
             let mut meta = transaction.open_table(META)?;
             for (name, bytes) in &staged.metas {

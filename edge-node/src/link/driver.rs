@@ -1,19 +1,21 @@
 //! Drives one session: moves frames between QUIC and the session, and its requests to the journal.
 //! Decides nothing itself. Invariant: the journal is never called where it would block others.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{Connection, ConnectionError, ReadError, WriteError};
 use shared::ids::Seq;
 use shared::sync::edge::{EdgeEnd, EdgeEvent, EdgeNotice, EdgeRequest, EdgeSession};
-use shared::sync::{Moment, Now, Position};
-use tokio::sync::watch;
+use shared::sync::{Found, Moment, Now, Position};
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::Wall;
 use super::frames::{Incoming, Outgoing};
+use super::question::{Question, Questions};
 use super::store::EdgeStore;
 
 /// How often the network is asked for signs of life while something is awaited.
@@ -45,6 +47,8 @@ pub(super) struct Driver<'a, S> {
     sealed: watch::Receiver<Seq>,
     edits: watch::Receiver<u64>,
     replies: JoinSet<EdgeEvent>,
+    /// Who waits for what HQ finds, in order.
+    askers: VecDeque<oneshot::Sender<Found>>,
     /// The session's time starts here.
     started: Instant,
     datagrams: u64,
@@ -56,6 +60,7 @@ enum Woken {
     Read(Result<bool, ReadError>),
     Written(Result<(), WriteError>),
     Event(EdgeEvent),
+    Question(Question),
     Timeout,
 }
 
@@ -80,6 +85,7 @@ impl<'a, S: EdgeStore> Driver<'a, S> {
             incoming,
             outgoing,
             replies: JoinSet::new(),
+            askers: VecDeque::new(),
             started,
             datagrams: 0,
             until_done: false,
@@ -97,6 +103,7 @@ impl<'a, S: EdgeStore> Driver<'a, S> {
     pub(super) async fn run(
         mut self,
         shutdown: &mut watch::Receiver<bool>,
+        questions: &mut Questions,
         mut notice: impl FnMut(EdgeNotice),
     ) -> Over {
         // Whatever was recorded since the session was made.
@@ -105,7 +112,10 @@ impl<'a, S: EdgeStore> Driver<'a, S> {
         let over = loop {
             self.take_frames();
             while let Some(found) = self.session.poll_notice() {
-                notice(found);
+                match found {
+                    EdgeNotice::Found(found) => self.answer(found),
+                    found => notice(found),
+                }
             }
             while let Some(request) = self.session.poll_request() {
                 self.start_request(request);
@@ -123,7 +133,7 @@ impl<'a, S: EdgeStore> Driver<'a, S> {
                 let _ = tokio::time::timeout(FAREWELL, self.outgoing.finish()).await;
                 break Over::Ended(end);
             }
-            if let Err(over) = self.wake(shutdown).await {
+            if let Err(over) = self.wake(shutdown, questions).await {
                 break over;
             }
         };
@@ -132,8 +142,12 @@ impl<'a, S: EdgeStore> Driver<'a, S> {
         over
     }
 
-    async fn wake(&mut self, shutdown: &mut watch::Receiver<bool>) -> Result<(), Over> {
-        match self.woken(shutdown).await {
+    async fn wake(
+        &mut self,
+        shutdown: &mut watch::Receiver<bool>,
+        questions: &mut Questions,
+    ) -> Result<(), Over> {
+        match self.woken(shutdown, questions).await {
             Woken::Read(Ok(true)) | Woken::Written(Ok(())) => {}
             Woken::Read(Ok(false)) => return Err(Over::StreamEnded),
             Woken::Read(Err(error)) => {
@@ -146,12 +160,18 @@ impl<'a, S: EdgeStore> Driver<'a, S> {
                 let moment = self.moment();
                 self.session.handle_event(event, moment);
             }
+            Woken::Question(question) => self.ask(question),
             Woken::Timeout => self.handle_timeout(),
         }
         Ok(())
     }
 
-    async fn woken(&mut self, shutdown: &mut watch::Receiver<bool>) -> Woken {
+    async fn woken(
+        &mut self,
+        shutdown: &mut watch::Receiver<bool>,
+        questions: &mut Questions,
+    ) -> Woken {
+        let asks = self.session.is_open();
         let reads = self.session.end().is_none();
         let takes = reads && self.session.wants_frames();
         let timeout = self.session.timeout().map(|moment| {
@@ -167,8 +187,34 @@ impl<'a, S: EdgeStore> Driver<'a, S> {
             Some(reply) = self.replies.join_next() => {
                 Woken::Event(reply.unwrap_or(EdgeEvent::LogUnreadable))
             }
+            Some(question) = questions.recv(), if asks => Woken::Question(question),
             () = stopped(shutdown), if reads => Woken::Event(EdgeEvent::Leave),
             () = until(timeout) => Woken::Timeout,
+        }
+    }
+
+    fn ask(&mut self, question: Question) {
+        let event = match question {
+            // Whoever asked may have gone.
+            Question::LookUp(_, asker) if asker.is_closed() => return,
+            Question::LookUp(text, asker) => {
+                self.askers.push_back(asker);
+                EdgeEvent::LookUp(text)
+            }
+            Question::Handle(items, asker) => {
+                if asker.send(()).is_err() {
+                    return;
+                }
+                EdgeEvent::Handle(items)
+            }
+        };
+        let moment = self.moment();
+        self.session.handle_event(event, moment);
+    }
+
+    fn answer(&mut self, found: Found) {
+        if let Some(asker) = self.askers.pop_front() {
+            drop(asker.send(found));
         }
     }
 
@@ -238,6 +284,12 @@ fn perform<S: EdgeStore>(store: &S, request: EdgeRequest) -> EdgeEvent {
                 tracing::warn!("HQ's acknowledgement can't be kept: {error}");
             }
             EdgeEvent::AcknowledgementNoted
+        }
+        EdgeRequest::NotePostings(signed) => {
+            if let Err(error) = store.note_postings(signed) {
+                tracing::warn!("what became of movements can't be kept: {error}");
+            }
+            EdgeEvent::PostingsNoted(store.postings_known())
         }
         EdgeRequest::ApplyState(signed) => match store.apply_state(signed) {
             Ok(()) => EdgeEvent::StateApplied,

@@ -9,6 +9,7 @@ mod enrol;
 mod files;
 mod frames;
 mod identity;
+mod question;
 mod status;
 mod store;
 mod tls;
@@ -36,6 +37,7 @@ pub use connect::{ConnectError, DEFAULT_PORT};
 pub use enrol::{EnrolError, Enrolled, enrol, site_stock};
 pub use files::KeyFileError;
 pub use identity::{Enrolment, Identity};
+pub use question::{Asker, NoAnswer, Question, Questions, questions};
 pub use status::{LinkState, LinkStatus};
 pub use store::{EdgeStore, EdgeStoreError};
 
@@ -123,6 +125,7 @@ pub async fn run<S: EdgeStore>(
     store: Arc<S>,
     identity: Identity,
     config: LinkConfig,
+    questions: Questions,
     mut shutdown: watch::Receiver<bool>,
 ) -> Result<(), NotEnrolled> {
     let enrolment = identity.enrolment().ok_or(NotEnrolled)?.clone();
@@ -131,6 +134,7 @@ pub async fn run<S: EdgeStore>(
         identity,
         enrolment,
         config,
+        questions,
         backoff: Backoff::default(),
         errand: None,
         status: LinkStatus::default(),
@@ -154,6 +158,7 @@ struct Link<S> {
     identity: Identity,
     enrolment: Enrolment,
     config: LinkConfig,
+    questions: Questions,
     backoff: Backoff,
     /// What the next connection is for, where that is no session.
     errand: Option<Errand>,
@@ -217,9 +222,11 @@ impl<S: EdgeStore> Link<S> {
             Incoming::new(recv),
             Outgoing::new(send),
         );
+        // The closure below has the rest of the link.
+        let mut questions = std::mem::replace(&mut self.questions, question::questions().1);
         let mut renewal = None;
         let over = driver
-            .run(shutdown, |notice| {
+            .run(shutdown, &mut questions, |notice| {
                 if let EdgeNotice::Welcomed(welcome) = &notice
                     && self.is_renewal_due(welcome)
                 {
@@ -233,6 +240,7 @@ impl<S: EdgeStore> Link<S> {
             })
             .await;
         self.config.open.send_replace(None);
+        self.questions = questions;
         if let Some(renewal) = renewal
             && let Ok(Err(error)) = renewal.await
         {
@@ -266,7 +274,9 @@ impl<S: EdgeStore> Link<S> {
             Incoming::new(recv),
             Outgoing::new(send),
         );
-        let over = driver.until_done().run(shutdown, |_| {}).await;
+        // Nobody asks a log that was set aside.
+        let (_, mut nobody) = question::questions();
+        let over = driver.until_done().run(shutdown, &mut nobody, |_| {}).await;
         match over {
             Over::Ended(EdgeEnd::Left) if !*shutdown.borrow() => {
                 tracing::info!(log = %log.short(), "HQ has all of a log that was set aside");
@@ -301,6 +311,7 @@ impl<S: EdgeStore> Link<S> {
             sealed: *store.sealed().borrow(),
             state: store.state_cursor(),
             documents: store.documents_cursor(),
+            postings: store.postings_known(),
             // An acknowledgement of an earlier log says nothing of this one.
             witness: store.acknowledgement().filter(|signed| signed.acknowledgement.log == log),
             hq_key: self.enrolment.hq_key,
@@ -317,7 +328,7 @@ impl<S: EdgeStore> Link<S> {
     fn note(&mut self, notice: EdgeNotice) {
         match notice {
             EdgeNotice::Welcomed(welcome) => self.note_welcome(welcome),
-            EdgeNotice::Acknowledged(_) => {}
+            EdgeNotice::Acknowledged(_) | EdgeNotice::Found(_) => {}
             EdgeNotice::HqLost { restored, acknowledged, has } => {
                 let why = if restored { "was restored from a backup" } else { "lost facts" };
                 let text = format!(

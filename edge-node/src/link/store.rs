@@ -7,8 +7,8 @@ use shared::ids::{Capture, Head, Seq};
 use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
 use shared::sync::{
-    DocumentChange, Position, Run, SignedAcknowledgement, SignedDocumentBatch, SignedStateBatch,
-    StateCursor,
+    DocumentChange, Position, PostingsKnown, Run, SignedAcknowledgement, SignedDocumentBatch,
+    SignedPostings, SignedStateBatch, StateCursor,
 };
 use tokio::sync::watch;
 
@@ -107,6 +107,12 @@ pub trait EdgeStore: Send + Sync + 'static {
     fn apply_documents(&self, _signed: SignedDocumentBatch) -> Result<(), EdgeStoreError> {
         Ok(())
     }
+
+    /// How far HQ has told what became of the facts.
+    fn postings_known(&self) -> PostingsKnown;
+
+    /// Keeps what became of facts, whose signature was checked.
+    fn note_postings(&self, signed: SignedPostings) -> Result<(), EdgeStoreError>;
 
     /// Keeps how the link stands, for people; may forget it when the program ends.
     fn set_link_status(&self, status: LinkStatus);

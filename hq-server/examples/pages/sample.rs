@@ -2,11 +2,14 @@
 //! runs. Knows no network and no file; the same seed gives the same month.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use hq_server::books::{Books, Entry, Run};
+use hq_server::gateway::store::Quality;
 use hq_server::report::archive::{Archive, ArchiveError, StoredFact, StoredSeal, StoredVoucher};
 use hq_server::report::dashboard::LogLink;
 use hq_server::report::tally::Tally;
@@ -242,7 +245,8 @@ impl Sample {
         let mut kept = self.kept();
         kept.entries += 1;
         let position = kept.entries;
-        tally.note(books, position, at, &effects.vouchers);
+        let released = !effects.released.is_empty();
+        tally.note(books, position, at, &effects.vouchers, released);
         kept.vouchers.extend(effects.vouchers.into_iter().map(|voucher| StoredVoucher {
             voucher,
             position,
@@ -549,6 +553,14 @@ impl Sample {
                     brought_by: None,
                     known: Seq(log.facts.len() as u64 + unsent),
                     branch: false,
+                    quality: (away == 0).then_some(Quality {
+                        address: SocketAddr::from(([10, 0, 0, 7], 7_420)),
+                        rtt: Duration::from_millis(64),
+                        sent: 4_000,
+                        lost: 53,
+                    }),
+                    last_error: (unsent > 0)
+                        .then(|| (Timestamp(now.0 - away), "timed out".to_owned())),
                 }
             })
             .collect()

@@ -1,10 +1,12 @@
 //! The installation over HTTP: how it stands, whether everything is proved, a backup.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use shared::fact::effective::LogRank;
 use shared::ids::SiteNo;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -13,6 +15,7 @@ use utoipa_axum::routes;
 use super::problem::ApiError;
 use crate::gateway::branches::Branches;
 use crate::headquarters::{Headquarters, VerifyReport};
+use crate::report::dashboard::LinkQuality;
 
 /// How the installation stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -63,6 +66,26 @@ pub struct LogLine {
     pub program: Option<String>,
     /// How far its clock was ahead of HQ's when it connected.
     pub clock_ahead_ms: Option<i64>,
+    /// Facts of it that are not in the books, as far as HQ knows of them.
+    #[serde(default)]
+    pub behind: u64,
+    /// Facts of it that were set aside: they wait for something.
+    #[serde(default)]
+    pub set_aside: u64,
+    /// When the last fact was recorded that HQ has.
+    pub complete_to: Option<String>,
+    /// When anything was last heard from it since HQ started.
+    pub heard_at: Option<String>,
+    /// When the open connection began.
+    pub connected_since: Option<String>,
+    /// Where the open connection comes from.
+    pub address: Option<String>,
+    /// How good the open connection has been so far.
+    pub quality: Option<LinkQuality>,
+    /// When the last connection ended otherwise than meant since HQ started.
+    pub last_error_at: Option<String>,
+    /// Why.
+    pub last_error: Option<String>,
     /// When the newest bundle was made that came from it since HQ started, by its clock.
     pub bundle_made_at: Option<String>,
     /// When that bundle came.
@@ -139,7 +162,6 @@ async fn status(State(hq): State<Headquarters>) -> Result<Json<Status>, ApiError
     let position = published.last().borrow().0;
     let failure = published.failure().borrow().clone();
     let ledgers = published.ledgers();
-    let waiting = ledgers.books.waiting().count() as u64;
     let lost = ledgers.books.losses().own().iter().map(|loss| LostLine {
         stated: loss.stated.to_string(),
         stated_at: loss.at.to_string(),
@@ -150,6 +172,7 @@ async fn status(State(hq): State<Headquarters>) -> Result<Json<Status>, ApiError
     });
     let lost = lost.collect();
     drop(ledgers);
+    let (waiting, set_aside) = waiting(&hq);
     let catalogue = published.catalogue();
     let code = |site: SiteNo| match (site, catalogue.site(site)) {
         (SiteNo::HQ, _) => "HQ".to_owned(),
@@ -159,6 +182,7 @@ async fn status(State(hq): State<Headquarters>) -> Result<Json<Status>, ApiError
     let line = |log: crate::gateway::intake::LogStatus| {
         let link = hq.link(log.record.device);
         let ruled = published.ruled(&log.record.log) >= log.received.last;
+        let quality = link.quality.filter(|_| link.connected);
         LogLine {
             site: log.record.site.0,
             code: code(log.record.site),
@@ -173,6 +197,15 @@ async fn status(State(hq): State<Headquarters>) -> Result<Json<Status>, ApiError
             connected: link.connected,
             program: link.program,
             clock_ahead_ms: link.clock_ahead_ms,
+            behind: log.announced.unwrap_or_default().max(log.received.last).0 - log.posted.0,
+            set_aside: set_aside.get(&LogRank::of(&log.record.log)).copied().unwrap_or(0),
+            complete_to: log.complete_to.map(|at| at.to_string()),
+            heard_at: log.heard_at.map(|at| at.to_string()),
+            connected_since: link.since.filter(|_| link.connected).map(|at| at.to_string()),
+            address: quality.map(|quality| quality.address.to_string()),
+            quality: quality.as_ref().map(LinkQuality::of),
+            last_error_at: link.last_error.as_ref().map(|(at, _)| at.to_string()),
+            last_error: link.last_error.map(|(_, why)| why),
             bundle_made_at: link.bundle.map(|bundle| bundle.made_at.to_string()),
             bundle_taken_at: link.bundle.map(|bundle| bundle.taken_at.to_string()),
             bundle_by: link.bundle.and_then(|bundle| bundle.by).map(|by| code(by.site)),
@@ -194,6 +227,16 @@ async fn status(State(hq): State<Headquarters>) -> Result<Json<Status>, ApiError
         lost,
         logs: hq.intake().logs().into_iter().map(line).collect(),
     }))
+}
+
+/// How many groups wait, and the facts of each log among them.
+fn waiting(hq: &Headquarters) -> (u64, BTreeMap<LogRank, u64>) {
+    let ledgers = hq.published().ledgers();
+    let mut facts = BTreeMap::new();
+    for (_, group) in ledgers.books.waiting() {
+        *facts.entry(group.log).or_default() += group.facts.len() as u64;
+    }
+    (ledgers.books.waiting().count() as u64, facts)
 }
 
 /// Proves everything that is stored: chains, seals, journal documents, the sequence, the books.

@@ -41,7 +41,7 @@ pub use master::{
 pub use periods::{ClosedLine, PeriodBody, PeriodsState};
 pub use problem::ApiError;
 pub use rates::{RateBody, RateLine};
-pub use sites::{SiteBody, SiteCode, SiteLine};
+pub use sites::{HandledBody, SiteBody, SiteCode, SiteLine};
 
 use crate::headquarters::Headquarters;
 use crate::web;

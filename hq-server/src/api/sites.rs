@@ -74,6 +74,7 @@ pub(super) fn router() -> OpenApiRouter<Headquarters> {
         .routes(routes!(site_code))
         .routes(routes!(site_revoke))
         .routes(routes!(site_carrier))
+        .routes(routes!(site_handles))
 }
 
 /// Every site.
@@ -168,6 +169,35 @@ async fn site_carrier(
 fn carriers(catalogue: &Catalogue, site: SiteNo) -> Vec<String> {
     let of_site = catalogue.carriers().filter(|(of, _)| *of == site);
     of_site.filter_map(|(_, by)| Some(catalogue.site(by)?.code.clone())).collect()
+}
+
+/// Items that a site is told of from now on, by code.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HandledBody {
+    /// The items' codes.
+    pub items: Vec<String>,
+}
+
+/// Lets a site handle items, where it is told only those that it handles.
+#[utoipa::path(post, path = "/api/sites/{code}/items", tag = "sites", request_body = HandledBody,
+    responses((status = 200, body = HandledBody), (status = 409, description = "an item is unknown")))]
+async fn site_handles(
+    State(hq): State<Headquarters>,
+    Path(code): Path<String>,
+    Json(body): Json<HandledBody>,
+) -> Result<Json<HandledBody>, ApiError> {
+    let (site, _) = find(&hq, &code)?;
+    let stated = hq.own_log().record(|published, _| {
+        let mut draft = Draft::new(&published.catalogue());
+        for code in &body.items {
+            let item = draft.item_coded(code)?;
+            draft.handled_item(site, item)?;
+        }
+        Ok::<_, DraftError>((draft.into_groups(), ()))
+    });
+    stated.await?;
+    Ok(Json(body))
 }
 
 pub(super) fn find(hq: &Headquarters, code: &str) -> Result<(SiteNo, String), ApiError> {

@@ -382,6 +382,7 @@ impl Settings {
                 Ok(())
             }
             MasterData::Policy { company: None, .. }
+            | MasterData::HandledItem { .. }
             | MasterData::SiteLog { .. }
             | MasterData::Carrier { .. }
             | MasterData::Restored { .. }

@@ -291,6 +291,15 @@ pub(super) enum SiteCommand {
         #[arg(long)]
         no_more: bool,
     },
+    /// Let a warehouse handle items, where a policy has it told only of those that it handles. What
+    /// moves there, or is on its way there, it handles without this.
+    Handles {
+        /// Its code.
+        name: String,
+        /// Codes of items.
+        #[arg(required = true, value_name = "ITEM")]
+        items: Vec<String>,
+    },
     /// Refuse every installation of a warehouse from now on; live connections close.
     Revoke {
         /// Its code.

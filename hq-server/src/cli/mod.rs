@@ -210,6 +210,10 @@ fn site(client: &Client<'_>, command: SiteCommand) -> Result<Value, CliError> {
             let body = json!({ "by": by, "allowed": !no_more });
             client.post(&format!("/api/sites/{}/carriers", encoded(&name)), &body)
         }
+        SiteCommand::Handles { name, items } => {
+            let body = json!({ "items": items });
+            client.post(&format!("/api/sites/{}/items", encoded(&name)), &body)
+        }
         SiteCommand::Revoke { name } => {
             client.post(&format!("/api/sites/{}/revoke", encoded(&name)), &Value::Null)
         }

@@ -55,12 +55,22 @@ pub(super) fn status(value: &Value, as_json: bool) {
     }
     let logs = value["logs"].as_array().map(Vec::as_slice).unwrap_or_default();
     let shown = |log: &Value| {
-        let names = ["code", "device", "announced", "received", "sealed", "posted", "safe"];
+        let names = [
+            "code",
+            "device",
+            "announced",
+            "received",
+            "sealed",
+            "posted",
+            "safe",
+            "behind",
+            "set_aside",
+        ];
         let mut row: Vec<String> = names.iter().map(|name| plain(&log[*name])).collect();
         row.insert(2, short(&log["log"]));
         // HQ's own log needs no connection.
         let is_site = log["site"] != 0;
-        row.push(if is_site { plain(&log["connected"]) } else { String::new() });
+        row.push(if is_site { link(log) } else { String::new() });
         row.push(log["clock_ahead_ms"].as_i64().map_or_else(String::new, clock));
         row
     };
@@ -73,18 +83,21 @@ pub(super) fn status(value: &Value, as_json: bool) {
         "sealed",
         "posted",
         "safe",
-        "connected",
+        "behind",
+        "set aside",
+        "link",
         "clock",
     ];
     let mut table = table(&header);
     table.add_rows(logs.iter().map(shown));
-    for index in [1, 3, 4, 5, 6, 7] {
+    for index in [1, 3, 4, 5, 6, 7, 8, 9] {
         if let Some(column) = table.column_mut(index) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
     line(table);
     for log in logs {
+        told_of_link(log);
         if let (Some(made_at), Some(taken_at)) =
             (log["bundle_made_at"].as_str(), log["bundle_taken_at"].as_str())
         {
@@ -114,6 +127,33 @@ pub(super) fn status(value: &Value, as_json: bool) {
                  {device}-NUMBER'. Then 'hq-server rule {device}' ends the doubt."
             ));
         }
+    }
+}
+
+/// How a site's connection is.
+fn link(log: &Value) -> String {
+    match (log["connected"].as_bool(), log["quality"]["rtt_ms"].as_u64()) {
+        (Some(true), Some(rtt)) => {
+            let lost = log["quality"]["lost_permille"].as_u64().unwrap_or(0);
+            format!("{rtt} ms, {}.{} % lost", lost / 10, lost % 10)
+        }
+        (Some(true), None) => "connected".to_owned(),
+        _ => "off".to_owned(),
+    }
+}
+
+/// How complete a site that is away is, and why it was last cut off.
+fn told_of_link(log: &Value) {
+    let name = format!("{} device {}", plain(&log["code"]), log["device"]);
+    let is_away = log["site"] != 0 && log["connected"] == false;
+    if let Some(complete_to) = log["complete_to"].as_str().filter(|_| is_away) {
+        let heard = log["heard_at"].as_str();
+        let heard = heard
+            .map_or_else(|| "not heard since HQ started".to_owned(), |at| format!("heard at {at}"));
+        line(format_args!("{name}: complete up to {complete_to}, {heard}"));
+    }
+    if let (Some(at), Some(why)) = (log["last_error_at"].as_str(), log["last_error"].as_str()) {
+        line(format_args!("{name}: cut off at {at}: {why}"));
     }
 }
 

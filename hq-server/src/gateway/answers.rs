@@ -31,7 +31,7 @@ pub(crate) fn unknown_log() -> Refusal {
 }
 
 /// The intake's file does not read.
-pub(crate) fn storage(error: &dyn std::error::Error) -> Refusal {
+pub fn storage(error: &dyn std::error::Error) -> Refusal {
     tracing::error!("the intake: {error}");
     Refusal::new(Code::STORAGE, "HQ can't read its store: try again later")
 }

@@ -26,7 +26,8 @@ use redb::StorageBackend;
 use shared::catalogue::StateKey;
 use shared::document::journal::JournalTip;
 use shared::fact::Fact;
-use shared::ids::{Capture, DeviceNo, Head, HistoryId, LogId, Seq, SiteNo};
+use shared::ids::{Capture, DeviceNo, Head, HistoryId, ItemNo, LogId, Seq, SiteNo};
+use shared::planted::{self, Fault};
 use shared::segment::chain::{Chain, Genesis};
 use shared::segment::seal::SignedSeal;
 use shared::sync::{
@@ -356,9 +357,12 @@ impl Intake {
     pub fn acknowledgement(&self, log: &LogId) -> Option<SignedAcknowledgement> {
         let entry = self.entry(log)?;
         // Posted and safe first: both only ever follow received.
-        let posted = *entry.posted.borrow();
+        let mut posted = *entry.posted.borrow();
         let safe = Seq(entry.safe.load(Ordering::Acquire));
         let received = *entry.received.borrow();
+        if planted::is(Fault::PostedTooEarly) {
+            posted = received.last;
+        }
         Some(self.sign(log, received, safe, posted))
     }
 
@@ -440,6 +444,12 @@ impl Intake {
     pub fn newest_state(&self, key: &StateKey) -> Option<Fact> {
         let state = self.shared.state.read().unwrap_or_else(PoisonError::into_inner);
         state.newest(key).cloned()
+    }
+
+    /// What sites are told of items.
+    pub fn state_about(&self, items: &[ItemNo]) -> Vec<Fact> {
+        let state = self.shared.state.read().unwrap_or_else(PoisonError::into_inner);
+        items.iter().flat_map(|item| state.about(*item)).cloned().collect()
     }
 
     /// Tells when keyed state has news for somebody.

@@ -1,15 +1,16 @@
-//! What HQ tells the sites: the newest version per key, in the order in which versions came.
-//! Pure: knows no connection and no key that signs.
+//! What HQ tells the sites: the newest version per key, in the order in which versions came. Sites
+//! are told all items, or those that they handle; an item that a site takes up later gets a place of
+//! its own for that site. Pure: knows no connection and no key that signs.
 //!
-//! Invariant: the same sequence gives the same versions, so a cursor holds across restarts; another
-//! history of the store has another handle.
+//! Invariant: the same sequence gives the same places, so a cursor holds across restarts; another
+//! history of the store has another handle. A site is told a key at one place, its last.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use shared::catalogue::{OpenTransfer, StateKey};
 use shared::fact::Fact;
 use shared::fact::statement::{MasterData, Statement};
-use shared::ids::{HistoryId, SiteNo};
+use shared::ids::{HistoryId, ItemNo, SiteNo};
 use shared::sync::{StateBatch, StateCursor};
 use shared::varint;
 
@@ -24,6 +25,29 @@ pub enum Audience {
     Only(SiteNo),
     /// The sites that carry for others or are carried for, once this is one of them.
     Neighbours(SiteNo),
+    /// Sites that handle an item, and those that are told of all.
+    Handlers(ItemNo),
+}
+
+/// What changes what sites are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// Something for an audience.
+    Tell(Audience, Fact),
+    /// From now on a site is told only the items that it handles, or all again.
+    HandledOnly(SiteNo, bool),
+    /// A site handles an item.
+    Handles(SiteNo, ItemNo),
+}
+
+impl News {
+    /// What is told, if anything.
+    pub const fn fact(&self) -> Option<&Fact> {
+        match self {
+            Self::Tell(_, fact) => Some(fact),
+            Self::HandledOnly(..) | Self::Handles(..) => None,
+        }
+    }
 }
 
 impl Audience {
@@ -40,12 +64,39 @@ impl Audience {
             | MasterData::Restored { .. }
             | MasterData::VoucherGap { .. }
             | MasterData::Ruling { .. }
+            | MasterData::HandledItem { .. }
             | MasterData::Rules { .. } => Self::Nobody,
+            MasterData::Item { item, .. } | MasterData::UnitConversion { item, .. } => {
+                Self::Handlers(*item)
+            }
             MasterData::SiteLog { site, .. } | MasterData::Carrier { site, .. } => {
                 Self::Neighbours(*site)
             }
             _ => Self::Everybody,
         }
+    }
+}
+
+/// What is a site's own in what it is told.
+#[derive(Clone, Debug, Default)]
+struct SiteState {
+    /// The items that it handles; `None` where it is told all.
+    handled: Option<BTreeSet<ItemNo>>,
+    /// Keys that it is told at another place than others, and those places.
+    places: BTreeMap<StateKey, u64>,
+    order: BTreeMap<u64, StateKey>,
+}
+
+impl SiteState {
+    fn handles(&self, item: ItemNo) -> bool {
+        self.handled.as_ref().is_none_or(|handled| handled.contains(&item))
+    }
+
+    fn place(&mut self, key: &StateKey, at: u64) {
+        if let Some(before) = self.places.insert(key.clone(), at) {
+            self.order.remove(&before);
+        }
+        self.order.insert(at, key.clone());
     }
 }
 
@@ -72,11 +123,18 @@ pub struct KeyedState {
     order: BTreeMap<u64, StateKey>,
     /// Sites that carry for others, or are carried for.
     neighbours: BTreeSet<SiteNo>,
+    /// The keys about each item.
+    items: BTreeMap<ItemNo, BTreeSet<StateKey>>,
+    sites: BTreeMap<SiteNo, SiteState>,
     at: u64,
 }
 
 /// Another order of versions is told under another handle: every site then begins with a snapshot.
 const NUMBERING: u64 = 1;
+
+/// A site that has nothing to learn between its cursor and the end is not told so before the two are
+/// this far apart.
+const SILENT_MAX: u64 = 4_096;
 
 impl KeyedState {
     /// Nothing told yet, in a history of the store.
@@ -86,6 +144,8 @@ impl KeyedState {
             newest: BTreeMap::new(),
             order: BTreeMap::new(),
             neighbours: BTreeSet::new(),
+            items: BTreeMap::new(),
+            sites: BTreeMap::new(),
             at: 0,
         }
     }
@@ -103,6 +163,40 @@ impl KeyedState {
     /// How many versions have come.
     pub const fn at(&self) -> u64 {
         self.at
+    }
+
+    /// Takes what changed.
+    pub fn take(&mut self, news: News) {
+        match news {
+            News::Tell(audience, fact) => self.put(audience, fact),
+            News::HandledOnly(site, only) => self.set_handled_only(site, only),
+            News::Handles(site, item) => self.take_up(site, item),
+        }
+    }
+
+    fn set_handled_only(&mut self, site: SiteNo, only: bool) {
+        let own = self.sites.entry(site).or_default();
+        if only {
+            own.handled.get_or_insert_default();
+            return;
+        }
+        let Some(handled) = own.handled.take() else { return };
+        // It is told now what it was not told before.
+        for (_, keys) in self.items.iter().filter(|(item, _)| !handled.contains(item)) {
+            for key in keys {
+                self.at += 1;
+                own.place(key, self.at);
+            }
+        }
+    }
+
+    fn take_up(&mut self, site: SiteNo, item: ItemNo) {
+        let Some(own) = self.sites.get_mut(&site) else { return };
+        let is_new = own.handled.as_mut().is_some_and(|handled| handled.insert(item));
+        for key in self.items.get(&item).filter(|_| is_new).into_iter().flatten() {
+            self.at += 1;
+            own.place(key, self.at);
+        }
     }
 
     /// Takes a new version; one that says the same as before changes nothing.
@@ -125,6 +219,9 @@ impl KeyedState {
 
     fn number(&mut self, key: StateKey, audience: Audience, fact: Fact) {
         self.at += 1;
+        if let Audience::Handlers(item) = audience {
+            self.items.entry(item).or_default().insert(key.clone());
+        }
         let version = Version { at: self.at, audience, fact };
         if let Some(before) = self.newest.insert(key.clone(), version) {
             self.order.remove(&before.at);
@@ -149,12 +246,13 @@ impl KeyedState {
         }
     }
 
-    fn is_for(&self, audience: Audience, site: SiteNo) -> bool {
+    fn is_for(&self, audience: Audience, site: SiteNo, own: Option<&SiteState>) -> bool {
         let is_neighbour = |site| self.neighbours.contains(&site);
         match audience {
             Audience::Nobody => false,
             Audience::Everybody => true,
             Audience::Only(only) => only == site,
+            Audience::Handlers(item) => own.is_none_or(|own| own.handles(item)),
             Audience::Neighbours(of) => is_neighbour(of) && is_neighbour(site),
         }
     }
@@ -170,10 +268,11 @@ impl KeyedState {
         if from.at == self.at {
             return None;
         }
+        let own = self.sites.get(&site);
         let (mut facts, mut to) = (Vec::new(), self.at);
-        for (at, key) in self.order.range(from.at + 1..) {
+        for (at, key) in self.places(own, from.at + 1) {
             let version = &self.newest[key];
-            if !self.is_for(version.audience, site) {
+            if !self.is_for(version.audience, site, own) {
                 continue;
             }
             if facts.len() == facts_max.max(1) {
@@ -182,8 +281,39 @@ impl KeyedState {
             }
             facts.push(version.fact.clone());
         }
+        let is_known = from.handle == self.handle && from.at > 0;
+        if facts.is_empty() && is_known && to - from.at < SILENT_MAX {
+            return None;
+        }
         let to = StateCursor { handle: self.handle, at: to };
         Some(StateBatch::new(site, from, to, self.at, &facts))
+    }
+
+    /// Keys with the places at which a site is told them, from one on.
+    fn places<'a>(
+        &'a self,
+        own: Option<&'a SiteState>,
+        first: u64,
+    ) -> impl Iterator<Item = (u64, &'a StateKey)> {
+        let is_last = move |at: u64, key: &StateKey| {
+            let place = own.and_then(|own| own.places.get(key)).copied().unwrap_or(0);
+            at == place.max(self.newest[key].at)
+        };
+        let mut all = self.order.range(first..).peekable();
+        let mut extra = own.into_iter().flat_map(move |own| own.order.range(first..)).peekable();
+        std::iter::from_fn(move || match (all.peek(), extra.peek()) {
+            (Some((one, _)), Some((other, _))) if one > other => extra.next(),
+            (None, Some(_)) => extra.next(),
+            _ => all.next(),
+        })
+        .map(|(at, key)| (*at, key))
+        .filter(move |(at, key)| is_last(*at, key))
+    }
+
+    /// What is told of an item.
+    pub fn about(&self, item: ItemNo) -> impl Iterator<Item = &Fact> {
+        let keys = self.items.get(&item).into_iter().flatten();
+        keys.map(|key| &self.newest[key].fact)
     }
 
     /// Goods on their way, as their sites are told.
@@ -287,6 +417,39 @@ mod tests {
         assert_eq!(told(&state, 4), [log(2), log(3), log(4), carrier(2), carrier(4)]);
         put(&mut state, 2, 3, false);
         assert_eq!(told(&state, 4), [carrier(2)]);
+    }
+
+    #[test]
+    fn a_site_is_told_what_it_handles_and_takes_up_more() {
+        let mut state = KeyedState::new(&HistoryId([9; 32]));
+        let site = SiteNo(5);
+        state.take(News::HandledOnly(site, true));
+        for number in 1..=9 {
+            let item_no = ItemNo(u32::try_from(number).expect("small"));
+            state.put(Audience::Handlers(item_no), item(number, number * 10));
+        }
+        state.take(News::Handles(site, ItemNo(4)));
+        let told = |state: &KeyedState, site, from| {
+            let batch = state.since(site, from, 99).expect("news");
+            (marks(&batch), batch.to)
+        };
+        let (first, cursor) = told(&state, site, StateCursor::START);
+        assert_eq!(first, [40]);
+        assert_eq!(told(&state, SiteNo(6), StateCursor::START).0.len(), 9, "others get all");
+        state.take(News::Handles(site, ItemNo(4)));
+        assert_eq!(state.since(site, cursor, 99), None, "it is known");
+        state.take(News::Handles(site, ItemNo(2)));
+        state.take(News::Handles(site, ItemNo(7)));
+        let (more, cursor) = told(&state, site, cursor);
+        assert_eq!(more, [20, 70]);
+        state.put(Audience::Handlers(ItemNo(2)), item(2, 21));
+        state.put(Audience::Handlers(ItemNo(3)), item(3, 31));
+        let (changed, cursor) = told(&state, site, cursor);
+        assert_eq!(changed, [21], "once, and nothing of what it does not handle");
+        assert_eq!(told(&state, site, StateCursor::START).0, [40, 70, 21], "each key once");
+        state.take(News::HandledOnly(site, false));
+        let (all, _) = told(&state, site, cursor);
+        assert_eq!(all, [10, 31, 50, 60, 80, 90]);
     }
 
     #[test]

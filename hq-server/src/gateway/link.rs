@@ -234,8 +234,9 @@ impl<S: HqStore> Gate<S> {
                     Ok((send, recv)) => {
                         let (gate, has_session) = (Arc::clone(&self), Arc::clone(&has_session));
                         let (incoming, outgoing) = (Incoming::new(recv), Outgoing::new(send));
+                        let peer = (admission, connection.clone());
                         streams.spawn(async move {
-                            gate.serve_stream(incoming, outgoing, admission, &has_session).await
+                            gate.serve_stream(incoming, outgoing, peer, &has_session).await
                         });
                     }
                     Err(error) => {
@@ -259,7 +260,7 @@ impl<S: HqStore> Gate<S> {
         &self,
         mut incoming: Incoming,
         mut outgoing: Outgoing,
-        admission: Admission,
+        (admission, connection): (Admission, Connection),
         has_session: &AtomicBool,
     ) -> Option<String> {
         let first = tokio::time::timeout(HANDSHAKE, incoming.frame()).await.ok()?.ok()?;
@@ -295,9 +296,13 @@ impl<S: HqStore> Gate<S> {
                 None
             }
             Ok(Some(frame)) => {
-                Some(self.serve_session(Ok(frame), incoming, outgoing, admission).await)
+                let peer = (admission, connection);
+                Some(self.serve_session(Ok(frame), incoming, outgoing, peer).await)
             }
-            Err(error) => Some(self.serve_session(Err(error), incoming, outgoing, admission).await),
+            Err(error) => {
+                let peer = (admission, connection);
+                Some(self.serve_session(Err(error), incoming, outgoing, peer).await)
+            }
         }
     }
 
@@ -323,7 +328,7 @@ impl<S: HqStore> Gate<S> {
         first: Result<Frame, shared::sync::FrameError>,
         incoming: Incoming,
         outgoing: Outgoing,
-        admission: Admission,
+        (admission, connection): (Admission, Connection),
     ) -> String {
         let refusal = if admission.is_forgotten {
             let text = "HQ was restored from a backup and does not know this node any more: the node introduces itself now, by itself";
@@ -337,9 +342,8 @@ impl<S: HqStore> Gate<S> {
         let start = HqStart { refusal, versions: VERSIONS, program: PROGRAM.to_owned() };
         let (store, clock) = (Arc::clone(&self.store), self.clock.clone());
         let settings = self.settings.session;
-        Driver::new(store, admission.peer, clock, start, settings, incoming, outgoing)
-            .run(first)
-            .await
+        let peer = (admission.peer, connection);
+        Driver::new(store, peer, clock, start, settings, incoming, outgoing).run(first).await
     }
 
     /// An installation whose enrolment was lost is let in again, with its log.

@@ -2,15 +2,20 @@
 //! no books. Invariant: what a reply calls stored is durable.
 
 use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use ed25519_dalek::VerifyingKey;
-use shared::ids::{Capture, ChangeHash, CompanyNo, DeviceNo, HistoryId, LogId, Seq, SiteNo};
+use shared::ids::{
+    Capture, ChangeHash, CompanyNo, DeviceNo, HistoryId, ItemNo, LogId, Seq, SiteNo,
+};
 use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
 use shared::sync::hq::OpenedLog;
 use shared::sync::{
-    Code, DocumentChange, Hello, Position, Refusal, Run, SignedAcknowledgement,
-    SignedDocumentBatch, SignedSiteStock, SignedStateBatch, StateCursor,
+    Code, DocumentChange, Found, Hello, Position, PostingsAsked, Refusal, Run,
+    SignedAcknowledgement, SignedDocumentBatch, SignedPostings, SignedSiteStock, SignedStateBatch,
+    StateCursor,
 };
 use shared::time::Timestamp;
 use tokio::sync::watch;
@@ -52,6 +57,19 @@ pub struct Carried {
     pub documents: StateCursor,
 }
 
+/// How good a connection has been so far, as its QUIC sender sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quality {
+    /// Where the installation is reached now.
+    pub address: SocketAddr,
+    /// The smoothed round trip.
+    pub rtt: Duration,
+    /// Packets that HQ sent.
+    pub sent: u64,
+    /// Packets among them that were lost.
+    pub lost: u64,
+}
+
 /// What the link tells of a connection, for the sites' status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkNews {
@@ -67,13 +85,18 @@ pub enum LinkNews {
         witness: Option<Box<SignedAcknowledgement>>,
     },
     /// Something came from it.
-    Heard,
+    Heard(Quality),
     /// A bundle came from it.
     Carried(Carried),
     /// It brought something of another site that was not what its author signed.
     Forged(String),
-    /// The connection ended; why, for people.
-    Disconnected(String),
+    /// The connection ended.
+    Disconnected {
+        /// Why, for people.
+        why: String,
+        /// Nobody meant it to end.
+        is_problem: bool,
+    },
 }
 
 /// The intake as the link sees it. What fails comes back as the refusal that the edge is told.
@@ -165,6 +188,19 @@ pub trait HqStore: Send + Sync + 'static {
         cursor: StateCursor,
         facts_max: usize,
     ) -> Result<Option<SignedStateBatch>, Refusal>;
+
+    /// What became of facts of a log, signed; nothing where it can't be told now.
+    fn postings(&self, log: &LogId, asked: PostingsAsked) -> Result<SignedPostings, Refusal>;
+
+    /// Items whose code or name has `text` in it, as sites are told of them.
+    fn look_up(&self, text: &str) -> Found;
+
+    /// The site handles these items from now on. Durable when it returns.
+    fn handle_items(
+        &self,
+        site: SiteNo,
+        items: Vec<ItemNo>,
+    ) -> impl Future<Output = Result<(), Refusal>> + Send;
 
     /// Changes when there may be keyed state for somebody.
     fn state_changes(&self) -> watch::Receiver<u64>;

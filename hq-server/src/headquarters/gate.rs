@@ -3,26 +3,29 @@
 use std::sync::PoisonError;
 
 use ed25519_dalek::VerifyingKey;
-use shared::catalogue::Catalogue;
+use shared::catalogue::{Catalogue, Item};
 use shared::fact::statement::MasterData;
-use shared::ids::{Capture, ChangeHash, CompanyNo, DeviceNo, HistoryId, LogId, Seq, SiteNo};
+use shared::ids::{
+    Capture, ChangeHash, CompanyNo, DeviceNo, HistoryId, ItemNo, LogId, Seq, SiteNo,
+};
 use shared::quantity::Quantity;
 use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
 use shared::sync::hq::OpenedLog;
 use shared::sync::{
-    Code, CompleteTo, DocumentChange, Hello, Position, Refusal, Run, SignedAcknowledgement,
-    SignedDocumentBatch, SignedSiteStock, SignedStateBatch, SiteStock, StateCursor, StockLevel,
+    Code, CompleteTo, DocumentChange, FOUND_MAX, Found, Hello, Position, PostingsAsked, Refusal,
+    Run, SignedAcknowledgement, SignedDocumentBatch, SignedPostings, SignedSiteStock,
+    SignedStateBatch, SiteStock, StateCursor, StockLevel,
 };
 use tokio::sync::watch;
 
-use super::{BundleNews, Headquarters, LinkState};
+use super::{BundleNews, Headquarters, LinkState, postings};
 use crate::gateway::answers::{self, refusal, storage, unknown_log};
 use crate::gateway::branches::{BranchError, Branches};
 use crate::gateway::documents::{Sender, TakeError};
 use crate::gateway::intake::LogRecord;
 use crate::gateway::store::{Carried, HqStore, LinkNews, LogWriter, Peer, Place};
-use crate::own_log::{Draft, DraftError};
+use crate::own_log::{Draft, DraftError, RecordError};
 use crate::web::desk::Change;
 
 impl Headquarters {
@@ -224,6 +227,46 @@ impl HqStore for Headquarters {
         Ok(self.inner.intake.state_since(site, cursor, facts_max))
     }
 
+    fn postings(&self, log: &LogId, asked: PostingsAsked) -> Result<SignedPostings, Refusal> {
+        let told = postings::told(&self.inner.intake, self.published(), log, asked);
+        let told = told.map_err(|error| storage(&error))?;
+        Ok(told.sign(self.inner.authority.hq_key()))
+    }
+
+    fn look_up(&self, text: &str) -> Found {
+        let wanted = text.to_lowercase();
+        let published = self.published().catalogue();
+        let fits = |item: &&Item| {
+            [&item.code, &item.name].iter().any(|text| text.to_lowercase().contains(&wanted))
+        };
+        // The code itself goes first.
+        let exact = published.item_by_code(text).map(|item| item.item);
+        let others = published.items().filter(fits).map(|item| item.item);
+        let mut items: Vec<ItemNo> = exact
+            .into_iter()
+            .chain(others.filter(|item| Some(*item) != exact))
+            .take(FOUND_MAX + 1)
+            .collect();
+        drop(published);
+        let more = items.len() > FOUND_MAX;
+        items.truncate(FOUND_MAX);
+        Found::new(&self.inner.intake.state_about(&items), more)
+    }
+
+    async fn handle_items(&self, site: SiteNo, items: Vec<ItemNo>) -> Result<(), Refusal> {
+        let stated = self.inner.own_log.record(|published, _| {
+            let mut draft = Draft::new(&published.catalogue());
+            for item in items {
+                draft.handled_item(site, item)?;
+            }
+            Ok::<_, DraftError>((draft.into_groups(), ()))
+        });
+        stated.await.map(drop).map_err(|error| match error {
+            RecordError::Refused(error) => Refusal::new(Code::PROTOCOL, error.to_string()),
+            error => storage(&error),
+        })
+    }
+
     fn state_changes(&self) -> watch::Receiver<u64> {
         self.inner.intake.state_watch()
     }
@@ -292,17 +335,20 @@ impl HqStore for Headquarters {
                     clock_ahead_ms: Some(*clock_ahead_ms),
                     bundle: link.bundle,
                     forged: link.forged.take(),
+                    since: Some(self.inner.clock.now()),
+                    quality: None,
+                    last_error: link.last_error.take(),
                 };
                 if let Some(log) = log {
                     self.inner.intake.note_announced(log, announced.last);
                 }
                 true
             }
-            LinkNews::Heard => false,
             LinkNews::Forged(why) => {
                 link.forged = Some(why.clone());
                 true
             }
+            LinkNews::Heard(quality) => link.quality.replace(*quality).is_none(),
             LinkNews::Carried(carried) => {
                 self.note_bundle(link, carried);
                 if let Some(log) = log {
@@ -311,7 +357,12 @@ impl HqStore for Headquarters {
                 }
                 true
             }
-            LinkNews::Disconnected(_) => std::mem::take(&mut link.connected),
+            LinkNews::Disconnected { why, is_problem } => {
+                if *is_problem {
+                    link.last_error = Some((self.inner.clock.now(), why.clone()));
+                }
+                std::mem::take(&mut link.connected) || *is_problem
+            }
         };
         drop(links);
         if let Some(log) = log.filter(|_| !matches!(news, LinkNews::Carried(_))) {

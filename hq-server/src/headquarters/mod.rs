@@ -14,6 +14,7 @@ mod backup;
 mod config;
 mod gate;
 mod losses;
+pub mod postings;
 mod reading;
 mod verify;
 
@@ -41,7 +42,7 @@ use crate::clock::Clock;
 use crate::gateway::branches::Branches;
 use crate::gateway::documents::{Documents, Sender};
 use crate::gateway::intake::{Intake, IntakeError, IntakeOptions, LogStatus};
-use crate::gateway::store::Peer;
+use crate::gateway::store::{Peer, Quality};
 use crate::own_log::{Draft, DraftError, Missing, OpenError, OwnLog, RecordError, check_mapping};
 use crate::report::dashboard::LogLink;
 use crate::sequencer::{Published, Sequencer, StartError};
@@ -154,6 +155,12 @@ pub struct LinkState {
     pub bundle: Option<BundleNews>,
     /// What it brought of another site that was not what its author signed, since HQ started.
     pub forged: Option<String>,
+    /// When the newest connection began.
+    pub since: Option<Timestamp>,
+    /// How good that connection is, or was.
+    pub quality: Option<Quality>,
+    /// The last connection that ended otherwise than meant since HQ started: when, and why.
+    pub last_error: Option<(Timestamp, String)>,
 }
 
 /// A bundle that came from an installation.
@@ -414,6 +421,8 @@ impl Headquarters {
                     by_bundle: made_at.is_some() && made_at == log.heard_at,
                     brought_by: link.bundle.and_then(|bundle| bundle.by).map(|by| by.site),
                     known: log.announced.unwrap_or(Seq::ZERO).max(log.received.last),
+                    quality: link.quality.filter(|_| link.connected),
+                    last_error: link.last_error,
                 }
             })
             .collect()

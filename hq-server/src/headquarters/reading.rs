@@ -92,14 +92,14 @@ impl Archive for Headquarters {
         let received_at = block.is_some().then_some(piece.received_at);
         let fact = piece.part(seq, seq)[0].clone();
         let members = group_of(&piece, seq);
-        let captures: Vec<Capture> = members.iter().filter_map(capture).collect();
+        let captures: Vec<Capture> = members.iter().filter_map(field::capture).collect();
         let vouchers = block.map_or_else(Vec::new, |block| {
             stored(&block, |voucher| {
                 let lines = voucher.lines.iter().filter_map(|line| line.fact);
                 lines.chain(voucher.fact).any(|fact| captures.contains(&fact))
             })
         });
-        let own = capture(&fact);
+        let own = field::capture(&fact);
         Ok(Some(StoredFact {
             head: self.intake().head_at(&log.record.log, seq)?.unwrap_or(log.received.head),
             seal: self.seal_of(&log, seq)?,
@@ -142,11 +142,6 @@ impl Headquarters {
             seal: signed,
         }))
     }
-}
-
-fn capture(fact: &Fact) -> Option<Capture> {
-    let device = u32::try_from(field::CAPTURE_DEVICE.of(fact)?).ok()?;
-    Some(Capture { device: DeviceNo(device), counter: field::CAPTURE_COUNTER.of(fact)? })
 }
 
 /// The facts of a piece that belong to the same group as the one at `seq`.

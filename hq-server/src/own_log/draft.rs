@@ -387,6 +387,18 @@ impl Draft {
         Ok(())
     }
 
+    /// The item with this code.
+    pub fn item_coded(&self, code: &str) -> Result<ItemNo, DraftError> {
+        Ok(self.known.item_by_code(code).ok_or_else(|| unknown("item", code))?.item)
+    }
+
+    /// A site handles an item from now on.
+    pub fn handled_item(&mut self, site: SiteNo, item: ItemNo) -> Result<(), DraftError> {
+        self.known.item(item).ok_or_else(|| unknown("item", &item.to_string()))?;
+        self.state(MasterData::HandledItem { site, item });
+        Ok(())
+    }
+
     /// A partner.
     pub fn partner(&mut self, draft: &PartnerDraft) -> Result<PartnerNo, DraftError> {
         new_code("a partner", &draft.code, self.known.partner_by_code(&draft.code).is_some())?;

@@ -18,6 +18,7 @@ use super::tally::{STOCK_ROLES, Tally};
 use super::voucher::VoucherHead;
 use super::words::Words;
 use crate::books::Waiting as SetAside;
+use crate::gateway::store::Quality;
 
 /// How many days the chart shows.
 pub const CHART_DAYS: u16 = 31;
@@ -131,6 +132,44 @@ pub struct Freshness {
     pub known: u64,
     /// What lies between.
     pub waiting: Waiting,
+    /// How good the open connection is; the worst where there are several.
+    #[serde(default)]
+    pub quality: Option<LinkQuality>,
+    /// The last connection that ended otherwise than meant since HQ started.
+    #[serde(default)]
+    pub last_error: Option<LinkError>,
+}
+
+/// How good a connection has been so far, as HQ's sender sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LinkQuality {
+    /// The round trip, milliseconds.
+    pub rtt_ms: u64,
+    /// How many of a thousand packets were lost.
+    pub lost_permille: u64,
+}
+
+impl LinkQuality {
+    /// What the link measured.
+    pub fn of(measured: &Quality) -> Self {
+        let rtt_ms = u64::try_from(measured.rtt.as_millis()).unwrap_or(u64::MAX);
+        Self { rtt_ms, lost_permille: measured.lost.saturating_mul(1_000) / measured.sent.max(1) }
+    }
+
+    /// Lost packets in percent, with one decimal.
+    pub fn lost_percent(&self) -> String {
+        format!("{}.{}", self.lost_permille / 10, self.lost_permille % 10)
+    }
+}
+
+/// A connection that ended otherwise than meant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LinkError {
+    /// When.
+    #[schema(value_type = String)]
+    pub at: Moment,
+    /// Why, for people.
+    pub why: String,
 }
 
 /// A site's freshness in one word.
@@ -204,7 +243,7 @@ pub struct DayValue {
 }
 
 /// What the gateway knows of a log and its site's connection: an input of the report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLink {
     /// The site.
     pub site: SiteNo,
@@ -222,6 +261,10 @@ pub struct LogLink {
     pub known: Seq,
     /// What a box recorded otherwise than its log says.
     pub branch: bool,
+    /// How good the open connection is.
+    pub quality: Option<Quality>,
+    /// The last connection that ended otherwise than meant: when, and why.
+    pub last_error: Option<(Timestamp, String)>,
 }
 
 impl Dashboard {
@@ -362,6 +405,14 @@ impl Freshness {
             posted,
             known: posted + unread,
             waiting,
+            quality: links()
+                .filter_map(|link| link.quality.as_ref())
+                .map(LinkQuality::of)
+                .max_by_key(|quality| (quality.rtt_ms, quality.lost_permille)),
+            last_error: links()
+                .filter_map(|link| link.last_error.as_ref())
+                .max_by_key(|(at, _)| *at)
+                .map(|(at, why)| LinkError { at: lens.moment(*at), why: why.clone() }),
         }
     }
 }

@@ -1,16 +1,16 @@
-//! What the dashboard shows and the books do not keep: stock value by day, and the newest
-//! vouchers. Follows the effects of every entry; pure, so that a rebuild gives the same.
+//! What people are shown and the books do not keep: stock value by day, the newest vouchers, and
+//! the vouchers of what had waited. Follows the effects of every entry; pure, so that a rebuild gives the same.
 //!
 //! Invariant: the sum of all days is the balance of the stock accounts.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use shared::fact::statement::Role;
-use shared::ids::CompanyNo;
-use shared::time::{Day, Timestamp};
+use shared::ids::{Capture, CompanyNo};
+use shared::time::{Day, Month, Timestamp};
 
 use super::archive::StoredVoucher;
-use crate::books::{Books, Voucher};
+use crate::books::{Books, Cause, Voucher};
 
 /// How many of the newest vouchers are kept at hand.
 pub const LATEST: usize = 8;
@@ -25,6 +25,8 @@ pub struct Tally {
     position: u64,
     days: BTreeMap<(CompanyNo, Day), i128>,
     latest: BTreeMap<CompanyNo, VecDeque<StoredVoucher>>,
+    /// Of entries that released what had waited: the facts of those vouchers are in earlier entries.
+    released: BTreeMap<Capture, (CompanyNo, Month, u32)>,
 }
 
 impl Tally {
@@ -33,9 +35,27 @@ impl Tally {
         Self::default()
     }
 
-    /// Takes what the entry at `position` led to. `books` have taken it already.
-    pub fn note(&mut self, books: &Books, position: u64, at: Timestamp, vouchers: &[Voucher]) {
+    /// Takes what the entry at `position` led to. `books` have taken it already; groups that had
+    /// waited are `released` by it or not.
+    pub fn note(
+        &mut self,
+        books: &Books,
+        position: u64,
+        at: Timestamp,
+        vouchers: &[Voucher],
+        released: bool,
+    ) {
         self.position = position;
+        if released {
+            let own = vouchers.iter().filter(|voucher| voucher.cause == Cause::Fact);
+            for voucher in own {
+                if let Some(fact) = voucher.fact {
+                    let place = (voucher.company, voucher.month, voucher.number);
+                    // Another one may follow, where the fact has effect anew.
+                    self.released.entry(fact).or_insert(place);
+                }
+            }
+        }
         for voucher in vouchers {
             let change = stock_change(books, voucher);
             if change != 0 {
@@ -58,6 +78,11 @@ impl Tally {
     /// The newest vouchers, newest first.
     pub fn latest(&self, company: CompanyNo) -> impl Iterator<Item = &StoredVoucher> {
         self.latest.get(&company).into_iter().flatten()
+    }
+
+    /// The voucher of a group that had waited, by a fact of it.
+    pub fn released(&self, fact: Capture) -> Option<(CompanyNo, Month, u32)> {
+        self.released.get(&fact).copied()
     }
 
     /// Stock value at the end of each of the `count` days up to `last`.

@@ -1,23 +1,27 @@
-//! What each entry of the sequence gives the sites to know: master data, and goods on their way.
+//! What each entry of the sequence gives the sites to know: master data, goods on their way, and which
+//! items a site handles.
 //! Pure: a function of the sequence, so that a restart gives every version its old number.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use shared::catalogue::OpenTransfer;
-use shared::fact::statement::{Measure, Statement};
+use shared::fact::statement::{MasterData, Measure, PolicyKind, Statement};
 use shared::fact::{Fact, Kind, field};
-use shared::ids::{Capture, DeviceNo, SiteNo};
+use shared::ids::{Capture, ItemNo, SiteNo};
 use shared::quantity::Scaled;
 
 use crate::books::Books;
 use crate::books::valuation::FactId;
-use crate::gateway::keyed_state::Audience;
+use crate::gateway::keyed_state::{Audience, News};
 
 /// Remembers what can't be told yet.
 #[derive(Clone, Debug, Default)]
 pub struct Feed {
     /// Transfer facts and reversals that the books let wait.
     unseen: BTreeSet<Capture>,
+    /// Sites that are told only what they handle: by default, and where one has a policy of its own.
+    handled_only: bool,
+    handled_only_at: BTreeMap<SiteNo, bool>,
 }
 
 impl Feed {
@@ -28,24 +32,29 @@ impl Feed {
         site: SiteNo,
         facts: &[Fact],
         released: bool,
-    ) -> Vec<(Audience, Fact)> {
+    ) -> Vec<News> {
         let mut news = Vec::new();
         let mut concerned = BTreeSet::new();
         for fact in facts {
             match fact.kind() {
                 Some(kind) if kind.is_master_data() && site == SiteNo::HQ => {
                     if let Ok(Statement::MasterData { data, .. }) = Statement::parse(fact) {
-                        news.push((Audience::of(&data), fact.clone()));
+                        news.push(News::Tell(Audience::of(&data), fact.clone()));
+                        self.note(books, &data, &mut news);
                     }
                 }
                 Some(Kind::TransferShip | Kind::TransferReceive | Kind::Reversal) => {
-                    concerned.extend(capture(fact));
+                    concerned.extend(field::capture(fact));
                 }
                 _ => {}
             }
         }
         if released {
             concerned.append(&mut self.unseen);
+        }
+        if self.is_handled_only(site) {
+            let items: BTreeSet<ItemNo> = facts.iter().filter_map(moved).collect();
+            news.extend(items.into_iter().map(|item| News::Handles(site, item)));
         }
         let mut ships = BTreeSet::new();
         for capture in concerned {
@@ -54,14 +63,43 @@ impl Feed {
                 None => drop(self.unseen.insert(capture)),
             }
         }
-        news.extend(ships.into_iter().filter_map(|ship| transfer_news(books, ship)));
+        for transfer in ships.into_iter().filter_map(|ship| transfer_news(books, ship)) {
+            let Ok(fact) = transfer.to_fact() else { continue };
+            news.push(News::Handles(transfer.to, transfer.item));
+            news.push(News::Tell(Audience::Only(transfer.to), fact));
+        }
         news
     }
-}
 
-fn capture(fact: &Fact) -> Option<Capture> {
-    let device = u32::try_from(field::CAPTURE_DEVICE.of(fact)?).ok()?;
-    Some(Capture { device: DeviceNo(device), counter: field::CAPTURE_COUNTER.of(fact)? })
+    fn is_handled_only(&self, site: SiteNo) -> bool {
+        self.handled_only_at.get(&site).copied().unwrap_or(self.handled_only)
+    }
+
+    /// Master data that say which items a site is told.
+    fn note(&mut self, books: &Books, data: &MasterData, news: &mut Vec<News>) {
+        match data {
+            MasterData::HandledItem { site, item } => news.push(News::Handles(*site, *item)),
+            MasterData::Site { site, .. } if self.is_handled_only(*site) => {
+                news.push(News::HandledOnly(*site, true));
+            }
+            MasterData::Policy { policy: PolicyKind::HandledOnly, site, setting, .. } => {
+                let before = self.clone();
+                match site {
+                    Some(site) => drop(self.handled_only_at.insert(*site, *setting != 0)),
+                    None => self.handled_only = *setting != 0,
+                }
+                let sites = books.settings().sites().map(|(site, _)| site);
+                for site in sites.filter(|site| *site != SiteNo::HQ) {
+                    let only = self.is_handled_only(site);
+                    if only != before.is_handled_only(site) {
+                        news.push(News::HandledOnly(site, only));
+                        news.extend(handled(books, site).map(|item| News::Handles(site, item)));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 /// The ship that a fact is about, through any reversals.
@@ -76,8 +114,20 @@ fn ship_of(books: &Books, mut id: FactId) -> Option<FactId> {
     }
 }
 
+/// The item that a movement is of.
+fn moved(fact: &Fact) -> Option<ItemNo> {
+    fact.kind().filter(|kind| kind.is_movement())?;
+    u32::try_from(field::ITEM.of(fact)?).ok().map(ItemNo)
+}
+
+/// The items that ever moved at a site.
+fn handled(books: &Books, site: SiteNo) -> impl Iterator<Item = ItemNo> {
+    let of_site = books.facts().iter().filter(|(_, record)| record.site == site);
+    of_site.filter_map(|(_, record)| record.item).collect::<BTreeSet<_>>().into_iter()
+}
+
 /// How much of a ship is still on its way.
-fn transfer_news(books: &Books, ship: FactId) -> Option<(Audience, Fact)> {
+fn transfer_news(books: &Books, ship: FactId) -> Option<OpenTransfer> {
     let facts = books.facts();
     let record = &facts[ship];
     let (to, item) = (record.other_site?, record.item?);
@@ -92,7 +142,7 @@ fn transfer_news(books: &Books, ship: FactId) -> Option<(Audience, Fact)> {
         .sum();
     let left = if record.is_active() { (record.quantity.0 - received).max(0) } else { 0 };
     let exponent = -i8::try_from(settings.decimals).ok()?;
-    let transfer = OpenTransfer {
+    Some(OpenTransfer {
         ship: record.capture,
         from: record.site,
         to,
@@ -105,6 +155,5 @@ fn transfer_news(books: &Books, ship: FactId) -> Option<(Audience, Fact)> {
         document: record.document.clone(),
         shipped_at: at,
         open: left > 0,
-    };
-    Some((Audience::Only(to), transfer.to_fact().ok()?))
+    })
 }

@@ -24,6 +24,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::books::{Books, RULES};
 use crate::gateway::intake::Intake;
+use crate::gateway::keyed_state::News;
 use crate::report::tally::Tally;
 use crate::store::{EntryNo, FileError, Store};
 pub use feed::Feed;
@@ -176,18 +177,15 @@ impl Sequencer {
         let (mut stated_logs, mut rulings) = (BTreeSet::new(), BTreeMap::new());
         let replayed = Replay::new(&*store, &intake).run(|step| {
             let news = feed.after_entry(step.books, step.site, step.facts, step.released);
-            for (_, fact) in &news {
+            for fact in news.iter().filter_map(News::fact) {
                 catalogue.apply(fact);
                 stated_logs.extend(stated_log(fact));
                 rulings.extend(ruling(fact));
             }
             rules = step.rules.unwrap_or(rules);
-            tally.note(step.books, step.no.0, step.received_at, &step.effects.vouchers);
-            intake.update_state(|state| {
-                for (audience, fact) in news {
-                    state.put(audience, fact);
-                }
-            });
+            let Step { books, no, received_at, effects, released, .. } = *step;
+            tally.note(books, no.0, received_at, &effects.vouchers, released);
+            intake.update_state(|state| news.into_iter().for_each(|each| state.take(each)));
             Ok(())
         })?;
         if rules > RULES {

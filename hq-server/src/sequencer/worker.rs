@@ -9,12 +9,13 @@ use std::sync::{Arc, PoisonError};
 use shared::fact::effective::LogRank;
 use shared::fact::{Fact, field};
 use shared::ids::{Seq, SiteNo};
+use shared::planted::{self, Fault};
 use shared::time::Timestamp;
 
 use super::{Event, Feed, Ledgers, Published, Replay, ReplayError, ruling, stated_log};
 use crate::books::{Books, Effects, Entry, Run, Voucher};
 use crate::gateway::intake::{Intake, LogNo, Piece, ReceivedLog};
-use crate::gateway::keyed_state::Audience;
+use crate::gateway::keyed_state::News;
 use crate::headquarters::INTAKE_FILE;
 use crate::report::tally::Tally;
 use crate::store::{Checkpoint, DamagedFile, EntryNo, FileError, Record, RunEntry, SequenceEntry};
@@ -71,7 +72,7 @@ impl Taken {
 struct Work {
     fold: Fold,
     records: Vec<Record>,
-    news: Vec<(Audience, Fact)>,
+    news: Vec<News>,
     /// The logs that moved, each once.
     moved: Vec<Moved>,
     feed: Feed,
@@ -203,6 +204,9 @@ impl Worker {
             Ok(work) => work,
             Err(panic) => {
                 tracing::error!("the books refused a batch: {}", panic_text(&*panic));
+                if planted::is(Fault::PoisonStopsAll) {
+                    return Err(WorkerError::TooManyHeld(panic_text(&*panic)));
+                }
                 self.isolate(books, &taken)?
             }
         };
@@ -273,7 +277,8 @@ impl Worker {
             if let SequenceEntry::Run(run) = &record.entry {
                 self.received_at = run.received_at;
             }
-            tally.note(books, no, self.received_at, &record.vouchers);
+            let released = !record.released.is_empty();
+            tally.note(books, no, self.received_at, &record.vouchers, released);
         }
     }
 
@@ -346,16 +351,14 @@ impl Worker {
             let mut catalogue = published.catalogue.write().unwrap_or_else(PoisonError::into_inner);
             let mut stated = published.stated_logs.write().unwrap_or_else(PoisonError::into_inner);
             let mut rulings = published.rulings.write().unwrap_or_else(PoisonError::into_inner);
-            for (_, fact) in &work.news {
+            for fact in work.news.iter().filter_map(News::fact) {
                 catalogue.apply(fact);
                 stated.extend(stated_log(fact));
                 rulings.extend(ruling(fact));
             }
             drop((catalogue, stated, rulings));
             self.intake.update_state(|state| {
-                for (audience, fact) in work.news {
-                    state.put(audience, fact);
-                }
+                work.news.into_iter().for_each(|each| state.take(each));
             });
         }
         let vouchers = work.records.iter().flat_map(|record| &record.vouchers);
@@ -387,7 +390,7 @@ impl Work {
     }
 
     fn settle(&mut self, books: &mut Books) {
-        if books.is_dirty() {
+        if books.is_dirty() && !planted::is(Fault::SkippedSettle) {
             let effects = (self.fold)(books, &Entry::Settle);
             let released = !effects.released.is_empty();
             self.news.extend(self.feed.after_entry(books, SiteNo::HQ, &[], released));

@@ -3,6 +3,7 @@
 
 use super::by_number::ByNumber;
 use super::record::{Fact, Malformed, Value};
+use crate::ids::{Capture, DeviceNo};
 
 macro_rules! fields {
     ($($(#[$doc:meta])* $number:literal $name:ident $wire:ident;)*) => {
@@ -90,6 +91,12 @@ impl Field<Bytes> {
     pub fn put(self, fact: &mut Fact, value: Option<&[u8]>) -> Result<(), Malformed> {
         value.map_or(Ok(()), |value| fact.set(self.number, Value::Bytes(value)))
     }
+}
+
+/// The capture id that a fact states, where it states one.
+pub fn capture(fact: &Fact) -> Option<Capture> {
+    let device = u32::try_from(CAPTURE_DEVICE.of(fact)?).ok()?;
+    Some(Capture { device: DeviceNo(device), counter: CAPTURE_COUNTER.of(fact)? })
 }
 
 fields! {

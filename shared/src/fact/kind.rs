@@ -159,6 +159,8 @@ kinds! {
     149 VoucherGap "voucher_gap";
     /// A person has compared a branch with the log that it leaves.
     150 Ruling "ruling";
+    /// An item that a site is told of.
+    151 HandledItem "handled_item";
 
     /// Keyed state only, never in a log: a transfer on its way to a site.
     192 OpenTransfer "open_transfer";

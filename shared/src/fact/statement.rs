@@ -365,6 +365,8 @@ coded! {
         7 Lifo "lifo";
         /// Of a company: whether a write-down may be taken back.
         8 WriteDownReversal "write_down_reversal";
+        /// 1: a site is told only the items that it handles, 0: all.
+        9 HandledOnly "handled_only";
     }
 }
 
@@ -530,6 +532,13 @@ pub enum MasterData {
         weight: Option<Scaled>,
         /// Litres.
         volume: Option<Scaled>,
+    },
+    /// A site handles an item, although nothing of it ever moved there.
+    HandledItem {
+        /// The site.
+        site: SiteNo,
+        /// The item.
+        item: ItemNo,
     },
     /// A log belongs to a site and signs with this key.
     SiteLog {
@@ -978,6 +987,19 @@ impl Movement {
     }
 }
 
+fn put_measures(
+    fact: &mut Fact,
+    item: ItemNo,
+    weight: Option<Scaled>,
+    volume: Option<Scaled>,
+) -> Result<(), Malformed> {
+    field::ITEM.put(fact, Some(item))?;
+    if let Some(weight) = weight {
+        put_scaled(fact, field::WEIGHT, field::WEIGHT_EXPONENT, weight)?;
+    }
+    volume.map_or(Ok(()), |volume| put_scaled(fact, field::VOLUME, field::VOLUME_EXPONENT, volume))
+}
+
 fn put_scaled(
     fact: &mut Fact,
     mantissa: Field<Signed>,
@@ -1099,6 +1121,7 @@ impl MasterData {
             Self::Policy { .. } => Kind::Policy,
             Self::Rate { .. } => Kind::Rate,
             Self::ItemMeasure { .. } => Kind::ItemMeasure,
+            Self::HandledItem { .. } => Kind::HandledItem,
             Self::SiteLog { .. } => Kind::SiteLog,
             Self::Carrier { .. } => Kind::Carrier,
             Self::Rules { .. } => Kind::Rules,
@@ -1281,6 +1304,10 @@ impl MasterData {
                 let item = reader.needed_number(field::ITEM, ItemNo)?;
                 Self::ItemMeasure { item, weight, volume }
             }
+            Kind::HandledItem => Self::HandledItem {
+                site: reader.needed_number(field::SITE, SiteNo)?,
+                item: reader.needed_number(field::ITEM, ItemNo)?,
+            },
             Kind::SiteLog => Self::SiteLog {
                 site: reader.needed_number(field::SITE, SiteNo)?,
                 device: reader.needed_number(field::NUMBER, DeviceNo)?,
@@ -1402,13 +1429,11 @@ impl MasterData {
                 field::VALID_UNTIL.put(fact, Some(until.0))
             }
             Self::ItemMeasure { item, weight, volume } => {
-                field::ITEM.put(fact, Some(*item))?;
-                if let Some(weight) = weight {
-                    put_scaled(fact, field::WEIGHT, field::WEIGHT_EXPONENT, *weight)?;
-                }
-                volume.map_or(Ok(()), |volume| {
-                    put_scaled(fact, field::VOLUME, field::VOLUME_EXPONENT, volume)
-                })
+                put_measures(fact, *item, *weight, *volume)
+            }
+            Self::HandledItem { site, item } => {
+                field::SITE.put(fact, Some(*site))?;
+                field::ITEM.put(fact, Some(*item))
             }
             Self::SiteLog { site, device, log, public_key } => {
                 field::SITE.put(fact, Some(*site))?;

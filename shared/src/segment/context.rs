@@ -28,6 +28,9 @@ pub const DOCUMENT_GENESIS: &str = "warebook 2026-11 document genesis";
 /// HQ's signature under a batch of changes of shared documents.
 pub const DOCUMENT_BATCH: &str = "warebook 2026-11 document batch";
 
+/// HQ's signature under what became of facts.
+pub const POSTINGS: &str = "warebook 2026-11 postings";
+
 /// Every context: hashes first, then signatures.
 pub const ALL: &[&str] = &[
     GENESIS,
@@ -42,6 +45,7 @@ pub const ALL: &[&str] = &[
     STATE_BATCH,
     SITE_STOCK,
     DOCUMENT_BATCH,
+    POSTINGS,
 ];
 
 /// How many random bytes salt the hash of a text.

@@ -6,7 +6,7 @@
 //!
 //! A driver calls `handle_*` for whatever happens and then empties `poll_request`, `poll_notice`
 //! and, as often as the transport takes one, `poll_frame`. Frames are chosen at the moment they
-//! are sent: confirmations first, then facts, then seals.
+//! are sent: confirmations first, then what a person waits for, facts, seals, other questions.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -16,12 +16,15 @@ use super::acknowledgement::{Acknowledgement, SignedAcknowledgement};
 use super::document::{DocumentChange, DocumentNews, SignedDocumentBatch};
 use super::frame::{Code, FactsFrame, Frame, Hello, Refusal, VERSIONS, Versions, Welcome};
 use super::limits;
+use super::look_up::{Found, HANDLED_MAX, SEARCH_BYTES_MAX};
 use super::moment::{Moment, Now};
 use super::place::{Position, Run, StateCursor, Step};
+use super::postings::{Asking, PostingsKnown, SignedPostings};
 use super::state::SignedStateBatch;
 use super::wire::FrameError;
 use crate::fact::statement::GROUP_MAX;
-use crate::ids::{Capture, ChangeHash, Head, HistoryId, LogId, Seq, SiteNo};
+use crate::ids::{Capture, ChangeHash, Head, HistoryId, ItemNo, LogId, Seq, SiteNo};
+use crate::planted::{self, Fault};
 use crate::segment::SEGMENT_FACTS_MAX;
 use crate::segment::seal::SignedSeal;
 
@@ -70,6 +73,8 @@ pub struct EdgeStart {
     pub state: StateCursor,
     /// How far shared documents are known; `None` for a node that has none.
     pub documents: Option<StateCursor>,
+    /// How far HQ has told what became of the facts.
+    pub postings: PostingsKnown,
     /// The newest acknowledgement held.
     pub witness: Option<SignedAcknowledgement>,
     /// The key that signs what HQ says.
@@ -111,10 +116,16 @@ pub enum EdgeEvent {
     /// Reply to [`EdgeRequest::ApplyDocuments`] or [`EdgeRequest::ReadChanges`]: it could not be
     /// done. Facts go on; documents wait for the next connection.
     DocumentsFailed,
+    /// Reply to [`EdgeRequest::NotePostings`], whether they could be stored or not: what is known now.
+    PostingsNoted(PostingsKnown),
     /// The log can't be read; the connection makes no sense.
     LogUnreadable,
     /// Something came from the network, a part of a frame at least.
     NetworkAlive,
+    /// Somebody looks for an item at HQ. Answers come in order.
+    LookUp(String),
+    /// The site handles these items from now on.
+    Handle(Vec<ItemNo>),
     /// The node stops.
     Leave,
 }
@@ -159,6 +170,8 @@ pub enum EdgeRequest {
     },
     /// Apply what HQ says of documents durably, as a whole.
     ApplyDocuments(SignedDocumentBatch),
+    /// Keep what became of facts, for people.
+    NotePostings(SignedPostings),
 }
 
 /// What people and the node's other parts should know.
@@ -178,6 +191,8 @@ pub enum EdgeNotice {
         /// What HQ has now.
         has: Seq,
     },
+    /// What HQ has of what was looked for.
+    Found(Found),
     /// HQ holds another log under this node's name: the node was copied, or restored and used on.
     /// What this one records HQ keeps as a branch of its own.
     Forked {
@@ -248,6 +263,8 @@ pub struct EdgeSession {
     documents: Downlink<SignedDocumentBatch>,
     changes: Changes,
     witness: Witness,
+    postings: Asking,
+    look_ups: LookUps,
     waiting: Waiting,
 }
 
@@ -329,6 +346,15 @@ struct Changes {
     some_wait: bool,
 }
 
+/// What a person waits for.
+#[derive(Debug, Default)]
+struct LookUps {
+    texts: VecDeque<String>,
+    /// One is on its way.
+    open: bool,
+    handle: VecDeque<Vec<ItemNo>>,
+}
+
 #[derive(Debug, Default)]
 struct Witness {
     newest: Option<SignedAcknowledgement>,
@@ -369,6 +395,8 @@ impl EdgeSession {
             documents: Downlink::new(start.documents.unwrap_or(StateCursor::START)),
             changes: Changes::default(),
             witness: Witness::default(),
+            postings: Asking::new(start.postings.clone(), now),
+            look_ups: LookUps::default(),
             waiting: Waiting {
                 heard: now,
                 alive: now,
@@ -436,6 +464,11 @@ impl EdgeSession {
             }
             (Phase::Open(_), Frame::Documents(signed)) => self.handle_documents(signed),
             (Phase::Open(_), Frame::DocumentWaits(hash)) => self.changes.handle_waits(hash),
+            (Phase::Open(_), Frame::Postings(signed)) => self.handle_postings(signed),
+            (Phase::Open(_), Frame::Found(found)) if self.look_ups.open => {
+                self.look_ups.open = false;
+                self.notices.push_back(EdgeNotice::Found(found));
+            }
             (_, frame) => {
                 self.break_off(EdgeEnd::Protocol(format!("a {} frame came", frame.name())));
             }
@@ -470,8 +503,17 @@ impl EdgeSession {
                 self.changes.handle_applied();
             }
             EdgeEvent::DocumentsFailed => self.documents.failed = true,
+            EdgeEvent::PostingsNoted(known) => self.postings.noted(known),
             EdgeEvent::LogUnreadable => self.break_off(EdgeEnd::LogUnreadable),
             EdgeEvent::NetworkAlive => self.waiting.alive = now,
+            EdgeEvent::LookUp(mut text) => {
+                limits::cut(&mut text, SEARCH_BYTES_MAX);
+                self.look_ups.texts.push_back(text);
+            }
+            EdgeEvent::Handle(items) => {
+                let parts = items.chunks(HANDLED_MAX).map(<[ItemNo]>::to_vec);
+                self.look_ups.handle.extend(parts);
+            }
             EdgeEvent::Leave => self.break_off(EdgeEnd::Left),
         }
         if !was_waiting && self.is_waiting() {
@@ -537,6 +579,9 @@ impl EdgeSession {
         if let Some(frame) = self.back.take_ready() {
             return Some(frame);
         }
+        if let Some(frame) = self.look_ups.take() {
+            return Some(frame);
+        }
         if let Some(facts) = self.facts.take_ready(now.moment) {
             return Some(Frame::Facts(facts));
         }
@@ -545,6 +590,12 @@ impl EdgeSession {
         }
         if let Some(change) = self.changes.take_ready() {
             return Some(Frame::DocumentChange(change));
+        }
+        // Where logs differ, HQ's places are not ours.
+        if !self.forked
+            && let Some(asked) = self.postings.take_question()
+        {
+            return Some(Frame::AskPostings(asked));
         }
         std::mem::take(&mut self.waiting.ping_due).then(|| Frame::Ping(self.waiting.open_ping()))
     }
@@ -561,8 +612,10 @@ impl EdgeSession {
                         || self.back.is_ready()
                         || self.documents.taken.is_some()
                         || !self.changes.ready.is_empty()
+                        || self.look_ups.has_frame()
                         || self.facts.ready.is_some()
                         || self.seals.is_ready(self.facts.sent)
+                        || (!self.forked && self.postings.has_question())
                         || self.waiting.ping_due
                 }
             }
@@ -586,6 +639,7 @@ impl EdgeSession {
             .or_else(|| self.seals.request())
             .or_else(|| self.document_request())
             .or_else(|| self.state.next().map(EdgeRequest::ApplyState))
+            .or_else(|| self.postings.take_arrived().map(EdgeRequest::NotePostings))
     }
 
     fn document_request(&mut self) -> Option<EdgeRequest> {
@@ -635,7 +689,7 @@ impl EdgeSession {
         if last > own.last || (last == own.last && head != own.head) {
             return self.differ(last);
         }
-        if last == own.last || last == Seq::ZERO {
+        if last == own.last || last == Seq::ZERO || planted::is(Fault::DroppedForkCheck) {
             return self.open(welcome);
         }
         self.phase = Phase::Comparing { welcome: Box::new(welcome), asked: false };
@@ -671,6 +725,7 @@ impl EdgeSession {
         }
         self.facts.open(last);
         self.seals.read = welcome.sealed;
+        self.postings.opened(welcome.history);
         // HQ sends documents from there on to whoever asks.
         self.documents.taken = self.start.documents;
         self.changes.dirty = true;
@@ -691,7 +746,7 @@ impl EdgeSession {
 
     fn handle_acknowledgement(&mut self, signed: SignedAcknowledgement, now: Moment) {
         let acknowledgement = signed.acknowledgement;
-        if signed.verify(&self.start.hq_key).is_err() {
+        if signed.verify(&self.start.hq_key).is_err() && !planted::is(Fault::BelievedAnybody) {
             return self.break_off(EdgeEnd::BadSignature("an acknowledgement"));
         }
         if acknowledgement.log != self.start.log
@@ -711,6 +766,7 @@ impl EdgeSession {
             return;
         }
         self.facts.acknowledge(received.last, now, &self.settings);
+        self.postings.posted(acknowledgement.posted, now);
         self.witness.newest = Some(signed);
         self.notices.push_back(EdgeNotice::Acknowledged(acknowledgement));
     }
@@ -737,6 +793,18 @@ impl EdgeSession {
         }
         self.changes.handle_decided(signed.batch.news.iter().filter_map(DocumentNews::decided));
         self.documents.arrived = Some(signed);
+    }
+
+    fn handle_postings(&mut self, signed: SignedPostings) {
+        if signed.verify(&self.start.hq_key).is_err() {
+            return self.break_off(EdgeEnd::BadSignature("what became of facts"));
+        }
+        let is_ours = signed.postings.log == self.start.log
+            && self.phase == Phase::Open(signed.postings.history);
+        if !is_ours || !self.postings.take_answer(signed) {
+            let text = "postings of another log or of facts that were not asked about";
+            self.break_off(EdgeEnd::Protocol(text.to_owned()));
+        }
     }
 
     fn handle_run(&mut self, run: Option<Run>) {
@@ -989,6 +1057,24 @@ impl Changes {
         if std::mem::take(&mut self.some_wait) {
             (self.read, self.dirty) = (0, true);
         }
+    }
+}
+
+impl LookUps {
+    fn has_frame(&self) -> bool {
+        !self.handle.is_empty() || (!self.open && !self.texts.is_empty())
+    }
+
+    fn take(&mut self) -> Option<Frame> {
+        if let Some(items) = self.handle.pop_front() {
+            return Some(Frame::Handle(items));
+        }
+        if self.open {
+            return None;
+        }
+        let text = self.texts.pop_front()?;
+        self.open = true;
+        Some(Frame::LookUp(text))
     }
 }
 

@@ -8,13 +8,17 @@ use super::carry::{Declined, Meet, Offer, PIECE_BYTES};
 use super::document::{DocumentChange, SignedDocumentBatch};
 use super::enrol::{EnrolRequest, Grant, Introduction};
 use super::limits;
+use super::look_up::{
+    FOUND_BYTES_MAX, Found, HANDLED_MAX, SEARCH_BYTES_MAX, read_items, write_items,
+};
 use super::payload::{self, PayloadError};
 use super::place::{NotARun, Position, Run, StateCursor};
+use super::postings::{POSTINGS_BYTES_MAX, PostingsAsked, SignedPostings};
 use super::state::SignedStateBatch;
 use super::stock::SignedSiteStock;
 use super::wire::{self, FrameBuffer, FrameError, Reader, Writer};
 use crate::document::limits::CHANGE_BYTES_MAX;
-use crate::ids::{Capture, ChangeHash, DeviceNo, Head, HistoryId, LogId, Seq};
+use crate::ids::{Capture, ChangeHash, DeviceNo, Head, HistoryId, ItemNo, LogId, Seq};
 use crate::segment::seal::SignedSeal;
 use crate::time::Timestamp;
 
@@ -204,8 +208,7 @@ impl Refusal {
     /// A refusal in this program's versions. A text that is too long is cut.
     pub fn new(code: Code, text: impl Into<String>) -> Self {
         let mut text = text.into();
-        let mut ends = (0..=limits::TEXT_BYTES_MAX.min(text.len())).rev();
-        text.truncate(ends.find(|end| text.is_char_boundary(*end)).unwrap_or(0));
+        limits::cut(&mut text, limits::TEXT_BYTES_MAX);
         Self { code, text, versions: VERSIONS }
     }
 }
@@ -287,6 +290,16 @@ pub enum Frame {
     Documents(SignedDocumentBatch),
     /// HQ: this change builds on others that I do not have; nothing is decided.
     DocumentWaits(ChangeHash),
+    /// Edge: what became of these facts?
+    AskPostings(PostingsAsked),
+    /// HQ: this did.
+    Postings(SignedPostings),
+    /// Edge: which items are like this?
+    LookUp(String),
+    /// HQ: these are.
+    Found(Found),
+    /// Edge: this site handles these from now on.
+    Handle(Vec<ItemNo>),
     /// Edge: a certificate request (DER) for a device that has a certificate.
     Renew(Vec<u8>),
     /// HQ: the new chain, the device's own certificate first (DER), and how long it is valid.
@@ -335,6 +348,11 @@ const PING: u8 = 9;
 const PONG: u8 = 10;
 const BYE: u8 = 11;
 const BRANCH: u8 = 12;
+const ASK_POSTINGS: u8 = 13;
+const POSTINGS: u8 = 14;
+const LOOK_UP: u8 = 20;
+const FOUND: u8 = 21;
+const HANDLE: u8 = 22;
 const RENEW: u8 = 16;
 const RENEWED: u8 = 17;
 const ENROL: u8 = 18;
@@ -369,10 +387,14 @@ pub const fn body_max(kind: u8) -> Option<usize> {
         ASK_BACK => 2 + limits::HQ_LOGS_MAX * 13,
         ALL_GIVEN | ASK_STOCK => 0,
         STOCK => limits::STOCK_BYTES_MAX,
-        STATE_TAKEN | DOCUMENTS_TAKEN | PING | PONG | BYE => 24,
+        STATE_TAKEN | DOCUMENTS_TAKEN | ASK_POSTINGS | PING | PONG | BYE => 24,
         DOCUMENT_CHANGE => CHANGE_BYTES_MAX + 128,
         DOCUMENTS => limits::DOCUMENTS_BYTES_MAX + 256,
         DOCUMENT_WAITS => 32,
+        POSTINGS => POSTINGS_BYTES_MAX,
+        LOOK_UP => SEARCH_BYTES_MAX,
+        FOUND => FOUND_BYTES_MAX + 32,
+        HANDLE => 8 + HANDLED_MAX * 8,
         RENEW => limits::CERTIFICATE_BYTES_MAX,
         ENROL | INTRODUCE => limits::CERTIFICATE_BYTES_MAX + 512,
         MEET => 128,
@@ -418,6 +440,11 @@ impl Frame {
             Self::DocumentChange(_) => DOCUMENT_CHANGE,
             Self::Documents(_) => DOCUMENTS,
             Self::DocumentWaits(_) => DOCUMENT_WAITS,
+            Self::AskPostings(_) => ASK_POSTINGS,
+            Self::Postings(_) => POSTINGS,
+            Self::LookUp(_) => LOOK_UP,
+            Self::Found(_) => FOUND,
+            Self::Handle(_) => HANDLE,
             Self::Renew(_) => RENEW,
             Self::Renewed(..) => RENEWED,
             Self::Enrol(_) => ENROL,
@@ -457,6 +484,11 @@ impl Frame {
             Self::DocumentChange(_) => "document change",
             Self::Documents(_) => "documents",
             Self::DocumentWaits(_) => "document waits",
+            Self::AskPostings(_) => "question about postings",
+            Self::Postings(_) => "postings",
+            Self::LookUp(_) => "look-up",
+            Self::Found(_) => "found",
+            Self::Handle(_) => "handle",
             Self::Renew(_) => "renew",
             Self::Renewed(..) => "renewed",
             Self::Enrol(_) => "enrol",
@@ -522,6 +554,11 @@ impl Frame {
             Self::DocumentChange(change) => change.write(out),
             Self::Documents(signed) => signed.write(out),
             Self::DocumentWaits(hash) => out.raw(&hash.0),
+            Self::AskPostings(asked) => asked.write(out),
+            Self::Postings(signed) => signed.write(out),
+            Self::LookUp(text) => out.raw(text.as_bytes()),
+            Self::Found(found) => found.write(out),
+            Self::Handle(items) => write_items(out, items),
             Self::Renew(request) => out.raw(request),
             Self::Renewed(chain, valid_until) => {
                 write_chain(out, chain);
@@ -574,6 +611,14 @@ impl Frame {
             DOCUMENT_CHANGE => Self::DocumentChange(DocumentChange::read(input)?),
             DOCUMENTS => Self::Documents(SignedDocumentBatch::read(input)?),
             DOCUMENT_WAITS => Self::DocumentWaits(ChangeHash(input.array()?)),
+            ASK_POSTINGS => Self::AskPostings(PostingsAsked::read(input)?),
+            POSTINGS => Self::Postings(SignedPostings::read(input)?),
+            LOOK_UP => Self::LookUp(
+                String::from_utf8(input.rest().to_vec())
+                    .map_err(|_| FrameError::BadValue("what is looked up"))?,
+            ),
+            FOUND => Self::Found(Found::read(input)?),
+            HANDLE => Self::Handle(read_items(input)?),
             RENEW => Self::Renew(input.rest().to_vec()),
             RENEWED => Self::Renewed(read_chain(input)?, Timestamp(input.signed()?)),
             ENROL => Self::Enrol(EnrolRequest::read(input)?),

@@ -12,11 +12,13 @@ use super::acknowledgement::SignedAcknowledgement;
 use super::document::{DocumentChange, DocumentNews, SignedDocumentBatch};
 use super::frame::{Code, FactsFrame, Frame, Hello, Refusal, VERSIONS, Versions, Welcome};
 use super::limits;
+use super::look_up::Found;
 use super::moment::{Moment, Now};
 use super::place::{Position, Run, StateCursor, Step};
+use super::postings::{PostingsAsked, SignedPostings};
 use super::state::SignedStateBatch;
 use super::wire::FrameError;
-use crate::ids::{Capture, ChangeHash, HistoryId, LogId, Seq};
+use crate::ids::{Capture, ChangeHash, HistoryId, ItemNo, LogId, Seq};
 use crate::segment::SEGMENT_FACTS_MAX;
 use crate::segment::seal::SignedSeal;
 use crate::time::Timestamp;
@@ -98,6 +100,12 @@ pub enum HqEvent {
     DocumentsChanged,
     /// Reply to [`HqRequest::ReadDocuments`]; `None` where the site has everything.
     DocumentsRead(Option<SignedDocumentBatch>),
+    /// Reply to [`HqRequest::ReadPostings`].
+    PostingsRead(SignedPostings),
+    /// Reply to [`HqRequest::LookUp`].
+    Found(Found),
+    /// Reply to [`HqRequest::Handle`]: durable.
+    Handled,
 }
 
 /// What the session wants of the store. At most one of each is open.
@@ -133,6 +141,12 @@ pub enum HqRequest {
         /// Changes that the edge sent on this connection: they need not be sent back.
         sent: Vec<ChangeHash>,
     },
+    /// What became of these facts.
+    ReadPostings(PostingsAsked),
+    /// Which items are like this?
+    LookUp(String),
+    /// The site handles these items from now on.
+    Handle(Vec<ItemNo>),
 }
 
 /// Why a session ended.
@@ -162,6 +176,8 @@ pub struct HqSession {
     state: Feed<SignedStateBatch>,
     documents: Feed<SignedDocumentBatch>,
     changes: ChangeIntake,
+    postings: Telling,
+    look_up: Finding,
     back: Back,
 }
 
@@ -248,6 +264,27 @@ struct Feed<B> {
     in_flight: Option<StateCursor>,
 }
 
+/// What became of facts, on its way to the edge: one question at a time.
+#[derive(Debug, Default)]
+struct Telling {
+    asked: Option<PostingsAsked>,
+    reading: bool,
+    ready: Option<SignedPostings>,
+}
+
+/// What a person at the site waits for: one question at a time.
+#[derive(Debug, Default)]
+struct Finding {
+    asked: Option<String>,
+    reading: bool,
+    ready: Option<Found>,
+    handle: VecDeque<Vec<ItemNo>>,
+    handling: bool,
+}
+
+/// The most times that a site may take up items before HQ has stored the first of them.
+const HANDLES_WAITING_MAX: usize = 64;
+
 /// The most seals that wait for the store before no more frames are read.
 const SEALS_WAITING_MAX: usize = 64;
 
@@ -272,6 +309,8 @@ impl HqSession {
             back: Back::default(),
             documents: Feed::new(StateCursor::START),
             changes: ChangeIntake::default(),
+            postings: Telling::default(),
+            look_up: Finding::default(),
         }
     }
 
@@ -327,6 +366,19 @@ impl HqSession {
             (Phase::Open { .. }, Frame::DocumentChange(change)) if self.changes.is_open => {
                 self.changes.waiting.push_back(change);
             }
+            (Phase::Open { forked: false, .. }, Frame::AskPostings(asked))
+                if self.postings.is_idle() =>
+            {
+                self.postings.asked = Some(asked);
+            }
+            (Phase::Open { .. }, Frame::LookUp(text)) if self.look_up.is_idle() => {
+                self.look_up.asked = Some(text);
+            }
+            (Phase::Open { .. }, Frame::Handle(items))
+                if self.look_up.handle.len() < HANDLES_WAITING_MAX =>
+            {
+                self.look_up.handle.push_back(items);
+            }
             (_, frame) => {
                 let text = format!("a {} frame came where none may be", frame.name());
                 self.refuse(Refusal::new(Code::PROTOCOL, text));
@@ -377,6 +429,13 @@ impl HqSession {
                 self.changes.handle_decided(batch.as_ref());
                 self.documents.handle_read(batch);
             }
+            HqEvent::PostingsRead(signed) => {
+                (self.postings.reading, self.postings.ready) = (false, Some(signed));
+            }
+            HqEvent::Found(found) => {
+                (self.look_up.reading, self.look_up.ready) = (false, Some(found));
+            }
+            HqEvent::Handled => self.look_up.handling = false,
         }
     }
 
@@ -420,6 +479,13 @@ impl HqSession {
         if let Some(nonce) = self.pong.take() {
             return Some(Frame::Pong(nonce, now.wall));
         }
+        if let Some(found) = self.look_up.ready.take() {
+            return Some(Frame::Found(found));
+        }
+        let postings = self.postings.ready.take().map(Frame::Postings);
+        if postings.is_some() {
+            return postings;
+        }
         if let Some(hash) = self.changes.waits.pop_front() {
             return Some(Frame::DocumentWaits(hash));
         }
@@ -437,6 +503,8 @@ impl HqSession {
                     || self.pong.is_some()
                     || !self.changes.waits.is_empty()
                     || self.documents.ready.is_some()
+                    || self.look_up.ready.is_some()
+                    || self.postings.ready.is_some()
                     || self.state.ready.is_some())
     }
 
@@ -456,6 +524,8 @@ impl HqSession {
                 .request()
                 .or_else(|| self.facts.request(self.settings.store_facts))
                 .or_else(|| self.seals.request(self.facts.stored))
+                .or_else(|| self.look_up.request())
+                .or_else(|| self.postings.request())
                 .or_else(|| self.back.request())
                 .or_else(|| self.changes.request())
                 .or_else(|| self.document_request())
@@ -683,6 +753,37 @@ impl Acknowledging {
         // One reading tells all levels, also those that were not in a hurry.
         (self.due, self.due_at, self.reading) = (false, None, true);
         Some(HqRequest::ReadAcknowledgement)
+    }
+}
+
+impl Finding {
+    const fn is_idle(&self) -> bool {
+        self.asked.is_none() && !self.reading && self.ready.is_none()
+    }
+
+    fn request(&mut self) -> Option<HqRequest> {
+        if let Some(text) = self.asked.take() {
+            self.reading = true;
+            return Some(HqRequest::LookUp(text));
+        }
+        if self.handling {
+            return None;
+        }
+        let items = self.handle.pop_front()?;
+        self.handling = true;
+        Some(HqRequest::Handle(items))
+    }
+}
+
+impl Telling {
+    const fn is_idle(&self) -> bool {
+        self.asked.is_none() && !self.reading && self.ready.is_none()
+    }
+
+    fn request(&mut self) -> Option<HqRequest> {
+        let asked = self.asked.take()?;
+        self.reading = true;
+        Some(HqRequest::ReadPostings(asked))
     }
 }
 

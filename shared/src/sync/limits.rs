@@ -40,6 +40,12 @@ pub const DOCUMENT_CHANGES_WINDOW: usize = 64;
 /// The most bytes of a text that people read.
 pub const TEXT_BYTES_MAX: usize = 1024;
 
+/// Cuts a text that people read to `bytes_max`, between characters.
+pub fn cut(text: &mut String, bytes_max: usize) {
+    let mut ends = (0..=bytes_max.min(text.len())).rev();
+    text.truncate(ends.find(|end| text.is_char_boundary(*end)).unwrap_or(0));
+}
+
 /// The most bytes of one certificate or certificate request.
 pub const CERTIFICATE_BYTES_MAX: usize = 4 * 1024;
 

@@ -9,9 +9,11 @@ mod enrol;
 mod frame;
 pub mod hq;
 pub mod limits;
+mod look_up;
 mod moment;
 mod payload;
 mod place;
+mod postings;
 mod state;
 mod stock;
 mod wire;
@@ -33,9 +35,14 @@ pub use frame::{
     BadFacts, Code, FactsFrame, Frame, Hello, Refusal, VERSION, VERSIONS, Versions, Welcome,
     body_max, next_frame,
 };
+pub use look_up::{FOUND_MAX, Found, HANDLED_MAX, SEARCH_BYTES_MAX};
 pub use moment::{Moment, Now};
 pub use payload::PayloadError;
 pub use place::{NotARun, Position, Run, StateCursor};
+pub use postings::{
+    FACTS_ASKED_MAX, Outcome, Postings, PostingsAsked, PostingsKnown, SignedPostings, Span,
+    WHY_BYTES_MAX,
+};
 pub use state::{Following, SignedStateBatch, StateBatch};
 pub use stock::{CompleteTo, SignedSiteStock, SiteStock, StockLevel};
 pub use wire::{FRAME_BYTES_MAX, FrameBuffer, FrameError};

@@ -15,7 +15,7 @@ use crate::fact::{Fact, Kind, field};
 use crate::ids::{Capture, ChangeHash, DeviceNo, Head, HistoryId, LogId, Seq, SiteNo};
 use crate::segment::chain::Chain;
 use crate::segment::seal::{Seal, SignedSeal, last_sealable};
-use crate::time::Timestamp;
+use crate::time::{Month, Timestamp};
 
 /// Places are small here.
 fn index(place: u64) -> usize {
@@ -130,6 +130,9 @@ struct Edge {
     documents: StateCursor,
     /// What HQ says of documents, change by change.
     told: Vec<Told>,
+    postings: PostingsKnown,
+    /// Vouchers that HQ told, by fact.
+    vouchers: Vec<u32>,
 }
 
 /// What HQ decided on a change: is it in, and whose is it?
@@ -175,6 +178,19 @@ impl Edge {
             self.changes.retain(|_, waiting| waiting.hash != change);
         }
         self.documents = batch.to;
+    }
+
+    fn take_postings(&mut self, told: &Postings) {
+        self.postings.take(told);
+        for (first, span) in told.placed() {
+            assert_eq!(index(first.0), self.vouchers.len() + 1, "told in order, once");
+            let Outcome::Vouchers { first, .. } = span.outcome else { panic!("all have vouchers") };
+            let numbers =
+                (0..span.groups).map(|group| first + u32::try_from(group).expect("small"));
+            for number in numbers {
+                self.vouchers.extend((0..span.facts_each).map(|_| number));
+            }
+        }
     }
 }
 
@@ -293,6 +309,23 @@ impl Hq {
         run.position()
     }
 
+    /// Every group has a voucher; an answer says a few.
+    fn postings(&self, asked: PostingsAsked) -> SignedPostings {
+        let mut told = Postings::new(self.history, self.log.id, asked.first);
+        let last = asked.last.min(self.posted).min(Seq(asked.first.0 + 40));
+        let facts = &self.log.facts[index(asked.first.0) - 1..index(last.0)];
+        for group in facts.split_inclusive(|fact| field::GROUP_LEFT.of(fact).is_none()) {
+            if group.last().is_none_or(|fact| field::GROUP_LEFT.of(fact).is_some()) {
+                break;
+            }
+            let number = field::CAPTURE_COUNTER.of(&group[0]).expect("stated");
+            let first = u32::try_from(number).expect("small");
+            let outcome = Outcome::Vouchers { month: Month(5), first };
+            assert!(told.push(Span { groups: 1, facts_each: group.len() as u64, outcome }));
+        }
+        told.sign(&self.key)
+    }
+
     fn state_since(&self, cursor: StateCursor) -> Option<SignedStateBatch> {
         let known = if cursor.handle == self.handle { cursor.at } else { 0 };
         let end = self.state.len() as u64;
@@ -347,6 +380,8 @@ impl Pair {
                 changes_made: 0,
                 documents: StateCursor::START,
                 told: Vec::new(),
+                postings: PostingsKnown::nothing(HistoryId([1; 32])),
+                vouchers: Vec::new(),
             },
             hq: Hq {
                 log: Log::new(id),
@@ -375,6 +410,7 @@ impl Pair {
             sealed: self.edge.log.sealed,
             state: self.edge.state,
             documents: Some(self.edge.documents),
+            postings: self.edge.postings.clone(),
             witness: self.edge.witness,
             hq_key: self.hq.key.verifying_key(),
             versions: self.versions,
@@ -565,6 +601,10 @@ impl Pair {
                 self.edge.apply_documents(&signed.batch);
                 EdgeEvent::DocumentsApplied
             }
+            EdgeRequest::NotePostings(signed) => {
+                self.edge.take_postings(&signed.postings);
+                EdgeEvent::PostingsNoted(self.edge.postings.clone())
+            }
         };
         link.edge.handle_event(event, now);
         true
@@ -629,6 +669,13 @@ impl Pair {
             HqRequest::ReadDocuments { cursor, sent } => {
                 HqEvent::DocumentsRead(self.hq.documents_since(cursor, &sent))
             }
+            HqRequest::LookUp(text) => HqEvent::Found(Found::new(&self.hq.state, text.is_empty())),
+            HqRequest::Handle(items) => {
+                let items = items.iter().map(|item| fact(item.0.into(), 0));
+                self.hq.state.extend(items);
+                HqEvent::Handled
+            }
+            HqRequest::ReadPostings(asked) => HqEvent::PostingsRead(self.hq.postings(asked)),
         };
         link.hq.handle_event(event, now);
         true
@@ -703,6 +750,45 @@ fn everything_arrives_whatever_is_cut() {
         assert!(pair.edge.changes.is_empty(), "seed {seed}: HQ decided on every change");
         assert!(pair.link().edge.is_complete(), "seed {seed}");
         assert_eq!((pair.edge_end(), pair.hq_end()), (None, None), "seed {seed}");
+    }
+}
+
+#[test]
+fn every_posted_fact_gets_to_know_its_voucher() {
+    for seed in 1..=40 {
+        let mut dice = Dice(seed);
+        let mut pair = Pair::new();
+        for _ in 0..12 {
+            if dice.below(2) == 0 {
+                pair.connect();
+            }
+            (0..dice.below(30)).for_each(|_| pair.record(dice.below(4) + 1));
+            if pair.link.is_some() {
+                let steps = dice.below(200);
+                (0..steps).take_while(|_| pair.step(&mut dice)).for_each(drop);
+                pair.post();
+            }
+        }
+        pair.connect();
+        pair.settle(&mut dice);
+        pair.post();
+        pair.settle(&mut dice);
+        pair.now = pair.link().hq.timeout().expect("an acknowledgement is due");
+        let now = pair.now;
+        pair.link().hq.handle_timeout(now);
+        pair.settle(&mut dice);
+        assert_eq!((pair.edge_end(), pair.hq_end()), (None, None), "seed {seed}");
+        let last = pair.edge.log.last();
+        assert_eq!((pair.edge.postings.up_to, pair.edge.vouchers.len() as u64), (last, last.0));
+        let mut first = 1;
+        for (place, (fact, voucher)) in
+            (1..).zip(pair.edge.log.facts.iter().zip(&pair.edge.vouchers))
+        {
+            assert_eq!(*voucher, first, "seed {seed}, fact {place}");
+            if field::GROUP_LEFT.of(fact).is_none() {
+                first = place + 1;
+            }
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use edge_node::journal::{Clock, IdempotencyKey, Journal, Line, Options, Submission, SystemClock};
 use redb::{Database, TableDefinition};
+use shared::fact::Fact;
 use shared::fact::statement::{CostScope, MasterData, Stamp, Statement};
 use shared::ids::{Capture, CompanyNo, DeviceNo, SiteNo};
 use shared::sync::{StateBatch, StateCursor};
@@ -203,6 +204,22 @@ pub fn record(
     Ok(())
 }
 
+/// Master data as HQ states them.
+pub fn told(data: MasterData) -> Fact {
+    let stamp = Stamp {
+        capture: Capture { device: DeviceNo(1), counter: 1 },
+        recorded_at: mix::START,
+        occurred_at: mix::START,
+        utc_offset: mix::ZONE,
+        group_left: 0,
+        person: None,
+        time_in_doubt: 0,
+        company: None,
+    };
+    let statement = Statement::MasterData { valid_from: None, data };
+    statement.to_fact(&stamp).expect("short texts only")
+}
+
 /// A new journal with the mix's master data, as HQ would have sent it.
 pub fn journal(folder: &Path, clock: Arc<dyn Clock>) -> Result<Journal, BenchError> {
     let mut options = Options::new(Some(company::signing_key(SITE)));
@@ -220,21 +237,7 @@ pub fn journal(folder: &Path, clock: Arc<dyn Clock>) -> Result<Journal, BenchErr
         scope: CostScope::Site,
     }];
     stated.extend(mix::master_data());
-    let stamp = Stamp {
-        capture: Capture { device: DeviceNo(1), counter: 1 },
-        recorded_at: mix::START,
-        occurred_at: mix::START,
-        utc_offset: mix::ZONE,
-        group_left: 0,
-        person: None,
-        time_in_doubt: 0,
-        company: None,
-    };
-    let fact = |data| {
-        let statement = Statement::MasterData { valid_from: None, data };
-        statement.to_fact(&stamp).expect("short texts only")
-    };
-    let facts: Vec<_> = stated.into_iter().map(fact).collect();
+    let facts: Vec<_> = stated.into_iter().map(told).collect();
     let (from, to) = (StateCursor { handle: 1, at: 0 }, StateCursor { handle: 1, at: 1 });
     let batch = StateBatch::new(SITE, from, to, 1, &facts).sign(&company::signing_key(SITE));
     journal.apply_state_blocking(batch).within("teaching the journal its master data")?;

@@ -180,7 +180,19 @@ pub(super) fn exponential_ms(random: &mut Random) -> i64 {
 
 /// Items and partners as HQ states them.
 pub fn master_data() -> Vec<MasterData> {
-    let items = (1..=ITEMS).map(|number| MasterData::Item {
+    let partners = (1..=PARTNERS).map(|number| MasterData::Partner {
+        partner: PartnerNo(number),
+        code: format!("P{number:03}"),
+        name: format!("Partner {number}"),
+        customer: number > SUPPLIERS,
+        supplier: number <= SUPPLIERS,
+    });
+    items(ITEMS).chain(partners).collect()
+}
+
+/// So many items.
+pub fn items(count: u32) -> impl Iterator<Item = MasterData> {
+    (1..=count).map(|number| MasterData::Item {
         item: ItemNo(number),
         category: CategoryNo(1),
         code: format!("A{number:05}"),
@@ -189,15 +201,7 @@ pub fn master_data() -> Vec<MasterData> {
         decimals: 0,
         service: false,
         fallback_cost: Some(minor(cost_of(ItemNo(number)))),
-    });
-    let partners = (1..=PARTNERS).map(|number| MasterData::Partner {
-        partner: PartnerNo(number),
-        code: format!("P{number:03}"),
-        name: format!("Partner {number}"),
-        customer: number > SUPPLIERS,
-        supplier: number <= SUPPLIERS,
-    });
-    items.chain(partners).collect()
+    })
 }
 
 /// Facts of a log as its writer would have stamped them.

@@ -170,7 +170,7 @@ fn fold(
         let folded = started.elapsed();
         let released = !effects.released.is_empty();
         std::hint::black_box(feed.after_entry(&books, *site, &run.facts, released));
-        tally.note(&books, number as u64, received_at, &effects.vouchers);
+        tally.note(&books, number as u64, received_at, &effects.vouchers, released);
         notes += started.elapsed().saturating_sub(folded);
         fold += folded;
         records.push(Record {

@@ -9,16 +9,17 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use edge_node::bundle::{Bundles, Keys, Since};
 use edge_node::journal::{Clock, IdempotencyKey, Journal};
 use edge_node::link::Wall;
+use hq_server::gateway::keyed_state::{Audience, KeyedState, News};
 use hq_server::headquarters::Headquarters;
 use shared::fact::Fact;
-use shared::ids::{HistoryId, LogId, Seq, SiteNo};
+use shared::ids::{HistoryId, ItemNo, LogId, Seq, SiteNo};
 use shared::segment::chain::Chain;
 use shared::segment::seal::SignedSeal;
-use shared::sync::{FactsFrame, Frame};
+use shared::sync::{FactsFrame, Frame, StateCursor, limits};
 use shared::time::Timestamp;
 
 use super::company::{self, Hands, headquarters};
-use super::edge_record::{journal, record};
+use super::edge_record::{self, journal, record};
 use super::figure::{Figure, each};
 use super::mix::{self, Mix, Shape};
 use super::{BenchError, Outcome, Settings, Within};
@@ -32,6 +33,9 @@ const CARRIED: u64 = 10_000;
 const AIMED: usize = 1_000;
 /// A frame holds a segment at most.
 const FRAME_FACTS_MAX: usize = shared::segment::SEGMENT_FACTS_MAX;
+/// What HQ has, and what sites handle of it.
+const HQ_ITEMS: u32 = 100_000;
+const HANDLED: [u32; 3] = [100, 1_000, 10_000];
 const MEMORY: &str = "/dev/shm";
 
 /// Runs the benchmark.
@@ -65,7 +69,43 @@ pub fn run(settings: &Settings) -> Outcome {
         "B",
     ));
     figures.extend(variants(settings, &runtime)?);
+    figures.extend(first_syncs(settings));
     Ok(figures)
+}
+
+/// What HQ sends a new site that handles some of its items.
+fn first_syncs(settings: &Settings) -> Vec<Figure> {
+    settings.say(&format!("wire: first syncs of sites that handle some of {HQ_ITEMS} items"));
+    let mut state = KeyedState::new(&HistoryId([9; 32]));
+    let site = |handled: u32| SiteNo(handled);
+    for handled in HANDLED {
+        state.take(News::HandledOnly(site(handled), true));
+    }
+    for data in mix::items(HQ_ITEMS) {
+        state.put(Audience::of(&data), edge_record::told(data));
+    }
+    let mut figures = Vec::new();
+    for handled in HANDLED {
+        for number in (1..=HQ_ITEMS).step_by((HQ_ITEMS / handled) as usize) {
+            state.take(News::Handles(site(handled), ItemNo(number)));
+        }
+        let bytes = state_bytes(&state, site(handled));
+        let figure = Figure::count(format!("first sync, {handled} items handled"), bytes, "B");
+        figures.push(figure);
+    }
+    let all = state_bytes(&state, SiteNo(7));
+    figures.push(Figure::count(format!("first sync, all {HQ_ITEMS} items"), all, "B"));
+    figures
+}
+
+fn state_bytes(state: &KeyedState, site: SiteNo) -> u64 {
+    let key = company::signing_key(SiteNo::HQ);
+    let (mut cursor, mut bytes) = (StateCursor::START, 0);
+    while let Some(batch) = state.since(site, cursor, limits::STATE_FACTS_MAX) {
+        cursor = batch.to;
+        bytes += Frame::State(batch.sign(&key)).encode().len() as u64;
+    }
+    bytes
 }
 
 /// What the mix leaves out, each alone.

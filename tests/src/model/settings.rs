@@ -320,6 +320,7 @@ fn about(data: &MasterData) -> Option<About> {
         MasterData::Rate { company, currency, .. } => About::Rate(*company, *currency),
         MasterData::Category { .. }
         | MasterData::ItemMeasure { .. }
+        | MasterData::HandledItem { .. }
         | MasterData::Policy { company: None, .. }
         | MasterData::SiteLog { .. }
         | MasterData::Carrier { .. }

@@ -3,14 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use edge_node::journal::Journal;
 use hq_server::gateway::intake::{Intake, LogStatus};
+use hq_server::headquarters::postings;
 use hq_server::sequencer::{Replay, ReplayError};
 use hq_server::store::SequenceEntry;
 use shared::catalogue::Catalogue;
 use shared::fact::effective::LogRank;
 use shared::fact::{Fact, Kind, field};
 use shared::ids::{CompanyNo, LogId, Seq, SiteNo};
-use shared::sync::StateCursor;
+use shared::sync::{Outcome, PostingsAsked, Span, StateCursor};
 
 use super::Wrong;
 use super::hq::Running;
@@ -67,6 +69,10 @@ fn node_agrees(world: &World, hq: &Running, no: NodeNo) -> Result<(), Wrong> {
     if levels != (own.last, own.last) {
         return Err(wrong(format!("{} recorded, acknowledged and posted {levels:?}", own.last)));
     }
+    let known = edge.journal.postings_known();
+    if own.last > Seq::ZERO && (known.history, known.up_to) != (hq.intake.history(), own.last) {
+        return Err(wrong(format!("{} recorded, postings told up to {}", own.last, known.up_to)));
+    }
     if hq.intake.state_since(node.site, edge.journal.state_cursor(), 1).is_some() {
         return Err(wrong("HQ has keyed state that it does not have".to_owned()));
     }
@@ -76,6 +82,14 @@ fn node_agrees(world: &World, hq: &Running, no: NodeNo) -> Result<(), Wrong> {
 /// Everything else, once all agree.
 pub(super) fn at_the_end(world: &mut World) -> Result<(), Wrong> {
     agreement(world)?;
+    // What may wait for a commit gets one; the power stays for that.
+    world.hq.steady();
+    for no in world.live_nodes() {
+        let node = &mut world.places[no.0].node;
+        node.running.as_ref().expect("it agrees").power.stay();
+        node.seal(true);
+        node.turn()?;
+    }
     let hq = running(world)?;
     for no in world.live_nodes() {
         let node = &world.places[no.0].node;
@@ -85,6 +99,12 @@ pub(super) fn at_the_end(world: &mut World) -> Result<(), Wrong> {
         if facts_of(&hq.intake, &node.genesis.log_id(), last)? != node.facts {
             return Err(Wrong(format!("node {}: HQ has other facts", no.0)));
         }
+        let journal = &node.running.as_ref().expect("it agrees").journal;
+        // Nobody has noticed yet that its power went: it can't be asked.
+        if !hq.power.is_on() {
+            continue;
+        }
+        same_vouchers(hq, journal).map_err(|why| Wrong(format!("node {}: {}", no.0, why.0)))?;
     }
     if let Some(newer) = &world.newer
         && facts_of(&hq.intake, &newer.genesis.log_id(), newer.last())? != newer.facts
@@ -120,6 +140,49 @@ fn same_state(hq: &Running, site: SiteNo, known: &Catalogue) -> Result<(), Wrong
     }
     let differ = told.lines().zip(known.lines()).find(|(told, known)| told != known);
     Err(Wrong(format!("other keyed state than HQ tells: {differ:?}")))
+}
+
+/// The vouchers that the node was told are those that HQ has. Only what waited then may have one by now.
+fn same_vouchers(hq: &Running, journal: &Journal) -> Result<(), Wrong> {
+    let published = hq.sequencer.published();
+    let (log, last) = (journal.log(), journal.position().last);
+    let mut next = Seq(1);
+    let mut expected = BTreeMap::new();
+    while next <= last {
+        let asked = PostingsAsked::up_to(next, last);
+        let told = postings::told(&hq.intake, published, &log, asked);
+        let told = told.map_err(|error| Wrong(format!("HQ can't tell postings: {error}")))?;
+        next = told.last().ok_or_else(|| Wrong(format!("HQ tells nothing of fact {next}")))?.next();
+        told.placed().for_each(|(first, span)| expected.extend(groups(first, span)));
+    }
+    let known = journal.postings(Seq(1), usize::MAX);
+    let known = known.map_err(|error| Wrong(format!("postings do not read: {error}")))?;
+    let known: BTreeMap<Seq, Outcome> =
+        known.iter().flat_map(|(first, span)| groups(*first, span)).collect();
+    let differ = |one: &BTreeMap<Seq, Outcome>, other: &BTreeMap<Seq, Outcome>| {
+        one.keys().find(|seq| !other.contains_key(seq)).copied()
+    };
+    if let Some(seq) = differ(&known, &expected).or(differ(&expected, &known)) {
+        let (told, has) = (known.get(&seq), expected.get(&seq));
+        return Err(Wrong(format!("group {seq} was told as {told:?}, HQ has {has:?}")));
+    }
+    let differs = |(seq, outcome): &(&Seq, &Outcome)| {
+        !matches!(outcome, Outcome::Waits { .. }) && expected[seq] != **outcome
+    };
+    known.iter().find(differs).map_or(Ok(()), |(seq, outcome)| {
+        Err(Wrong(format!("fact {seq} was told {outcome:?}, HQ has {:?}", expected[seq])))
+    })
+}
+
+/// The first fact of each group, and what became of it.
+fn groups(first: Seq, span: &Span) -> Vec<(Seq, Outcome)> {
+    let mut left = Some(span.clone());
+    let mut groups = Vec::new();
+    while let Some(span) = left {
+        groups.push((Seq(first.0 + groups.len() as u64 * span.facts_each), span.outcome.clone()));
+        left = span.after(span.facts_each);
+    }
+    groups
 }
 
 fn facts_of(intake: &Intake, log: &LogId, last: Seq) -> Result<Vec<Fact>, Wrong> {

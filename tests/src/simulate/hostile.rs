@@ -197,6 +197,7 @@ pub(super) fn false_hq(world: &mut World, no: NodeNo) -> Result<(), Wrong> {
         sealed: journal.sealed(),
         state: journal.state_cursor(),
         documents: None,
+        postings: journal.postings_known(),
         witness: journal.acknowledgement(),
         hq_key: world.hq.key.verifying_key(),
         versions: VERSIONS,
@@ -223,6 +224,9 @@ pub(super) fn false_hq(world: &mut World, no: NodeNo) -> Result<(), Wrong> {
                         signed.verify(&world.hq.key.verifying_key()).is_err()
                     }
                     EdgeRequest::ApplyState(signed) => {
+                        signed.verify(&world.hq.key.verifying_key()).is_err()
+                    }
+                    EdgeRequest::NotePostings(signed) => {
                         signed.verify(&world.hq.key.verifying_key()).is_err()
                     }
                     _ => false,

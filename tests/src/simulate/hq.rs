@@ -11,10 +11,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use ed25519_dalek::SigningKey;
 use hq_server::chart::GENERIC;
 use hq_server::clock::Clock;
-use hq_server::gateway::answers::{open_log, refusal};
+use hq_server::gateway::answers::{open_log, refusal, storage};
 use hq_server::gateway::branches::{BranchError, Branches, Place};
 use hq_server::gateway::intake::{self, Intake, IntakeError, IntakeOptions};
 use hq_server::gateway::store::Peer;
+use hq_server::headquarters::postings;
 use hq_server::own_log::{self, Draft, DraftError, HQ_DEVICE, ItemDraft, OwnLog, PartnerDraft};
 use hq_server::sequencer::{self, Sequencer};
 use hq_server::store::{FileError, RedbStore};
@@ -23,7 +24,7 @@ use shared::ids::{DeviceNo, HistoryId, LogId, Seq, SiteNo};
 use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
 use shared::sync::hq::{HqEvent, OpenedLog};
-use shared::sync::{Acknowledgement, Code, Position, Refusal, Run};
+use shared::sync::{Acknowledgement, Code, Position, PostingsAsked, Refusal, Run};
 use shared::time::OffsetMinutes;
 
 use super::Wrong;
@@ -456,6 +457,15 @@ impl Hq {
     pub(super) fn open_log(&self, peer: Peer, log: &LogId) -> Result<OpenedLog, Refusal> {
         let running = self.running.as_ref().expect("sessions live while HQ runs");
         open_log(&running.intake, peer, log)
+    }
+
+    pub(super) fn postings(&self, log: &LogId, asked: PostingsAsked) -> HqEvent {
+        let running = self.running.as_ref().expect("sessions live while HQ runs");
+        let published = running.sequencer.published();
+        match postings::told(&running.intake, published, log, asked) {
+            Ok(told) => HqEvent::PostingsRead(told.sign(&self.key)),
+            Err(error) => HqEvent::Refused(storage(&error)),
+        }
     }
 
     pub(super) fn accept(&mut self, link: LinkNo, log: LogId, run: Run) {

@@ -6,7 +6,7 @@ use shared::sync::edge::{
     EdgeEvent, EdgeNotice, EdgeRequest, EdgeSession, EdgeSettings, EdgeStart,
 };
 use shared::sync::hq::{HqEnd, HqEvent, HqRequest, HqSession, HqSettings, HqStart};
-use shared::sync::{Frame, FrameBuffer, Moment, Now, VERSIONS, limits, next_frame};
+use shared::sync::{Found, Frame, FrameBuffer, Moment, Now, VERSIONS, limits, next_frame};
 use shared::time::Timestamp;
 
 use super::network::{Pipe, Quality};
@@ -91,6 +91,7 @@ impl World {
             sealed: journal.sealed(),
             state: journal.state_cursor(),
             documents: None,
+            postings: journal.postings_known(),
             witness: journal.acknowledgement().filter(|signed| signed.acknowledgement.log == log),
             hq_key: self.hq.key.verifying_key(),
             versions: held.versions,
@@ -260,6 +261,7 @@ impl World {
                     self.node_turn_soon(node);
                 }
                 EdgeNotice::Acknowledged(said) => expect::acknowledged(self, node, &said)?,
+                EdgeNotice::Found(_) => {}
                 EdgeNotice::HqLost { restored, acknowledged, has } => {
                     note!(self.trace(), "node {}: HQ has {has} of {acknowledged}", node.0);
                     expect::hq_lost(self, restored, acknowledged, has)?;
@@ -308,6 +310,11 @@ impl World {
                 }
                 EdgeRequest::ReadChanges { .. } | EdgeRequest::ApplyDocuments(_) => {
                     unreachable!("these nodes have no documents")
+                }
+                EdgeRequest::NotePostings(signed) => {
+                    place.node.note_postings(no, signed);
+                    self.node_turn_soon(node);
+                    continue;
                 }
             };
             let delay = self.random.between(0, 3);
@@ -472,6 +479,9 @@ impl World {
                 (HqRequest::TakeChanges(_) | HqRequest::ReadDocuments { .. }, _) => {
                     unreachable!("these nodes have no documents")
                 }
+                (HqRequest::LookUp(_), _) => Some(HqEvent::Found(Found::new(&[], false))),
+                (HqRequest::Handle(_), _) => Some(HqEvent::Handled),
+                (HqRequest::ReadPostings(asked), Some(log)) => Some(self.hq.postings(&log, asked)),
                 (request, None) => unreachable!("{request:?} comes after the log was opened"),
             };
             match event {

@@ -10,7 +10,10 @@ use edge_node::journal::{Journal, Options, RecordError, Recorded, StateError, St
 use shared::fact::Fact;
 use shared::ids::{DeviceNo, Head, ItemNo, Seq, SiteNo};
 use shared::segment::chain::{Chain, FORMAT, Genesis};
-use shared::sync::{Position, SignedAcknowledgement, SignedStateBatch, StateCursor, Versions};
+use shared::sync::{
+    Position, PostingsKnown, SignedAcknowledgement, SignedPostings, SignedStateBatch, StateCursor,
+    Versions,
+};
 
 use super::Wrong;
 use super::asked::Asked;
@@ -27,6 +30,7 @@ pub(super) enum Answer {
     Recorded(Vec<u64>, Vec<Result<Recorded, RecordError>>),
     Sealed(Result<(), StoreError>),
     Noted(LinkNo),
+    PostingsNoted(LinkNo, PostingsKnown),
     Applied(LinkNo, Result<StateCursor, StateError>),
 }
 
@@ -328,6 +332,16 @@ impl Node {
         let Some(running) = &mut self.running else { return };
         let journal = running.journal.clone();
         running.asked.ask(async move { Answer::Applied(link, journal.apply_state(batch).await) });
+    }
+
+    pub(super) fn note_postings(&mut self, link: LinkNo, signed: SignedPostings) {
+        let Some(running) = &mut self.running else { return };
+        let journal = running.journal.clone();
+        running.asked.ask(async move {
+            // As with acknowledgements: HQ can be asked again.
+            drop(journal.note_postings(signed).await);
+            Answer::PostingsNoted(link, journal.postings_known())
+        });
     }
 
     /// The journal has its turn: one commit of whatever is queued.

@@ -403,6 +403,9 @@ impl World {
                 sealed.map_err(|error| Wrong(format!("node {}: it does not seal: {error}", no.0)))
             }
             Answer::Noted(link) => self.edge_event(link, EdgeEvent::AcknowledgementNoted),
+            Answer::PostingsNoted(link, known) => {
+                self.edge_event(link, EdgeEvent::PostingsNoted(known))
+            }
             Answer::Applied(link, Ok(_)) => self.edge_event(link, EdgeEvent::StateApplied),
             Answer::Applied(link, Err(error)) => {
                 note!(self.trace(), "node {}: state is not taken: {error}", no.0);

@@ -121,6 +121,7 @@ pub(crate) fn facts() -> Facts {
     item_measures(&mut facts);
     carriers(&mut facts);
     restores(&mut facts);
+    handled_items(&mut facts);
     facts
 }
 
@@ -163,6 +164,11 @@ fn write_downs(facts: &mut Facts) {
     facts.say("write-down", &Statement::WriteDown(stated));
     let back = WriteDown { pool, amount: money(-5, 0, "CNY"), reason: None };
     facts.say("write-down taken back", &Statement::WriteDown(back));
+}
+
+fn handled_items(facts: &mut Facts) {
+    let data = MasterData::HandledItem { site: SiteNo(8), item: ItemNo(7) };
+    facts.say("handled item", &Statement::MasterData { valid_from: None, data });
 }
 
 fn item_measures(facts: &mut Facts) {

@@ -11,13 +11,14 @@ use ed25519_dalek::{SigningKey, VerifyingKey};
 use edge_node::link::{EdgeStore, EdgeStoreError, LinkStatus};
 use hq_server::gateway::store::{HqStore, LinkNews, LogWriter, Peer, Place};
 use shared::fact::{Fact, Kind, field};
-use shared::ids::{Capture, ChangeHash, CompanyNo, Head, HistoryId, LogId, Seq, SiteNo};
+use shared::ids::{Capture, ChangeHash, CompanyNo, Head, HistoryId, ItemNo, LogId, Seq, SiteNo};
 use shared::segment::chain::{Chain, Genesis};
 use shared::segment::seal::{Seal, SignedSeal, last_sealable};
 use shared::sync::hq::OpenedLog;
 use shared::sync::{
-    Acknowledgement, Code, Given, Hello, Position, Refusal, Run, SignedAcknowledgement,
-    SignedSiteStock, SignedStateBatch, StateBatch, StateCursor,
+    Acknowledgement, Code, Found, Given, Hello, Position, Postings, PostingsAsked, PostingsKnown,
+    Refusal, Run, SignedAcknowledgement, SignedPostings, SignedSiteStock, SignedStateBatch,
+    StateBatch, StateCursor,
 };
 use shared::time::Timestamp;
 use tokio::net::UdpSocket;
@@ -223,6 +224,14 @@ impl EdgeStore for EdgeFake {
         Ok(None)
     }
 
+    fn postings_known(&self) -> PostingsKnown {
+        PostingsKnown::nothing(HistoryId([7; 32]))
+    }
+
+    fn note_postings(&self, _: SignedPostings) -> Result<(), EdgeStoreError> {
+        Ok(())
+    }
+
     fn set_link_status(&self, status: LinkStatus) {
         self.status.send_replace(status);
     }
@@ -400,6 +409,18 @@ impl HqStore for HqFake {
             .then(|| StateBatch::new(site, at(known), at(to), end, &facts[range]).sign(&self.key)))
     }
 
+    fn postings(&self, log: &LogId, asked: PostingsAsked) -> Result<SignedPostings, Refusal> {
+        Ok(Postings::new(self.history, *log, asked.first).sign(&self.key))
+    }
+
+    fn look_up(&self, _text: &str) -> Found {
+        Found::new(&self.state_facts.lock().expect("no test panics with it"), false)
+    }
+
+    async fn handle_items(&self, _site: SiteNo, _items: Vec<ItemNo>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
     fn state_changes(&self) -> watch::Receiver<u64> {
         self.state.subscribe()
     }
@@ -428,7 +449,7 @@ impl HqStore for HqFake {
     }
 
     fn note_link(&self, peer: Peer, _log: Option<&LogId>, news: LinkNews) {
-        if news != LinkNews::Heard {
+        if !matches!(news, LinkNews::Heard(_)) {
             self.news.send_modify(|all| all.push((peer, news)));
         }
     }

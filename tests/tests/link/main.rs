@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use edge_node::link::{
     self, EdgeStore, EnrolError, Enrolled, Identity, LinkConfig, LinkState, LinkStatus, Wall,
+    questions,
 };
 use fakes::{EdgeFake, HqFake, PATIENCE, Relay, TestClock, fact, wait_for};
 use hq_server::authority::Authority;
@@ -142,7 +143,8 @@ impl Node {
     fn run(&self, store: &Arc<EdgeFake>, config: LinkConfig) -> Running {
         let stop = watch::Sender::new(false);
         let (store, identity) = (Arc::clone(store), self.identity.clone());
-        let task = tokio::spawn(link::run(store, identity, config, stop.subscribe()));
+        let task =
+            tokio::spawn(link::run(store, identity, config, questions().1, stop.subscribe()));
         Running { stop, task }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 
 use shared::document::journal;
 use shared::ids::{Head, Seq};
+use shared::planted::{self, Fault};
 use shared::segment::chain::{Chain, Genesis};
 use shared::segment::columns;
 use shared::segment::seal::SignedSeal;
@@ -210,7 +211,7 @@ impl Writer {
         let answers = std::mem::take(&mut work.answers);
         let written = match failed {
             Some(error) => Err(error),
-            None if answers.is_empty() => return Ok(()),
+            None if answers.is_empty() && work.touched.is_empty() => return Ok(()),
             None => self.write(work),
         };
         let written = written.map_err(Arc::new);
@@ -327,6 +328,12 @@ impl Writer {
         followed.chain = accepted.chain;
         followed.cursor.last = position.last;
         followed.cursor.head = position.head;
+        if planted::is(Fault::AckBeforeDurable) {
+            entry.received.send_replace(position);
+            work.touched.insert(no, entry);
+            drop(reply.send(Ok(position)));
+            return Ok(());
+        }
         work.touched.insert(no, entry);
         work.answers.push(Answer::Accepted(reply, position));
         Ok(())

@@ -5,17 +5,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{ReadError, WriteError};
+use quinn::{Connection, ReadError, WriteError};
 use shared::ids::{LogId, Seq};
-use shared::sync::hq::{HqEvent, HqRequest, HqSession, HqSettings, HqStart};
-use shared::sync::{Frame, FrameError, Hello, Moment, Now, Refusal, limits};
+use shared::sync::hq::{HqEnd, HqEvent, HqRequest, HqSession, HqSettings, HqStart};
+use shared::sync::{Code, Frame, FrameError, Hello, Moment, Now, Refusal, limits};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::frames::{Incoming, Outgoing};
 use crate::clock::Clock;
-use crate::gateway::store::{HqStore, LinkNews, Peer, Place};
+use crate::gateway::store::{HqStore, LinkNews, Peer, Place, Quality};
 
 /// How long a last frame may take to reach the edge.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -24,6 +24,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub(super) struct Driver<S> {
     store: Arc<S>,
     peer: Peer,
+    connection: Connection,
     clock: Clock,
     session: HqSession,
     incoming: Incoming,
@@ -79,7 +80,7 @@ impl Woken {
 impl<S: HqStore> Driver<S> {
     pub(super) fn new(
         store: Arc<S>,
-        peer: Peer,
+        (peer, connection): (Peer, Connection),
         clock: Clock,
         start: HqStart,
         settings: HqSettings,
@@ -91,6 +92,7 @@ impl<S: HqStore> Driver<S> {
             documents: store.document_news(),
             store,
             peer,
+            connection,
             clock,
             session: HqSession::new(start, settings, Moment(0)),
             incoming,
@@ -115,7 +117,8 @@ impl<S: HqStore> Driver<S> {
             (Err(lost), None) => lost.to_string(),
             (Ok(()), None) => unreachable!("the loop ends with the session or the stream"),
         };
-        let news = LinkNews::Disconnected(why.clone());
+        let is_problem = !matches!(self.session.end(), Some(HqEnd::EdgeLeft(Code::LEAVING)));
+        let news = LinkNews::Disconnected { why: why.clone(), is_problem };
         self.store.note_link(self.peer, self.log.as_ref(), news);
         self.finish_storing().await;
         why
@@ -154,7 +157,8 @@ impl<S: HqStore> Driver<S> {
                     if !read? {
                         return Err(StreamLost::Ended);
                     }
-                    self.store.note_link(self.peer, self.log.as_ref(), LinkNews::Heard);
+                    let news = LinkNews::Heard(self.quality());
+                    self.store.note_link(self.peer, self.log.as_ref(), news);
                 }
                 Woken::Written(written) => written?,
                 Woken::Reply(reply) => {
@@ -267,6 +271,20 @@ impl<S: HqStore> Driver<S> {
                     or_refused(batch.map(HqEvent::DocumentsRead)).into()
                 });
             }
+            (HqRequest::LookUp(text), Some(_)) => {
+                self.replies.spawn_blocking(move || HqEvent::Found(store.look_up(&text)).into());
+            }
+            (HqRequest::Handle(items), Some(_)) => {
+                self.replies.spawn(async move {
+                    let handled = store.handle_items(peer.site, items).await;
+                    or_refused(handled.map(|()| HqEvent::Handled)).into()
+                });
+            }
+            (HqRequest::ReadPostings(asked), Some(log)) => {
+                self.replies.spawn_blocking(move || {
+                    or_refused(store.postings(&log, asked).map(HqEvent::PostingsRead)).into()
+                });
+            }
             (request, None) => unreachable!("{request:?} comes after the log was opened"),
         }
     }
@@ -310,6 +328,16 @@ impl<S: HqStore> Driver<S> {
         self.branch = Some(place);
     }
 
+    fn quality(&self) -> Quality {
+        let path = self.connection.stats().path;
+        Quality {
+            address: self.connection.remote_address(),
+            rtt: path.rtt,
+            sent: path.sent_packets,
+            lost: path.lost_packets,
+        }
+    }
+
     fn moment(&self) -> Moment {
         Moment(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
@@ -329,7 +357,7 @@ fn or_refused(reply: Result<HqEvent, Refusal>) -> HqEvent {
 
 fn store_panicked() -> HqEvent {
     let text = "HQ failed while storing: try again later, and tell HQ to look at its log";
-    HqEvent::Refused(Refusal::new(shared::sync::Code::STORAGE, text))
+    HqEvent::Refused(Refusal::new(Code::STORAGE, text))
 }
 
 /// Waits for a change; for ever where there is nothing that could change any more.

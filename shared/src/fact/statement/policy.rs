@@ -48,7 +48,10 @@ impl PolicyKind {
     /// whose settings are figures.
     pub fn choices(self) -> Vec<&'static str> {
         match self {
-            Self::BackdatingDays | Self::NegativeStock | Self::ImportBackdatingDays => Vec::new(),
+            Self::BackdatingDays
+            | Self::NegativeStock
+            | Self::ImportBackdatingDays
+            | Self::HandledOnly => Vec::new(),
             Self::ReceiptFx => ReceiptFx::ALL.iter().map(|each| each.word()).collect(),
             Self::StandardVariance => {
                 StandardVariance::ALL.iter().map(|each| each.word()).collect()
@@ -62,7 +65,13 @@ impl PolicyKind {
 
     /// Whether a company chooses, and not a site.
     pub const fn is_of_company(self) -> bool {
-        !matches!(self, Self::BackdatingDays | Self::NegativeStock | Self::ImportBackdatingDays)
+        !matches!(
+            self,
+            Self::BackdatingDays
+                | Self::NegativeStock
+                | Self::ImportBackdatingDays
+                | Self::HandledOnly
+        )
     }
 
     /// The setting with this word.
