@@ -571,4 +571,34 @@ mod tests {
         depot.note(word(6, 0, 2)).expect("room");
         assert!(depot.wants_answer(&LOG));
     }
+
+    #[test]
+    fn the_newest_note_stays_until_its_receiver_or_hq_has_it() {
+        const TO: LogId = LogId([6; 32]);
+        let folder = tempfile::tempdir().expect("a folder");
+        let before = depot(folder.path(), 1_000_000);
+        for last in [4, 9] {
+            before.keep_note(&gift(Direction::ToSite(TO), 0, last)).expect("room");
+        }
+        let newest = gift(Direction::ToSite(TO), 0, 9);
+        for depot in [&before, &depot(folder.path(), 1_000_000)] {
+            assert_eq!(depot.notes(), [newest.offer]);
+            assert_eq!((depot.noted(LOG, TO), depot.noted(TO, LOG)), (Seq(9), Seq::ZERO));
+            assert_eq!(depot.read(&newest.offer).expect("there"), Some(newest.clone()));
+        }
+        before.delivered(&gift(Direction::ToSite(TO), 0, 4).offer).expect("it is gone already");
+        assert_eq!(before.notes(), [newest.offer], "an older one was delivered");
+        before.delivered(&newest.offer).expect("there");
+        assert_eq!((before.notes(), before.noted(LOG, TO)), (vec![], Seq(9)));
+
+        before.keep_note(&gift(Direction::ToSite(TO), 0, 12)).expect("room");
+        let posted = |posted, at| {
+            let said = word(12, 0, at).acknowledgement;
+            Acknowledgement { posted: Seq(posted), ..said }.sign(&key())
+        };
+        before.note(posted(11, 1)).expect("room");
+        assert_eq!(before.notes().len(), 1);
+        before.note(posted(12, 2)).expect("room");
+        assert_eq!(before.notes(), [], "HQ tells the receiver itself");
+    }
 }

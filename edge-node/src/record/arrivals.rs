@@ -54,3 +54,60 @@ impl Arrivals {
         announced.received.insert(ship);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use shared::fact::statement::Measure;
+    use shared::ids::{DeviceNo, ItemNo, SiteNo};
+    use shared::quantity::{Scaled, Unit};
+    use shared::time::Timestamp;
+
+    use super::*;
+
+    fn ship(counter: u64) -> Capture {
+        Capture { device: DeviceNo(4), counter }
+    }
+
+    fn arrival(counter: u64) -> Arrival {
+        let unit = Unit::from_bytes(b"EA").expect("a unit");
+        let quantity = Measure { figure: Scaled::new(3, 0).expect("three"), unit };
+        let transfer = OpenTransfer {
+            ship: ship(counter),
+            from: SiteNo(4),
+            to: SiteNo(3),
+            item: ItemNo(1),
+            quantity,
+            lot: None,
+            document: None,
+            shipped_at: Timestamp(0),
+            open: true,
+        };
+        Arrival { transfer, price: None }
+    }
+
+    fn told(catalogue: &mut Catalogue, counter: u64, open: bool) {
+        let transfer = OpenTransfer { open, ..arrival(counter).transfer };
+        catalogue.apply(&transfer.to_fact().expect("a legal fact"));
+    }
+
+    #[test]
+    fn hqs_word_and_a_receive_end_what_a_sender_announced() {
+        let (arrivals, mut catalogue) = (Arrivals::default(), Catalogue::new());
+        let (one, other) = (LogId([1; 32]), LogId([2; 32]));
+        let coming = |catalogue: &Catalogue| -> Vec<u64> {
+            arrivals.coming(catalogue).iter().map(|each| each.transfer.ship.counter).collect()
+        };
+        arrivals.announce(one, vec![arrival(9), arrival(2), arrival(5)]);
+        arrivals.announce(other, vec![arrival(7)]);
+        assert_eq!(coming(&catalogue), [2, 5, 7, 9]);
+        told(&mut catalogue, 2, true);
+        told(&mut catalogue, 9, false);
+        assert_eq!(coming(&catalogue), [5, 7], "HQ knows of 2, and that 9 has arrived");
+        arrivals.receive(ship(5));
+        assert_eq!(coming(&catalogue), [7]);
+        // A newer note says everything anew; what is not in it was taken back.
+        arrivals.announce(one, vec![arrival(5), arrival(11)]);
+        arrivals.announce(other, vec![]);
+        assert_eq!(coming(&catalogue), [11]);
+    }
+}

@@ -103,16 +103,23 @@ impl Site {
         let kind = if ship_to.is_some() { Kind::TransferShip } else { Kind::Adjustment };
         let mut movement = Movement::new(kind, ITEM, Measure { figure, unit });
         movement.other_site = ship_to;
-        let line = Line { statement: Statement::Movement(movement), occurred_at: None };
-        let group = || Submission {
+        self.record_each(&Statement::Movement(movement), count);
+    }
+
+    fn reverse(&self, refers_to: Capture) {
+        self.record_each(&Statement::Reversal { refers_to, reason: None }, 1);
+    }
+
+    fn record_each(&self, statement: &Statement, count: u64) {
+        let group = |_| Submission {
             key: None,
-            lines: vec![line.clone()],
+            lines: vec![Line { statement: statement.clone(), occurred_at: None }],
             person: None,
             utc_offset: OffsetMinutes(0),
             company: None,
             negative_stock: true,
         };
-        let answers = self.journal.record_many_blocking((0..count).map(|_| group()).collect());
+        let answers = self.journal.record_many_blocking((0..count).map(group).collect());
         assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     }
 
@@ -305,6 +312,10 @@ fn a_dispatch_note_says_what_is_on_its_way_to_one_site() {
     // What is told anew is the same, and what was received is not announced again.
     meet([&far, &to], |frame| frame);
     assert_eq!(coming(&to).len(), 1);
+    // What its sender takes back does not come, and the next note says so.
+    far.reverse(Capture { device: DeviceNo(2), counter: 2 });
+    meet([&far, &to], |frame| frame);
+    assert_eq!((coming(&middle).len(), coming(&to).len()), (1, 0));
     assert!(to.lasts().is_empty(), "nobody lets site 4 carry");
 }
 
