@@ -37,6 +37,8 @@ pub(super) struct Depot {
     /// For bundles on their way to HQ.
     quota_bytes: u64,
     inner: Mutex<Inner>,
+    /// Held while a file is written and entered: two neighbours may bring the same.
+    keeping: Mutex<()>,
     changes: watch::Sender<u64>,
 }
 
@@ -132,7 +134,8 @@ impl Depot {
                 inner.read_answer(&path)?;
             }
         }
-        Ok(Self { folder, quota_bytes, inner: Mutex::new(inner), changes: watch::Sender::new(0) })
+        let (inner, keeping) = (Mutex::new(inner), Mutex::default());
+        Ok(Self { folder, quota_bytes, inner, keeping, changes: watch::Sender::new(0) })
     }
 
     /// Changes with whatever comes or goes.
@@ -202,6 +205,7 @@ impl Depot {
     /// returns.
     pub(super) fn keep_note(&self, gift: &Gift) -> Result<(), DepotError> {
         let Some(key) = note_key(&gift.offer) else { return Ok(()) };
+        let _keeping = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
         self.write(&note_name(key), &gift.bytes)?;
         self.lock().notes.insert(key, (gift.offer, Presence::Here));
         self.changed();
@@ -224,6 +228,7 @@ impl Depot {
 
     /// Keeps a bundle to HQ whose signature was proved. Durable when it returns.
     pub(super) fn keep(&self, gift: &Gift, now: Timestamp) -> Result<(), DepotError> {
+        let _keeping = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
         let key = place(&gift.offer);
         if self.lock().bundles.contains_key(&key) {
             return Ok(());
@@ -237,6 +242,7 @@ impl Depot {
 
     /// Keeps HQ's answer to a site, whose signature was proved. Durable when it returns.
     pub(super) fn keep_answer(&self, gift: &Gift) -> Result<(), DepotError> {
+        let _keeping = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
         let log = gift.offer.head.log;
         self.write(&format!("{log}.{ANSWER}"), &gift.bytes)?;
         if let Some(word) = self.lock().words.get_mut(&log) {

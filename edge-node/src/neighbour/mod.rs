@@ -45,8 +45,8 @@ const HQ_IDLE: Duration = Duration::from_secs(45);
 /// What HQ did not take is offered to it again after so long.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// The most neighbours that are connected at a time.
-const CONNECTIONS_MAX: usize = 64;
+/// The most neighbours that are connected at a time: each may make this node hold a bundle.
+const CONNECTIONS_MAX: usize = 16;
 
 /// What the operator set.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,6 +18,7 @@ use quinn::{Connection, Endpoint, Incoming as IncomingConnection, TokioRuntime};
 use shared::sync::carry::Meet;
 use shared::sync::hq::{HqSettings, HqStart};
 use shared::sync::{Code, Frame, Introduction, Refusal, VERSIONS};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::bundle::Desk;
@@ -34,6 +35,9 @@ pub(in crate::gateway) use live::close;
 
 /// How long a handshake, and then a first frame, may take.
 pub(in crate::gateway) const HANDSHAKE: Duration = Duration::from_secs(20);
+
+/// The most streams on which neighbours' bundles come at a time.
+const CARRIERS_MAX: usize = 32;
 
 /// How long connections get to close when HQ stops.
 const CLOSING: Duration = Duration::from_secs(2);
@@ -90,6 +94,8 @@ struct Gate<S> {
     clock: Clock,
     settings: LinkSettings,
     live: LiveLinks,
+    /// Each carrier at work may make HQ hold a bundle and an answer.
+    carriers: Semaphore,
 }
 
 impl<S: HqStore> Link<S> {
@@ -113,8 +119,9 @@ impl<S: HqStore> Link<S> {
             Arc::new(TokioRuntime),
         )
         .map_err(failed)?;
-        let live = LiveLinks::default();
-        Ok(Self { endpoint, gate: Arc::new(Gate { authority, store, clock, settings, live }) })
+        let (live, carriers) = (LiveLinks::default(), Semaphore::new(CARRIERS_MAX));
+        let gate = Gate { authority, store, clock, settings, live, carriers };
+        Ok(Self { endpoint, gate: Arc::new(gate) })
     }
 
     /// Where it listens.
@@ -319,6 +326,10 @@ impl<S: HqStore> Gate<S> {
             let refusal = Refusal::new(Code::CERTIFICATE_EXPIRED, "the certificate has expired");
             return drop(outgoing.last(Frame::Refuse(refusal)).await);
         }
+        let Ok(_at_work) = self.carriers.try_acquire() else {
+            let text = "many neighbours bring bundles just now: it is tried again by itself";
+            return drop(outgoing.last(Frame::Refuse(Refusal::new(Code::BUSY, text))).await);
+        };
         let desk = Desk { store: &*self.store, authority: &self.authority, clock: &self.clock };
         Meeting::new(desk, admission.peer, incoming, outgoing).run(first).await;
     }
