@@ -24,7 +24,7 @@ use super::dispatch::{self, Dispatch};
 use crate::bundle::{Bundles, ExportError, ImportError, Keys, Since};
 use crate::journal::Journal;
 use crate::link::Wall;
-use crate::record::Arrivals;
+use crate::record::{Arrival, Arrivals};
 
 /// The most facts, and the most seals, of a bundle of this node's: what a lost connection costs.
 const PART_MAX: usize = 2_048;
@@ -416,10 +416,17 @@ impl Post {
             }
             Direction::ToSite(receiver) => {
                 prove(&gift, &key).map_err(forged)?;
-                if receiver == self.journal.log() {
-                    self.announce(&gift, &author, &key).map_err(forged)?;
+                let told = if receiver == self.journal.log() {
+                    self.read_note(&gift, &author, &key).map(Some).map_err(forged)?
+                } else {
+                    None
+                };
+                let kept = self.depot.keep_note(&gift);
+                // Nobody is shown what a restart would forget.
+                if let (Ok(()), Some(told)) = (&kept, told) {
+                    self.arrivals.announce(head.log, told);
                 }
-                self.depot.keep_note(&gift)
+                kept
             }
             Direction::FromHq => {
                 prove(&gift, &self.keys.hq).map_err(forged)?;
@@ -507,16 +514,14 @@ impl Post {
     }
 
     /// What a sender tells of goods on their way here.
-    fn announce(
+    fn read_note(
         &self,
         gift: &Gift,
         author: &SiteLog,
         key: &VerifyingKey,
-    ) -> Result<(), BundleError> {
+    ) -> Result<Vec<Arrival>, BundleError> {
         let facts = read_note(&gift.bytes, key, &self.keys.own)?;
-        let own = self.journal.genesis().site;
-        self.arrivals.announce(gift.offer.head.log, dispatch::arrivals(&facts, author.site, own));
-        Ok(())
+        Ok(dispatch::arrivals(&facts, author.site, self.journal.genesis().site))
     }
 
     /// Notes to this node that came before the program started.
@@ -527,10 +532,12 @@ impl Post {
         for offer in &notes {
             let author = catalogue.site_log(&offer.head.log);
             let key = author.and_then(|log| VerifyingKey::from_bytes(&log.public_key).ok());
-            if let (Some(author), Some(key), Some(gift)) = (author, key, self.read(offer))
-                && let Err(error) = self.announce(&gift, author, &key)
-            {
-                tracing::warn!("a dispatch note can't be read: {error}");
+            let (Some(author), Some(key), Some(gift)) = (author, key, self.read(offer)) else {
+                continue;
+            };
+            match self.read_note(&gift, author, &key) {
+                Ok(told) => self.arrivals.announce(offer.head.log, told),
+                Err(error) => tracing::warn!("a dispatch note can't be read: {error}"),
             }
         }
         if !notes.is_empty() {
