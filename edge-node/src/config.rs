@@ -2,12 +2,14 @@
 //! known key, so that a slip is not silently ignored.
 
 use std::net::SocketAddr;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::journal::KEYS_KEPT_DAYS;
+use crate::link::{Network, NoProfile};
 use crate::neighbour::NeighbourConfig;
 
 /// The version of the file that this program reads.
@@ -15,8 +17,9 @@ const VERSION: i64 = 1;
 
 /// Every key, by section.
 const KEYS: &[(&str, &[&str])] = &[
-    ("", &["version", "hq", "neighbours", "api", "site", "store"]),
+    ("", &["version", "hq", "link", "neighbours", "api", "site", "store"]),
     ("hq", &["address"]),
+    ("link", &["profile", "rate_kbits", "metered_minutes"]),
     ("neighbours", &["listen", "addresses", "after_seconds", "carry_mib"]),
     ("api", &["listen", "token_file"]),
     ("site", &["zone"]),
@@ -30,6 +33,16 @@ version = 1
 [hq]
 # Where HQ listens: host and port.
 # address = "hq.example.com:7420"
+
+[link]
+# The network to HQ: auto (what the last connections measured), normal, lossy (many packets are
+# lost), satellite (long round trips), metered (every byte is paid for: connects on a schedule).
+profile = "auto"
+# What the network carries, in kbit/s, where you know. A satellite link then sends at that rate,
+# whatever is lost.
+# rate_kbits = 2000
+# How often a metered link connects, in minutes.
+metered_minutes = 15
 
 [neighbours]
 # Warehouses that carry this node's data, sealed, while it does not reach HQ; HQ allows it with
@@ -65,6 +78,8 @@ keys_kept_days = 30
 pub struct Config {
     /// Where HQ listens.
     pub hq_address: Option<String>,
+    /// The network to HQ.
+    pub network: Network,
     /// Neighbouring warehouses.
     pub neighbours: NeighbourConfig,
     /// Where the local API listens.
@@ -126,6 +141,14 @@ pub enum ConfigError {
         /// What it says.
         zone: String,
     },
+    /// A profile that is none.
+    #[error("{}: {why}", .file.display())]
+    Profile {
+        /// The file.
+        file: PathBuf,
+        /// What there is.
+        why: NoProfile,
+    },
 }
 
 fn nearest_text(nearest: Option<&str>) -> String {
@@ -136,6 +159,7 @@ fn nearest_text(nearest: Option<&str>) -> String {
 #[serde(default)]
 struct Sections {
     hq: Hq,
+    link: Link,
     neighbours: Neighbours,
     api: Api,
     site: Site,
@@ -146,6 +170,14 @@ struct Sections {
 #[serde(default)]
 struct Hq {
     address: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Link {
+    profile: Option<String>,
+    rate_kbits: Option<NonZeroU32>,
+    metered_minutes: Option<NonZeroU16>,
 }
 
 #[derive(Default, Deserialize)]
@@ -189,6 +221,18 @@ struct Store {
     keys_kept_days: Option<u16>,
 }
 
+impl Link {
+    fn network(&self) -> Result<Network, NoProfile> {
+        let usual = Network::default();
+        let minutes = |minutes: NonZeroU16| Duration::from_secs(u64::from(minutes.get()) * 60);
+        Ok(Network {
+            choice: self.profile.as_deref().map_or(Ok(usual.choice), str::parse)?,
+            rate_kbits: self.rate_kbits.map(NonZeroU32::get),
+            metered_every: self.metered_minutes.map_or(usual.metered_every, minutes),
+        })
+    }
+}
+
 impl Config {
     /// Reads the file.
     pub fn read(file: &Path) -> Result<Self, ConfigError> {
@@ -214,9 +258,12 @@ impl Config {
         {
             return Err(ConfigError::Zone { file: file.to_owned(), zone: zone.clone() });
         }
+        let network = sections.link.network();
+        let network = network.map_err(|why| ConfigError::Profile { file: file.to_owned(), why })?;
         let beside = |path: PathBuf| file.parent().unwrap_or(Path::new(".")).join(path);
         Ok(Self {
             hq_address: sections.hq.address,
+            network,
             neighbours: sections.neighbours.into(),
             api_listen: sections.api.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))),
             api_token_file: sections.api.token_file.map(beside),

@@ -8,6 +8,7 @@
 //! carried/        what neighbours gave to be carried, and HQ's answers to them
 //! documents.redb  shared documents
 //! backups/        made through the API
+//! link.measured   how the link to HQ was when last connected
 //! api.addr        where the running process serves its API
 //! lock            held by the process that has the folder
 //! ```
@@ -96,6 +97,11 @@ impl DataDir {
     /// Shared documents.
     pub fn documents(&self) -> PathBuf {
         self.root.join("documents.redb")
+    }
+
+    /// How the link was when last connected.
+    pub fn link_measured(&self) -> PathBuf {
+        self.root.join("link.measured")
     }
 
     /// Backups that the running process makes.

@@ -203,7 +203,12 @@ impl LinkTask {
         };
         let recorder = node.recorder.clone();
         let wall = Wall::from_fn(move || recorder.now());
-        let config = LinkConfig { open, ..LinkConfig::to(hq, wall) };
+        let config = LinkConfig {
+            network: node.config.network,
+            measured: Some(node.data.link_measured()),
+            open,
+            ..LinkConfig::to(hq, wall)
+        };
         let store = JournalLink::new(node.journal().clone(), status)
             .with_documents(node.documents.clone(), node.recorder.clone())
             .with_earlier(&node.earlier);

@@ -1,13 +1,11 @@
-//! Real processes on this machine: one HQ, some edge nodes, and a relay that can cut a site off.
+//! Real processes on this machine: one HQ and some edge nodes.
 //! Used by the demo, real input, crash tests and the browser test. Knows only what a user knows:
 //! commands, addresses and the HTTP APIs.
 
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -70,9 +68,37 @@ fn build(folder: &Path) {
     assert!(status.success(), "edge-node and hq-server must build");
 }
 
+/// Which network a process sees: the machine's own, or that of a namespace.
+#[derive(Clone, Debug, Default)]
+pub struct Place(Option<String>);
+
+impl Place {
+    /// In the network namespace of this name.
+    pub fn namespace(name: &str) -> Self {
+        Self(Some(name.to_owned()))
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let program = binary(program);
+        match &self.0 {
+            None => Command::new(program),
+            Some(name) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", name]).arg(program);
+                command
+            }
+        }
+    }
+}
+
 /// Runs a command to its end and returns what it printed.
 pub fn run(program: &str, arguments: &[&str]) -> Result<String, ProcessError> {
-    let output = Command::new(binary(program)).args(arguments).stdin(Stdio::null()).output()?;
+    run_at(&Place::default(), program, arguments)
+}
+
+/// As [`run`], where it is told.
+pub fn run_at(place: &Place, program: &str, arguments: &[&str]) -> Result<String, ProcessError> {
+    let output = place.command(program).args(arguments).stdin(Stdio::null()).output()?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
@@ -86,9 +112,18 @@ pub fn run(program: &str, arguments: &[&str]) -> Result<String, ProcessError> {
 
 /// Runs a command with `--json` and reads what it printed.
 pub fn run_json(program: &str, arguments: &[&str]) -> Result<Value, ProcessError> {
+    run_json_at(&Place::default(), program, arguments)
+}
+
+/// As [`run_json`], where it is told.
+pub fn run_json_at(
+    place: &Place,
+    program: &str,
+    arguments: &[&str],
+) -> Result<Value, ProcessError> {
     let mut with_json = arguments.to_vec();
     with_json.push("--json");
-    let text = run(program, &with_json)?;
+    let text = run_at(place, program, &with_json)?;
     serde_json::from_str(&text).map_err(|error| ProcessError::Answer(format!("{error}: {text}")))
 }
 
@@ -101,8 +136,19 @@ pub struct Running {
 impl Running {
     /// Starts a program; its output goes to `log`.
     pub fn start(program: &str, arguments: &[&str], log: &Path) -> Result<Self, ProcessError> {
+        Self::start_at(&Place::default(), program, arguments, log)
+    }
+
+    /// As [`Running::start`], where it is told.
+    pub fn start_at(
+        place: &Place,
+        program: &str,
+        arguments: &[&str],
+        log: &Path,
+    ) -> Result<Self, ProcessError> {
         let out = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
-        let child = Command::new(binary(program))
+        let child = place
+            .command(program)
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(out.try_clone()?)
@@ -206,85 +252,4 @@ fn agent() -> ureq::Agent {
             .new_agent()
     };
     AGENT.get_or_init(make).clone()
-}
-
-/// Passes UDP datagrams between one edge node and HQ, until it is told to drop them.
-#[derive(Debug)]
-pub struct Relay {
-    address: SocketAddr,
-    cut: Arc<AtomicBool>,
-    ended: Arc<AtomicBool>,
-    up: Arc<AtomicU64>,
-}
-
-impl Relay {
-    /// A relay on a free port of this machine to `hq`.
-    pub fn start(hq: SocketAddr) -> Result<Self, ProcessError> {
-        let inside = UdpSocket::bind("127.0.0.1:0")?;
-        let outside = UdpSocket::bind("127.0.0.1:0")?;
-        let address = inside.local_addr()?;
-        for socket in [&inside, &outside] {
-            socket.set_read_timeout(Some(Duration::from_millis(200)))?;
-        }
-        let cut = Arc::new(AtomicBool::new(false));
-        let ended = Arc::new(AtomicBool::new(false));
-        let node = Arc::new(std::sync::Mutex::new(None::<SocketAddr>));
-        let up = Arc::new(AtomicU64::new(0));
-        let sockets = (inside.try_clone()?, outside.try_clone()?, node.clone());
-        let flags = (cut.clone(), ended.clone(), up.clone());
-        std::thread::spawn(move || {
-            let ((inside, outside, node), (cut, ended, up)) = (sockets, flags);
-            pump(&inside, &cut, &ended, |datagram, from| {
-                up.fetch_add(datagram.len() as u64, Ordering::Relaxed);
-                *node.lock().expect("no holder panics") = Some(from);
-                drop(outside.send_to(datagram, hq));
-            });
-        });
-        let flags = (cut.clone(), ended.clone());
-        std::thread::spawn(move || {
-            let (cut, ended) = flags;
-            pump(&outside, &cut, &ended, |datagram, _| {
-                if let Some(node) = *node.lock().expect("no holder panics") {
-                    drop(inside.send_to(datagram, node));
-                }
-            });
-        });
-        Ok(Self { address, cut, ended, up })
-    }
-
-    /// Where the node finds HQ.
-    pub const fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Bytes of datagrams that the node sent, headers of IP and UDP not counted.
-    pub fn bytes_up(&self) -> u64 {
-        self.up.load(Ordering::Relaxed)
-    }
-
-    /// Drops everything from now on, or passes it again.
-    pub fn set_cut(&self, cut: bool) {
-        self.cut.store(cut, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        self.ended.store(true, Ordering::Relaxed);
-    }
-}
-
-fn pump(
-    from: &UdpSocket,
-    cut: &AtomicBool,
-    ended: &AtomicBool,
-    mut pass: impl FnMut(&[u8], SocketAddr),
-) {
-    let mut datagram = vec![0; 65_536];
-    while !ended.load(Ordering::Relaxed) {
-        let Ok((length, sender)) = from.recv_from(&mut datagram) else { continue };
-        if !cut.load(Ordering::Relaxed) {
-            pass(&datagram[..length], sender);
-        }
-    }
 }

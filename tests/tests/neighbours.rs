@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::demo::stage::{EdgeNode, Headquarters};
-use tests::processes::{ProcessError, Relay, get, post, run, wait_for};
+use tests::processes::{ProcessError, get, post, run, wait_for};
+use tests::relay::Relay;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const MOVEMENTS: u64 = 2_500;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::demo::stage::{EdgeNode, Headquarters};
-use tests::processes::{ProcessError, Relay, get, post, run, run_json, wait_for};
+use tests::processes::{ProcessError, get, post, run, run_json, wait_for};
+use tests::relay::Relay;
 
 const MOVEMENTS: u64 = 2_500;
 /// Where the first and the second bundle of a warehouse end.

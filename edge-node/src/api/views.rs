@@ -413,6 +413,18 @@ pub struct LinkView {
     /// How far this node's clock is ahead of HQ's, in milliseconds; negative behind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_ahead_ms: Option<i64>,
+    /// How the link is treated: normal, lossy, satellite or metered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// The shortest round trip of the last connection, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rtt_ms: Option<u32>,
+    /// Of a thousand packets that were sent to HQ, how many were lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_per_mille: Option<u32>,
+    /// The most bytes a second that arrived at HQ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second: Option<u64>,
 }
 
 /// A log that was proved from its file.
@@ -899,6 +911,10 @@ fn link_view(status: &LinkStatus, recorder: &Recorder) -> LinkView {
         heard_at: status.heard_at.map(|at| moment(at, recorder.offset(at))),
         warning: status.warning.clone(),
         clock_ahead_ms: status.clock_ahead_ms,
+        profile: Some(status.profile.word().to_owned()),
+        rtt_ms: status.measured.map(|measured| measured.rtt_ms),
+        lost_per_mille: status.measured.map(|measured| measured.lost_per_mille),
+        bytes_per_second: status.measured.map(|measured| measured.rate),
     }
 }
 

@@ -47,6 +47,17 @@ Without a link:
 Whoever finds the stick sees which log it is, which facts and how much; nothing else. The same file twice,
 an older one, or files in another order do no harm.";
 
+const NETWORKS: &str = "\
+Networks: [link] in node.toml says how the link to HQ is treated.
+  profile = \"auto\"        what the last connections measured chooses (the default)
+  profile = \"normal\"      wires, good mobile networks
+  profile = \"lossy\"       many packets get lost, whatever is sent
+  profile = \"satellite\"   long round trips; state rate_kbits, and that much is sent whatever gets lost
+  profile = \"metered\"     every byte is paid for: connects every metered_minutes, leaves when all is said
+
+'edge-node status' shows the profile, round trip, loss and rate of the last connection. A change of address
+begins nothing anew.";
+
 const FIRST_STEPS: &str = "\
 First steps:
   edge-node init                            make the folder, here: edge-data
@@ -90,6 +101,7 @@ enum Command {
     /// Set a lost warehouse up again on a new box: enrol it, and begin with the stock that HQ has.
     Rebuild(setup::EnrolArgs),
     /// Run the node: serve the local API, keep the link to HQ.
+    #[command(after_help = NETWORKS)]
     Run,
     /// Record a movement, or a group of them.
     #[command(subcommand)]

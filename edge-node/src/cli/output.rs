@@ -12,7 +12,7 @@ use crate::api::documents::{
 };
 use crate::api::views::{
     BackupView, BundleMadeView, BundleTakenView, CarriedByView, CarriesView, FoundItem, FoundView,
-    HandledInput, ItemView, LogPage, NeighboursView, Problem, ProblemView, RecordedView,
+    HandledInput, ItemView, LinkView, LogPage, NeighboursView, Problem, ProblemView, RecordedView,
     StatusView, StockView, TransferView, VerifiedView,
 };
 
@@ -344,6 +344,10 @@ impl Output {
         let heard = view.link.heard_at.as_ref();
         let heard = heard.map_or_else(String::new, |heard| format!(", HQ heard at {heard}"));
         print(&format!("link       {}{heard}", view.link.state));
+        if let Some(profile) = &view.link.profile {
+            let quality = quality(&view.link).unwrap_or_default();
+            print(&format!("network    treated as {profile}{quality}"));
+        }
         neighbours(&view.neighbours);
         let clock = view.link.clock_ahead_ms.and_then(crate::link::clock_warning);
         for note in [&view.link.problem, &view.link.warning, &clock].into_iter().flatten() {
@@ -420,4 +424,12 @@ impl Output {
         let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
         self.say(&names.join("\n"), &names);
     }
+}
+
+/// How the link was when last connected.
+fn quality(link: &LinkView) -> Option<String> {
+    let (rtt, lost, rate) = (link.rtt_ms?, link.lost_per_mille?, link.bytes_per_second?);
+    Some(format!(
+        ", when last connected {rtt} ms there and back, {lost} of 1,000 packets lost, {rate} bytes/s"
+    ))
 }

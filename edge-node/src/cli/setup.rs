@@ -15,7 +15,7 @@ use super::output::Output;
 use crate::config::{self, Config};
 use crate::data_dir::DataDir;
 use crate::journal::{self, Clock, Journal, OpenError, Options, SystemClock};
-use crate::link::{self, EnrolError, Identity, KeyFileError, Wall};
+use crate::link::{self, Choice, EnrolError, Identity, KeyFileError, Wall};
 use crate::runtime::{self, Node, StartError};
 
 #[derive(Debug, Args)]
@@ -23,6 +23,9 @@ pub(super) struct InitArgs {
     /// Where HQ listens: HOST:PORT.
     #[arg(long, value_name = "HOST:PORT")]
     hq: Option<String>,
+    /// The network to HQ: auto (what connections measure), normal, lossy, satellite or metered.
+    #[arg(long, value_name = "PROFILE", value_parser = |text: &str| text.parse::<Choice>().map(|_| text.to_owned()))]
+    network: Option<String>,
     /// Where the local API listens.
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
@@ -83,6 +86,9 @@ fn template(args: &InitArgs) -> String {
     let mut text = config::TEMPLATE.to_owned();
     if let Some(hq) = &args.hq {
         text = set_key(&text, "hq", "address", hq);
+    }
+    if let Some(network) = &args.network {
+        text = set_key(&text, "link", "profile", network);
     }
     if let Some(listen) = &args.listen {
         text = set_key(&text, "api", "listen", &listen.to_string());
@@ -220,7 +226,7 @@ struct CompleteView {
 pub(super) fn rebuild(data: &DataDir, args: &EnrolArgs, output: Output) -> Result<(), CliError> {
     if !data.config().exists() {
         let hq = args.hq.clone();
-        make(data, &InitArgs { hq, listen: None, zone: None })?;
+        make(data, &InitArgs { hq, network: None, listen: None, zone: None })?;
     }
     let config = Config::read(&data.config())?;
     let _lock = data.lock()?;

@@ -1,6 +1,7 @@
 //! Finding HQ: name, address, handshake. Knows no frame. Invariant: a connection that comes out is
 //! to the pinned HQ.
 
+use std::future::IntoFuture;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::Ordering;
@@ -8,11 +9,19 @@ use std::time::Duration;
 
 use quinn::{ApplicationClose, Connection, ConnectionError, Endpoint};
 use shared::sync::Code;
+use tokio::task::JoinSet;
 
+use super::socket::doubling_endpoint;
 use super::tls::{ClientSettings, SERVER_NAME};
 
 /// The port where HQ listens unless the address says another.
 pub const DEFAULT_PORT: u16 = 7420;
+
+/// The most handshakes under way at a time.
+const HANDSHAKES_MAX: usize = 4;
+
+/// The caller's patience ends sooner.
+const ENDLESS: Duration = Duration::from_secs(3_600);
 
 /// TLS's alert for "no protocol in common", as QUIC carries it.
 const NO_COMMON_PROTOCOL: u64 = 0x100 + 120;
@@ -86,17 +95,21 @@ impl Connected {
     }
 }
 
-/// Connects to HQ at `hq` ("host:port" or "host"), each of its addresses in turn.
+/// Connects to HQ at `hq` ("host:port" or "host"), each of its addresses in turn, for at most
+/// `timeout` each. Where packets get lost (`again`), the first ones leave twice, and after every
+/// `again` without an answer another handshake is begun beside those under way; the first to succeed
+/// counts.
 pub(super) async fn connect(
     hq: &str,
     settings: &ClientSettings,
     timeout: Duration,
+    again: Option<Duration>,
 ) -> Result<Connected, ConnectError> {
     let addresses = resolve(hq, DEFAULT_PORT).await;
     let addresses = addresses.map_err(|error| no_address(hq, &error.to_string()))?;
     let mut last = None;
     for address in addresses {
-        let attempt = attempt(hq, address, settings);
+        let attempt = attempt(hq, address, settings, again);
         match tokio::time::timeout(timeout, attempt).await {
             Ok(Ok(connected)) => return Ok(connected),
             Ok(Err(error @ (ConnectError::Unreachable { .. } | ConnectError::Local(_)))) => {
@@ -128,23 +141,37 @@ async fn attempt(
     hq: &str,
     address: SocketAddr,
     settings: &ClientSettings,
+    again: Option<Duration>,
 ) -> Result<Connected, ConnectError> {
     let local = |error: &dyn std::error::Error| ConnectError::Local(error.to_string());
     let any = match address {
         SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
-    let endpoint =
-        Endpoint::client(SocketAddr::new(any, 0)).map_err(|error: io::Error| local(&error))?;
-    let connecting = endpoint
-        .connect_with(settings.quic.clone(), address, SERVER_NAME)
-        .map_err(|error| local(&error))?;
-    let connection = connecting.await.map_err(|error| {
-        if settings.is_other_hq.load(Ordering::Acquire) {
-            return ConnectError::OtherHq { hq: hq.to_owned() };
+    let any = SocketAddr::new(any, 0);
+    let endpoint = if again.is_some() { doubling_endpoint(any) } else { Endpoint::client(any) };
+    let endpoint = endpoint.map_err(|error: io::Error| local(&error))?;
+    let mut handshakes = JoinSet::new();
+    // HQ sees no handshake as done before this side has: of those that are given up none comes
+    // in the way of the one that counts.
+    let connection = loop {
+        if handshakes.len() < HANDSHAKES_MAX {
+            let connecting = endpoint
+                .connect_with(settings.quic.clone(), address, SERVER_NAME)
+                .map_err(|error| local(&error))?;
+            handshakes.spawn(connecting.into_future());
         }
-        failed(hq, address, &error)
-    })?;
+        let done = tokio::time::timeout(again.unwrap_or(ENDLESS), handshakes.join_next()).await;
+        match done {
+            Ok(Some(Ok(Ok(connection)))) => break connection,
+            Ok(Some(Ok(Err(_)))) if settings.is_other_hq.load(Ordering::Acquire) => {
+                return Err(ConnectError::OtherHq { hq: hq.to_owned() });
+            }
+            Ok(Some(Ok(Err(error)))) => return Err(failed(hq, address, &error)),
+            Ok(Some(Err(fault))) => return Err(local(&fault)),
+            Ok(None) | Err(_) => {}
+        }
+    };
     Ok(Connected { connection, endpoint })
 }
 

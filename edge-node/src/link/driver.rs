@@ -14,7 +14,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::Wall;
+use super::controller::Tally;
 use super::frames::{Incoming, Outgoing};
+use super::meter::Meter;
 use super::question::{Question, Questions};
 use super::store::EdgeStore;
 
@@ -33,6 +35,10 @@ pub(super) enum Over {
     Lost(ConnectionError),
     /// HQ closed the stream without a word.
     StreamEnded,
+    /// Everything is said, and the link costs while it is open.
+    Quiet,
+    /// Another profile fits better, and much is left to send.
+    Misfit,
 }
 
 /// One session on its connection.
@@ -54,6 +60,39 @@ pub(super) struct Driver<'a, S> {
     datagrams: u64,
     /// It leaves once HQ has everything.
     until_done: bool,
+    /// When something was said last, and after how much silence the session ends.
+    spoke: Instant,
+    quiet: Option<Duration>,
+    nudge: Option<Nudge>,
+}
+
+/// Asks for a sign of life where the network does not give one.
+struct Nudge {
+    after: Duration,
+    tally: Arc<Tally>,
+    /// When something last came, or was asked for.
+    since: Instant,
+    datagrams: u64,
+}
+
+impl Nudge {
+    /// When to look next.
+    fn due(&self) -> Instant {
+        (self.since + self.after).min(Instant::now() + self.after / 4)
+    }
+
+    /// Whether it is time; then the next time is later.
+    fn is_time(&mut self, datagrams: u64) -> bool {
+        let came = std::mem::replace(&mut self.datagrams, datagrams) != datagrams;
+        let is_time = !came && self.since.elapsed() >= self.after;
+        if came || is_time {
+            self.since = Instant::now();
+        }
+        if is_time {
+            self.tally.nudge();
+        }
+        is_time
+    }
 }
 
 enum Woken {
@@ -62,6 +101,7 @@ enum Woken {
     Event(EdgeEvent),
     Question(Question),
     Timeout,
+    Quiet,
 }
 
 impl<'a, S: EdgeStore> Driver<'a, S> {
@@ -89,6 +129,9 @@ impl<'a, S: EdgeStore> Driver<'a, S> {
             started,
             datagrams: 0,
             until_done: false,
+            spoke: started,
+            quiet: None,
+            nudge: None,
         }
     }
 
@@ -98,12 +141,26 @@ impl<'a, S: EdgeStore> Driver<'a, S> {
         self
     }
 
-    /// Runs the session until it ends, the connection is lost or `shutdown` says so. `notice` hears
-    /// what people should know.
+    /// Ends the session once HQ has everything and nothing was said for so long.
+    pub(super) fn leaving_after(mut self, quiet: Option<Duration>) -> Self {
+        self.quiet = quiet;
+        self
+    }
+
+    /// Asks HQ for a sign of life after so long without one, while something is awaited.
+    pub(super) fn nudging(mut self, after: Option<Duration>, tally: &Arc<Tally>) -> Self {
+        let (tally, since) = (Arc::clone(tally), self.started);
+        self.nudge = after.map(|after| Nudge { after, tally, since, datagrams: 0 });
+        self
+    }
+
+    /// Runs the session until it ends, the connection is lost or `shutdown` says so. `meter` sees how
+    /// the connection does, `notice` hears what people should know.
     pub(super) async fn run(
         mut self,
         shutdown: &mut watch::Receiver<bool>,
         questions: &mut Questions,
+        meter: &mut Meter,
         mut notice: impl FnMut(EdgeNotice),
     ) -> Over {
         // Whatever was recorded since the session was made.
@@ -136,6 +193,9 @@ impl<'a, S: EdgeStore> Driver<'a, S> {
             if let Err(over) = self.wake(shutdown, questions).await {
                 break over;
             }
+            if meter.finds_misfit(self.connection, self.session.unacknowledged()) {
+                break Over::Misfit;
+            }
         };
         // What came before the end is still kept.
         while self.replies.join_next().await.is_some() {}
@@ -147,7 +207,11 @@ impl<'a, S: EdgeStore> Driver<'a, S> {
         shutdown: &mut watch::Receiver<bool>,
         questions: &mut Questions,
     ) -> Result<(), Over> {
-        match self.woken(shutdown, questions).await {
+        let woken = self.woken(shutdown, questions).await;
+        if !matches!(woken, Woken::Timeout) {
+            self.spoke = Instant::now();
+        }
+        match woken {
             Woken::Read(Ok(true)) | Woken::Written(Ok(())) => {}
             Woken::Read(Ok(false)) => return Err(Over::StreamEnded),
             Woken::Read(Err(error)) => {
@@ -162,6 +226,7 @@ impl<'a, S: EdgeStore> Driver<'a, S> {
             }
             Woken::Question(question) => self.ask(question),
             Woken::Timeout => self.handle_timeout(),
+            Woken::Quiet => return Err(Over::Quiet),
         }
         Ok(())
     }
@@ -176,8 +241,11 @@ impl<'a, S: EdgeStore> Driver<'a, S> {
         let takes = reads && self.session.wants_frames();
         let timeout = self.session.timeout().map(|moment| {
             let due = self.started + Duration::from_millis(moment.0);
-            due.min(Instant::now() + WATCH)
+            let look = self.nudge.as_ref().map_or(Instant::now() + WATCH, Nudge::due);
+            due.min(look)
         });
+        let quiet = self.quiet.filter(|_| self.session.is_complete());
+        let quiet = quiet.map(|quiet| self.spoke + quiet);
         tokio::select! {
             written = self.outgoing.write(), if !self.outgoing.is_empty() => Woken::Written(written),
             read = self.incoming.read(), if takes => Woken::Read(read),
@@ -190,6 +258,7 @@ impl<'a, S: EdgeStore> Driver<'a, S> {
             Some(question) = questions.recv(), if asks => Woken::Question(question),
             () = stopped(shutdown), if reads => Woken::Event(EdgeEvent::Leave),
             () = until(timeout) => Woken::Timeout,
+            () = until(quiet) => Woken::Quiet,
         }
     }
 
@@ -221,6 +290,11 @@ impl<'a, S: EdgeStore> Driver<'a, S> {
     fn handle_timeout(&mut self) {
         let moment = self.moment();
         let datagrams = self.connection.stats().udp_rx.datagrams;
+        if let Some(nudge) = &mut self.nudge
+            && nudge.is_time(datagrams)
+        {
+            self.session.handle_event(EdgeEvent::Silent, moment);
+        }
         if datagrams != self.datagrams {
             self.datagrams = datagrams;
             self.session.handle_event(EdgeEvent::NetworkAlive, moment);

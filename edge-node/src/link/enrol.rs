@@ -2,18 +2,21 @@
 //! journal. Invariants: the secret is sent only to the HQ whose key the code names; an enrolment
 //! that was interrupted can be asked for again with the same code.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::Connection;
 use shared::segment::chain::Genesis;
 use shared::sync::{
-    Code, EnrolCode, EnrolRequest, Frame, Grant, NotACode, Refusal, SiteStock, VERSIONS,
+    AuthorityPin, Code, EnrolCode, EnrolRequest, Frame, Grant, NotACode, Refusal, SiteStock,
+    VERSIONS,
 };
 
-use super::connect::{self, ConnectError};
+use super::connect::{self, ConnectError, Connected};
 use super::files::KeyFileError;
 use super::frames::{Incoming, Outgoing};
 use super::identity::{Enrolment, Identity, pin_of};
+use super::profile::{Network, Terms};
 use super::{Wall, tls};
 
 /// How long the connection, and then the answer, may take.
@@ -94,16 +97,12 @@ pub async fn enrol(
     if let Some(enrolment) = identity.enrolment() {
         return Err(EnrolError::AlreadyEnrolled(Box::new(enrolment.clone())));
     }
-    let settings = tls::client(code.pin, None).map_err(|error| local(&error))?;
-    let connected =
-        connect::connect(hq, &settings, PATIENCE).await.map_err(|error| match error {
-            ConnectError::OtherHq { hq } => EnrolError::OtherHq(hq),
-            ConnectError::Refused { code, text } => typed(Refusal::new(code, text)),
-            error @ ConnectError::WrongVersion { .. } => {
-                EnrolError::WrongVersion(error.to_string())
-            }
-            error => EnrolError::Connect(error),
-        })?;
+    let connected = connected(hq, code.pin, None).await.map_err(|error| match error {
+        ConnectError::OtherHq { hq } => EnrolError::OtherHq(hq),
+        ConnectError::Refused { code, text } => typed(Refusal::new(code, text)),
+        error @ ConnectError::WrongVersion { .. } => EnrolError::WrongVersion(error.to_string()),
+        error => EnrolError::Connect(error),
+    })?;
     let request = EnrolRequest::new(
         VERSIONS,
         &code,
@@ -126,11 +125,23 @@ pub async fn enrol(
     Ok(Enrolled { enrolment, genesis, clock_ahead_ms })
 }
 
+/// A connection for one question: nothing was measured yet, and nobody is there to try it again.
+async fn connected(
+    hq: &str,
+    pin: AuthorityPin,
+    identity: Option<&Identity>,
+) -> Result<Connected, ConnectError> {
+    let terms = Terms::new(&Network::default(), None, 1);
+    let settings = tls::client(pin, identity, terms.transport(&Arc::default()))
+        .map_err(|error| ConnectError::Local(error.to_string()))?;
+    connect::connect(hq, &settings, PATIENCE, terms.again()).await
+}
+
 /// Asks HQ what is on hand at this node's site.
 pub async fn site_stock(identity: &Identity, hq: &str) -> Result<SiteStock, EnrolError> {
     let enrolment = identity.enrolment().expect("only a node that is enrolled asks");
-    let settings = tls::client(enrolment.pin, Some(identity)).map_err(|error| local(&error))?;
-    let connected = connect::connect(hq, &settings, PATIENCE).await.map_err(EnrolError::Connect)?;
+    let connected =
+        connected(hq, enrolment.pin, Some(identity)).await.map_err(EnrolError::Connect)?;
     let answer = tokio::time::timeout(PATIENCE, ask(&connected.connection, Frame::AskStock)).await;
     connected.close(Code::LEAVING, "asked").await;
     let answer = answer.unwrap_or_else(|_| Err(EnrolError::Lost("no answer in time".into())));
@@ -192,8 +203,4 @@ fn typed(refusal: Refusal) -> EnrolError {
 
 fn unexpected(frame: &Frame) -> EnrolError {
     EnrolError::BadAnswer(format!("a {} frame", frame.name()))
-}
-
-fn local(error: &dyn std::error::Error) -> EnrolError {
-    EnrolError::Connect(ConnectError::Local(error.to_string()))
 }

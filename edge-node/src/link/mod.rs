@@ -4,17 +4,22 @@
 
 mod backoff;
 mod connect;
+mod controller;
 mod driver;
 mod enrol;
 mod files;
 mod frames;
 mod identity;
+mod meter;
+mod profile;
 mod question;
+mod socket;
 mod status;
 mod store;
 mod tls;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +32,8 @@ use tokio::time::Instant;
 
 use driver::{Driver, Over};
 use identity::TlsIdentity;
+use meter::Meter;
+use profile::{Seen, Terms};
 
 pub(crate) use backoff::Backoff;
 pub(crate) use connect::resolve;
@@ -37,16 +44,13 @@ pub use connect::{ConnectError, DEFAULT_PORT};
 pub use enrol::{EnrolError, Enrolled, enrol, site_stock};
 pub use files::KeyFileError;
 pub use identity::{Enrolment, Identity};
+pub use profile::{Choice, Measured, Network, NoProfile, Profile};
 pub use question::{Asker, NoAnswer, Question, Questions, questions};
 pub use status::{LinkState, LinkStatus};
 pub use store::{EdgeStore, EdgeStoreError};
 
 /// Program and version, as HQ sees it.
 pub(crate) const PROGRAM: &str = concat!("edge-node ", env!("CARGO_PKG_VERSION"));
-
-/// The first attempts to connect are short, so that an HQ that comes back is found soon; later ones
-/// give a lossy network its time.
-const CONNECT_MS: [u64; 4] = [3_000, 6_000, 12_000, 20_000];
 
 /// A certificate is renewed when it has less than this left.
 const RENEW_MS: i64 = 365 * 86_400_000;
@@ -89,13 +93,24 @@ pub struct LinkConfig {
     pub wall: Wall,
     /// Has the connection while HQ takes part, for whoever else has something for HQ.
     pub open: watch::Sender<Option<Connection>>,
+    /// What the operator says of the network.
+    pub network: Network,
+    /// Where the last connection's measurement is kept.
+    pub measured: Option<PathBuf>,
 }
 
 impl LinkConfig {
     /// Usual settings for an HQ.
     pub fn to(hq: impl Into<String>, wall: Wall) -> Self {
-        let open = watch::Sender::new(None);
-        Self { hq: hq.into(), session: EdgeSettings::default(), versions: VERSIONS, wall, open }
+        Self {
+            hq: hq.into(),
+            session: EdgeSettings::default(),
+            versions: VERSIONS,
+            wall,
+            network: Network::default(),
+            measured: None,
+            open: watch::Sender::new(None),
+        }
     }
 }
 
@@ -129,6 +144,7 @@ pub async fn run<S: EdgeStore>(
     mut shutdown: watch::Receiver<bool>,
 ) -> Result<(), NotEnrolled> {
     let enrolment = identity.enrolment().ok_or(NotEnrolled)?.clone();
+    let measured = config.measured.as_deref().and_then(Measured::read);
     let mut link = Link {
         store,
         identity,
@@ -137,6 +153,8 @@ pub async fn run<S: EdgeStore>(
         questions,
         backoff: Backoff::default(),
         errand: None,
+        measured,
+        rests: None,
         status: LinkStatus::default(),
     };
     while !*shutdown.borrow() {
@@ -144,7 +162,7 @@ pub async fn run<S: EdgeStore>(
         if stopped {
             break;
         }
-        let wait = link.backoff.next(random());
+        let wait = link.rests.take().unwrap_or_else(|| link.backoff.next(random()));
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = driver::stopped(&mut shutdown) => {}
@@ -162,24 +180,31 @@ struct Link<S> {
     backoff: Backoff,
     /// What the next connection is for, where that is no session.
     errand: Option<Errand>,
+    /// How the link was when last connected.
+    measured: Option<Measured>,
+    /// How long a metered link stays closed.
+    rests: Option<Duration>,
     status: LinkStatus,
 }
 
 impl<S: EdgeStore> Link<S> {
     /// One connection from beginning to end; says whether the node stops.
     async fn connect_once(&mut self, shutdown: &mut watch::Receiver<bool>) -> bool {
+        let terms = Terms::new(&self.config.network, self.measured, self.backoff.failures());
+        self.status.profile = terms.profile;
         self.set_state(LinkState::Connecting);
-        let settings = match tls::client(self.enrolment.pin, Some(&self.identity)) {
+        let mut meter = Meter::new(&self.config.network, terms.profile);
+        let transport = terms.transport(meter.tally());
+        let settings = match tls::client(self.enrolment.pin, Some(&self.identity), transport) {
             Ok(settings) => settings,
             Err(error) => {
                 self.fail(format!("this node's certificate can't be used: {error}"), true);
                 return false;
             }
         };
-        let attempt = (self.backoff.failures() as usize).min(CONNECT_MS.len() - 1);
-        let patience = Duration::from_millis(CONNECT_MS[attempt]);
+        let patience = terms.patience(self.backoff.failures());
         let connected = tokio::select! {
-            connected = connect::connect(&self.config.hq, &settings, patience) => connected,
+            connected = connect::connect(&self.config.hq, &settings, patience, terms.again()) => connected,
             () = driver::stopped(shutdown) => return true,
         };
         let connected = match connected {
@@ -193,9 +218,11 @@ impl<S: EdgeStore> Link<S> {
             self.renew(errand, &connected.connection).await;
             false
         } else if let Some(earlier) = self.store.next_earlier() {
-            self.deliver(earlier, &connected.connection, shutdown).await
+            self.deliver(earlier, &connected.connection, &mut meter, shutdown).await
         } else {
-            self.sync(&connected.connection, shutdown).await
+            let stopped = self.sync(&connected.connection, &terms, &mut meter, shutdown).await;
+            self.note_measured(&meter.seen(&connected.connection)).await;
+            stopped
         };
         connected.close(Code::LEAVING, "this node closes the connection").await;
         stopped
@@ -204,6 +231,8 @@ impl<S: EdgeStore> Link<S> {
     async fn sync(
         &mut self,
         connection: &Connection,
+        terms: &Terms,
+        meter: &mut Meter,
         shutdown: &mut watch::Receiver<bool>,
     ) -> bool {
         let Ok((send, recv)) = connection.open_bi().await else {
@@ -224,9 +253,12 @@ impl<S: EdgeStore> Link<S> {
         );
         // The closure below has the rest of the link.
         let mut questions = std::mem::replace(&mut self.questions, question::questions().1);
+        let driver = driver
+            .leaving_after(terms.leaves.map(|(quiet, _)| quiet))
+            .nudging(terms.nudges(), meter.tally());
         let mut renewal = None;
         let over = driver
-            .run(shutdown, &mut questions, |notice| {
+            .run(shutdown, &mut questions, meter, |notice| {
                 if let EdgeNotice::Welcomed(welcome) = &notice
                     && self.is_renewal_due(welcome)
                 {
@@ -246,7 +278,22 @@ impl<S: EdgeStore> Link<S> {
         {
             tracing::warn!("the certificate was not renewed: {error}; it is tried again later");
         }
+        if matches!(over, Over::Quiet) {
+            self.rests = terms.leaves.map(|(_, rest)| rest);
+        }
         self.over(over)
+    }
+
+    async fn note_measured(&mut self, seen: &Seen) {
+        let measured = Measured::after(self.measured, seen);
+        self.measured = Some(measured);
+        self.status.measured = Some(measured);
+        let Some(file) = self.config.measured.clone() else { return };
+        let kept = tokio::task::spawn_blocking(move || measured.write(&file)).await;
+        // Nothing is lost with it but a better guess next time.
+        if let Err(error) = kept.expect("writing a file does not panic") {
+            tracing::info!("how the link is can't be kept: {error}");
+        }
     }
 
     /// Sends a log that was set aside; says whether the node stops.
@@ -254,6 +301,7 @@ impl<S: EdgeStore> Link<S> {
         &mut self,
         earlier: Arc<S>,
         connection: &Connection,
+        meter: &mut Meter,
         shutdown: &mut watch::Receiver<bool>,
     ) -> bool {
         let Ok((send, recv)) = connection.open_bi().await else {
@@ -276,7 +324,7 @@ impl<S: EdgeStore> Link<S> {
         );
         // Nobody asks a log that was set aside.
         let (_, mut nobody) = question::questions();
-        let over = driver.until_done().run(shutdown, &mut nobody, |_| {}).await;
+        let over = driver.until_done().run(shutdown, &mut nobody, meter, |_| {}).await;
         match over {
             Over::Ended(EdgeEnd::Left) if !*shutdown.borrow() => {
                 tracing::info!(log = %log.short(), "HQ has all of a log that was set aside");
@@ -383,6 +431,11 @@ impl<S: EdgeStore> Link<S> {
                 _ => self.fail(format!("the connection to HQ was lost: {reason}"), false),
             },
             Over::StreamEnded => self.fail("HQ closed the stream".to_owned(), false),
+            Over::Quiet => self.set_state(LinkState::Waiting),
+            Over::Misfit => {
+                tracing::info!("link: another profile fits this network; connecting again");
+                self.set_state(LinkState::Waiting);
+            }
         }
         false
     }

@@ -3,6 +3,8 @@
 use serde::Serialize;
 use shared::time::Timestamp;
 
+use super::profile::{Measured, Profile};
+
 /// What the link does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -47,4 +49,8 @@ pub struct LinkStatus {
     pub hq_time: Option<Timestamp>,
     /// What HQ lost, if it did, and what became of it.
     pub warning: Option<String>,
+    /// How the present or next connection is treated.
+    pub profile: Profile,
+    /// How the link was when last connected.
+    pub measured: Option<Measured>,
 }

@@ -1,4 +1,4 @@
-//! The node's side of TLS and QUIC. Knows no session. Invariants: HQ is whoever holds a key under
+//! The node's side of TLS. Knows no session. Invariants: HQ is whoever holds a key under
 //! the pinned authority, whatever the node's clock says; no resumption and no early data.
 
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use quinn::rustls::time_provider::TimeProvider;
 use quinn::rustls::{
     self, CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme, version,
 };
-use quinn::{ClientConfig, TransportConfig, VarInt};
+use quinn::{ClientConfig, TransportConfig};
 use shared::sync::AuthorityPin;
 
 use super::identity::{Identity, pin_of};
@@ -32,11 +32,6 @@ pub(super) const ALPN_ENROL: &[u8] = b"warebook-enrol/1";
 /// The name in HQ's certificate, wherever its address points.
 pub(super) const SERVER_NAME: &str = "hq.warebook";
 
-/// How long a connection may be silent.
-const IDLE: Duration = Duration::from_secs(90);
-/// How often an idle connection is kept alive: within HQ's time-out and that of most routers.
-const KEEP_ALIVE: Duration = Duration::from_secs(20);
-
 /// What a connection is set to, and whether HQ turned out to be another one.
 pub(super) struct ClientSettings {
     pub(super) quic: ClientConfig,
@@ -47,6 +42,7 @@ pub(super) struct ClientSettings {
 pub(super) fn client(
     pin: AuthorityPin,
     identity: Option<&Identity>,
+    transport: TransportConfig,
 ) -> Result<ClientSettings, Error> {
     let provider = Arc::new(ring::default_provider());
     let is_other_hq = Arc::new(AtomicBool::new(false));
@@ -66,23 +62,8 @@ pub(super) fn client(
     tls.enable_early_data = false;
     let crypto = QuicClientConfig::try_from(tls).expect("TLS 1.3 has QUIC's first cipher");
     let mut quic = ClientConfig::new(Arc::new(crypto));
-    quic.transport_config(Arc::new(transport()));
+    quic.transport_config(Arc::new(transport));
     Ok(ClientSettings { quic, is_other_hq })
-}
-
-fn transport() -> TransportConfig {
-    let mut transport = TransportConfig::default();
-    let idle = IDLE.try_into().expect("90 seconds are a legal time-out");
-    transport
-        .max_idle_timeout(Some(idle))
-        .keep_alive_interval(Some(KEEP_ALIVE))
-        .stream_receive_window(VarInt::from_u32(512 * 1024))
-        .receive_window(VarInt::from_u32(1024 * 1024))
-        .send_window(1024 * 1024)
-        .max_concurrent_bidi_streams(VarInt::from_u32(0))
-        .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .datagram_receive_buffer_size(None);
-    transport
 }
 
 /// HQ's certificates are valid for ever, and a node's clock may say anything: TLS gets one time.

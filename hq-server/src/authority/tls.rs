@@ -1,15 +1,12 @@
-//! The server's side of TLS: which certificates are let in at the handshake, and what QUIC is set
-//! to. Knows no register: who a certificate's owner is, and whether it still counts, is decided
-//! right after the handshake. Invariant: no resumption and no early data, so that every connection
-//! passes both checks.
+//! The server's side of TLS: which certificates are let in at the handshake. Knows no register: who a
+//! certificate's owner is, and whether it still counts, is decided right after the handshake.
+//! Invariant: no resumption and no early data, so that every connection passes both checks.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{
-    ConnectionId, ConnectionIdGenerator, EndpointConfig, ServerConfig, TransportConfig, VarInt,
-};
+use quinn::{ConnectionId, ConnectionIdGenerator, EndpointConfig, ServerConfig};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -25,9 +22,6 @@ use super::{Authority, identity};
 pub const ALPN_SYNC: &[u8] = b"warebook/1";
 /// The protocol of boxes with a one-time code.
 pub const ALPN_ENROL: &[u8] = b"warebook-enrol/1";
-
-/// How long a connection may be silent; edges keep theirs alive within this.
-const IDLE: Duration = Duration::from_secs(90);
 
 impl Authority {
     /// What QUIC serves with: a fresh server key under the authority's certificate.
@@ -50,7 +44,6 @@ impl Authority {
         tls.max_early_data_size = 0;
         let crypto = QuicServerConfig::try_from(tls).expect("TLS 1.3 has QUIC's first cipher");
         let mut config = ServerConfig::with_crypto(Arc::new(crypto));
-        config.transport_config(Arc::new(transport()));
         config.max_incoming(1_024);
         Ok(config)
     }
@@ -71,20 +64,6 @@ const RESET: &str = "warebook 2026-11 stateless reset";
 
 /// A thousand sites learn within a second that HQ was started anew.
 const RESET_INTERVAL: Duration = Duration::from_millis(1);
-
-fn transport() -> TransportConfig {
-    let mut transport = TransportConfig::default();
-    let idle = IDLE.try_into().expect("90 seconds are a legal time-out");
-    transport
-        .max_idle_timeout(Some(idle))
-        .stream_receive_window(VarInt::from_u32(256 * 1024))
-        .receive_window(VarInt::from_u32(1024 * 1024))
-        .send_window(1024 * 1024)
-        .max_concurrent_bidi_streams(VarInt::from_u32(8))
-        .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .datagram_receive_buffer_size(None);
-    transport
-}
 
 /// Lets in certificates of the authority, also expired ones, which may still be renewed. A box that
 /// wants to enrol has none.

@@ -5,6 +5,7 @@
 mod driver;
 mod frames;
 mod live;
+mod transport;
 
 use std::io;
 use std::net::SocketAddr;
@@ -112,9 +113,11 @@ impl<S: HqStore> Link<S> {
             _ => BindError::Io(listen, error),
         };
         let socket = std::net::UdpSocket::bind(listen).map_err(failed)?;
+        let mut server = authority.server_config()?;
+        server.transport_config(Arc::new(transport::transport()));
         let endpoint = Endpoint::new(
             authority.endpoint_config(),
-            Some(authority.server_config()?),
+            Some(server),
             socket,
             Arc::new(TokioRuntime),
         )

@@ -2,11 +2,14 @@
 //! frames, store requests and notices out. Knows no transport, no store and no clock, so that a
 //! simulator can drive thousands. Invariants: facts leave in order and at most a window of them is
 //! unacknowledged; state is confirmed only when the store says it is durable; what HQ says counts
-//! only with HQ's signature; facts leave only after a place where HQ's log and the node's are one.
+//! only with HQ's signature; facts leave only after a place where HQ's log and the node's are one,
+//! or say which place that must be.
 //!
 //! A driver calls `handle_*` for whatever happens and then empties `poll_request`, `poll_notice`
 //! and, as often as the transport takes one, `poll_frame`. Frames are chosen at the moment they
 //! are sent: confirmations first, then what a person waits for, facts, seals, other questions.
+//! A first run leaves with the hello, for an HQ that has just what it acknowledged last: that saves
+//! a round trip.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -48,7 +51,7 @@ pub struct EdgeSettings {
 impl Default for EdgeSettings {
     fn default() -> Self {
         Self {
-            window_facts: 32_768,
+            window_facts: 131_072,
             run_facts_max: SEGMENT_FACTS_MAX,
             welcome_ms: 20_000,
             silence_ms: 30_000,
@@ -126,6 +129,8 @@ pub enum EdgeEvent {
     LookUp(String),
     /// The site handles these items from now on.
     Handle(Vec<ItemNo>),
+    /// Nothing comes from the network although something is awaited: it may be lost.
+    Silent,
     /// The node stops.
     Leave,
 }
@@ -301,13 +306,24 @@ struct Uplink {
     sent: Seq,
     acknowledged: Seq,
     in_flight: VecDeque<SentRun>,
-    reading: bool,
+    /// The first fact that the store was asked for.
+    reading: Option<Seq>,
     ready: Option<FactsFrame>,
+    early: Early,
     /// Grows while acknowledgements come soon, shrinks on slow links.
     run_facts: usize,
 }
 
+/// A run that does not wait for the welcome.
 #[derive(Debug)]
+struct Early {
+    /// Where HQ must stand for it: where it last said it does.
+    after: Position,
+    asked: bool,
+    sent: Option<SentRun>,
+}
+
+#[derive(Clone, Copy, Debug)]
 struct SentRun {
     position: Position,
     sent_at: Moment,
@@ -372,6 +388,8 @@ struct Waiting {
     pings: u64,
 }
 
+/// The facts of a connection's first run, and of the early one: some packets.
+const FIRST_RUN_FACTS: usize = 1_024;
 /// A run that was acknowledged within this time may be longer next time.
 const SOON_MS: u64 = 2_000;
 /// A run that took longer than this should be shorter next time.
@@ -383,7 +401,7 @@ impl EdgeSession {
     /// A session on a fresh connection; its first frame is a hello.
     pub fn new(start: EdgeStart, settings: EdgeSettings, now: Moment) -> Self {
         Self {
-            facts: Uplink::new(start.position.last),
+            facts: Uplink::new(start.position.last, start.acknowledged()),
             seals: Seals {
                 tip: start.sealed,
                 read: Seq::ZERO,
@@ -435,6 +453,11 @@ impl EdgeSession {
     /// Whether HQ has everything that the node has, and every seal was sent.
     pub fn is_done(&self) -> bool {
         self.is_complete() && self.seals.read >= self.seals.tip && self.seals.ready.is_empty()
+    }
+
+    /// How many facts HQ has not acknowledged.
+    pub const fn unacknowledged(&self) -> u64 {
+        self.facts.tip.0.saturating_sub(self.facts.acknowledged.0)
     }
 
     /// Whether the driver should go on reading frames.
@@ -514,6 +537,7 @@ impl EdgeSession {
                 let parts = items.chunks(HANDLED_MAX).map(<[ItemNo]>::to_vec);
                 self.look_ups.handle.extend(parts);
             }
+            EdgeEvent::Silent => self.waiting.ping_due = was_waiting,
             EdgeEvent::Leave => self.break_off(EdgeEnd::Left),
         }
         if !was_waiting && self.is_waiting() {
@@ -558,9 +582,13 @@ impl EdgeSession {
             return Some(farewell);
         }
         match self.phase {
+            // What leaves with the hello is on its way from the store.
+            Phase::Fresh if self.facts.reading.is_some() => None,
             Phase::Fresh => Some(self.hello(now)),
             Phase::Branching => Some(self.branch(now.moment)),
-            Phase::Joining | Phase::Comparing { .. } | Phase::Ended(_) => None,
+            Phase::Joining if self.has_early() => self.facts.take_early(now.moment),
+            Phase::Joining => self.take_ping(),
+            Phase::Comparing { .. } | Phase::Ended(_) => None,
             Phase::Open(_) => self.poll_open(now),
         }
     }
@@ -597,15 +625,25 @@ impl EdgeSession {
         {
             return Some(Frame::AskPostings(asked));
         }
+        self.take_ping()
+    }
+
+    fn take_ping(&mut self) -> Option<Frame> {
         std::mem::take(&mut self.waiting.ping_due).then(|| Frame::Ping(self.waiting.open_ping()))
+    }
+
+    const fn has_early(&self) -> bool {
+        !self.forked && self.facts.ready.is_some()
     }
 
     /// Whether `poll_frame` would give one.
     pub fn has_frame(&self) -> bool {
         self.farewell.is_some()
             || match self.phase {
-                Phase::Fresh | Phase::Branching => true,
-                Phase::Joining | Phase::Comparing { .. } | Phase::Ended(_) => false,
+                Phase::Fresh => self.facts.reading.is_none(),
+                Phase::Branching => true,
+                Phase::Joining => self.has_early() || self.waiting.ping_due,
+                Phase::Comparing { .. } | Phase::Ended(_) => false,
                 Phase::Open(_) => {
                     self.pong.is_some()
                         || self.state.taken.is_some()
@@ -627,6 +665,9 @@ impl EdgeSession {
             && !std::mem::replace(asked, true)
         {
             return Some(EdgeRequest::ReadHead(welcome.cursor.last));
+        }
+        if matches!(self.phase, Phase::Fresh) {
+            return self.facts.request_early(&self.settings);
         }
         if !self.is_open() {
             // Acknowledgements that came before the end are still worth keeping.
@@ -673,9 +714,7 @@ impl EdgeSession {
     fn branch(&mut self, now: Moment) -> Frame {
         (self.phase, self.forked) = (Phase::Joining, true);
         self.waiting.heard(now);
-        let witness = self.start.witness.map(|signed| signed.acknowledgement.received);
-        let common = witness.filter(|common| common.last <= self.start.position.last);
-        Frame::Branch(common.unwrap_or(Position { last: Seq::ZERO, head: Head(self.start.log.0) }))
+        Frame::Branch(self.start.acknowledged())
     }
 
     fn handle_welcome(&mut self, welcome: Welcome) {
@@ -689,7 +728,10 @@ impl EdgeSession {
         if last > own.last || (last == own.last && head != own.head) {
             return self.differ(last);
         }
-        if last == own.last || last == Seq::ZERO || planted::is(Fault::DroppedForkCheck) {
+        let is_expected =
+            self.facts.early.sent.is_some() && welcome.cursor == self.facts.early.after;
+        let is_told = is_expected || planted::is(Fault::DroppedForkCheck);
+        if last == own.last || last == Seq::ZERO || is_told {
             return self.open(welcome);
         }
         self.phase = Phase::Comparing { welcome: Box::new(welcome), asked: false };
@@ -713,6 +755,8 @@ impl EdgeSession {
         if self.forked {
             return self.break_off(EdgeEnd::Fork(last));
         }
+        // HQ, which stands elsewhere, passed over it.
+        self.facts.early.sent = None;
         self.phase = Phase::Branching;
     }
 
@@ -723,7 +767,7 @@ impl EdgeSession {
         } else {
             self.notice_losses(&welcome);
         }
-        self.facts.open(last);
+        self.facts.open(welcome.cursor);
         self.seals.read = welcome.sealed;
         self.postings.opened(welcome.history);
         // HQ sends documents from there on to whoever asks.
@@ -808,15 +852,18 @@ impl EdgeSession {
     }
 
     fn handle_run(&mut self, run: Option<Run>) {
-        self.facts.reading = false;
+        let asked = self.facts.reading.take();
         let Some(run) = run else {
             // Nothing to read although something was recorded: wait for the next record.
             self.facts.tip = self.facts.sent;
             return;
         };
-        // HQ may have acknowledged some of it meanwhile.
+        assert_eq!(Some(run.first), asked, "the store reads from where it was asked");
+        // HQ may have acknowledged some of it meanwhile, or less than was expected.
         let Some(run) = run.after(self.facts.sent) else { return };
-        assert_eq!(run.first, self.facts.sent.next(), "the store reads from where it was asked");
+        if run.first != self.facts.sent.next() {
+            return;
+        }
         let frame = FactsFrame::pack(&run);
         self.facts.adapt_to_size(frame.packed.len());
         self.facts.tip = self.facts.tip.max(run.last);
@@ -852,31 +899,64 @@ impl EdgeSession {
     }
 }
 
+impl EdgeStart {
+    /// Up to where HQ has this log by its own word; else the log's beginning.
+    fn acknowledged(&self) -> Position {
+        let witness = self.witness.map(|signed| signed.acknowledgement.received);
+        let known = witness.filter(|known| known.last <= self.position.last);
+        known.unwrap_or(Position { last: Seq::ZERO, head: Head(self.log.0) })
+    }
+}
+
 impl Uplink {
-    const fn new(tip: Seq) -> Self {
+    const fn new(tip: Seq, after: Position) -> Self {
         Self {
             tip,
-            sent: Seq::ZERO,
-            acknowledged: Seq::ZERO,
+            // The early run is read after this; a welcome may set it back.
+            sent: after.last,
+            acknowledged: after.last,
             in_flight: VecDeque::new(),
-            reading: false,
+            reading: None,
             ready: None,
-            run_facts: GROUP_MAX,
+            early: Early { after, asked: false, sent: None },
+            run_facts: FIRST_RUN_FACTS,
         }
     }
 
-    fn open(&mut self, cursor: Seq) {
-        (self.sent, self.acknowledged) = (cursor, cursor);
+    /// HQ took the early run where its cursor is just before it, and nowhere else.
+    fn open(&mut self, cursor: Position) {
+        (self.sent, self.acknowledged) = (cursor.last, cursor.last);
+        if cursor != self.early.after {
+            self.ready = None;
+        } else if let Some(run) = self.early.sent {
+            self.sent = run.position.last;
+            self.in_flight.push_back(run);
+        }
+    }
+
+    fn request_early(&mut self, settings: &EdgeSettings) -> Option<EdgeRequest> {
+        if std::mem::replace(&mut self.early.asked, true) {
+            return None;
+        }
+        self.request(settings)
+    }
+
+    fn take_early(&mut self, now: Moment) -> Option<Frame> {
+        let frame = self.ready.take()?;
+        let last = frame.last().expect("a run that was packed has facts");
+        let position = Position { last, head: frame.head };
+        self.early.sent = Some(SentRun { position, sent_at: now });
+        Some(Frame::Early(self.early.after.head, frame))
     }
 
     fn request(&mut self, settings: &EdgeSettings) -> Option<EdgeRequest> {
         let in_flight = self.sent.0 - self.acknowledged.0;
         let room = settings.window_facts.saturating_sub(in_flight);
         let has_room = room >= GROUP_MAX as u64 || in_flight == 0;
-        if self.reading || self.ready.is_some() || self.sent >= self.tip || !has_room {
+        if self.reading.is_some() || self.ready.is_some() || self.sent >= self.tip || !has_room {
             return None;
         }
-        self.reading = true;
+        self.reading = Some(self.sent.next());
         let room = usize::try_from(room).unwrap_or(usize::MAX);
         let facts_max = self.run_facts.min(settings.run_facts_max).min(room).max(1);
         Some(EdgeRequest::ReadRun { first: self.sent.next(), facts_max })
@@ -884,7 +964,8 @@ impl Uplink {
 
     fn take_ready(&mut self, now: Moment) -> Option<FactsFrame> {
         let frame = self.ready.take()?;
-        let position = Position { last: Seq(frame.first.0 + frame.count - 1), head: frame.head };
+        let last = frame.last().expect("a run that was packed has facts");
+        let position = Position { last, head: frame.head };
         self.sent = position.last;
         self.in_flight.push_back(SentRun { position, sent_at: now });
         Some(frame)

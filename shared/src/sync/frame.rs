@@ -248,6 +248,11 @@ impl FactsFrame {
         }
     }
 
+    /// The place of the last fact; `None` where there is no such place.
+    pub fn last(&self) -> Option<Seq> {
+        self.first.0.checked_add(self.count.checked_sub(1)?).map(Seq)
+    }
+
     /// Unpacks the run: whole groups, the announced number.
     pub fn unpack(&self) -> Result<Run, BadFacts> {
         let facts = payload::unpack(&self.packed, self.count)?;
@@ -266,6 +271,8 @@ pub enum Frame {
     Refuse(Refusal),
     /// Edge: facts.
     Facts(FactsFrame),
+    /// Edge: facts before HQ's welcome, for an HQ whose cursor is just before them, with this head.
+    Early(Head, FactsFrame),
     /// Edge: a range of facts sent before is sealed.
     Seal(SignedSeal),
     /// HQ: so far I have your log.
@@ -353,6 +360,7 @@ const POSTINGS: u8 = 14;
 const LOOK_UP: u8 = 20;
 const FOUND: u8 = 21;
 const HANDLE: u8 = 22;
+const EARLY: u8 = 15;
 const RENEW: u8 = 16;
 const RENEWED: u8 = 17;
 const ENROL: u8 = 18;
@@ -395,6 +403,7 @@ pub const fn body_max(kind: u8) -> Option<usize> {
         LOOK_UP => SEARCH_BYTES_MAX,
         FOUND => FOUND_BYTES_MAX + 32,
         HANDLE => 8 + HANDLED_MAX * 8,
+        EARLY => limits::FACTS_BYTES_MAX + 96,
         RENEW => limits::CERTIFICATE_BYTES_MAX,
         ENROL | INTRODUCE => limits::CERTIFICATE_BYTES_MAX + 512,
         MEET => 128,
@@ -445,6 +454,7 @@ impl Frame {
             Self::LookUp(_) => LOOK_UP,
             Self::Found(_) => FOUND,
             Self::Handle(_) => HANDLE,
+            Self::Early(..) => EARLY,
             Self::Renew(_) => RENEW,
             Self::Renewed(..) => RENEWED,
             Self::Enrol(_) => ENROL,
@@ -489,6 +499,7 @@ impl Frame {
             Self::LookUp(_) => "look-up",
             Self::Found(_) => "found",
             Self::Handle(_) => "handle",
+            Self::Early(..) => "early facts",
             Self::Renew(_) => "renew",
             Self::Renewed(..) => "renewed",
             Self::Enrol(_) => "enrol",
@@ -559,6 +570,10 @@ impl Frame {
             Self::LookUp(text) => out.raw(text.as_bytes()),
             Self::Found(found) => found.write(out),
             Self::Handle(items) => write_items(out, items),
+            Self::Early(before, facts) => {
+                out.raw(&before.0);
+                facts.write(out);
+            }
             Self::Renew(request) => out.raw(request),
             Self::Renewed(chain, valid_until) => {
                 write_chain(out, chain);
@@ -619,6 +634,7 @@ impl Frame {
             ),
             FOUND => Self::Found(Found::read(input)?),
             HANDLE => Self::Handle(read_items(input)?),
+            EARLY => Self::Early(Head(input.array()?), FactsFrame::read(input)?),
             RENEW => Self::Renew(input.rest().to_vec()),
             RENEWED => Self::Renewed(read_chain(input)?, Timestamp(input.signed()?)),
             ENROL => Self::Enrol(EnrolRequest::read(input)?),
@@ -894,6 +910,7 @@ mod tests {
             }),
             Frame::Documents(documents()),
             Frame::DocumentWaits(ChangeHash([9; 32])),
+            Frame::Early(Head([9; 32]), FactsFrame::pack(&run)),
             Frame::Renew(vec![1, 2, 3]),
             Frame::Renewed(vec![vec![1; 300], vec![2; 300]], Timestamp(5)),
             Frame::Enrol(EnrolRequest::new(VERSIONS, &code, vec![9; 200], [1; 32], &key())),
@@ -990,6 +1007,7 @@ mod tests {
             let free_end = matches!(
                 frame,
                 Frame::Facts(_)
+                    | Frame::Early(..)
                     | Frame::Renew(_)
                     | Frame::Piece(..)
                     | Frame::Dispatch(..)

@@ -18,7 +18,7 @@ use super::place::{Position, Run, StateCursor, Step};
 use super::postings::{PostingsAsked, SignedPostings};
 use super::state::SignedStateBatch;
 use super::wire::FrameError;
-use crate::ids::{Capture, ChangeHash, HistoryId, ItemNo, LogId, Seq};
+use crate::ids::{Capture, ChangeHash, Head, HistoryId, ItemNo, LogId, Seq};
 use crate::segment::SEGMENT_FACTS_MAX;
 use crate::segment::seal::SignedSeal;
 use crate::time::Timestamp;
@@ -214,7 +214,7 @@ enum Phase {
 #[derive(Debug)]
 struct Intake {
     /// Where the edge was told to go on from.
-    opened: Seq,
+    opened: Position,
     /// The last fact that came in order, stored or waiting.
     arrived: Seq,
     stored: Seq,
@@ -340,6 +340,7 @@ impl HqSession {
             (_, Frame::Ping(nonce)) => self.pong = Some(nonce),
             (Phase::Fresh, Frame::Hello(hello)) => self.handle_hello(hello),
             (Phase::Open { .. }, Frame::Facts(facts)) => self.handle_facts(&facts),
+            (Phase::Open { .. }, Frame::Early(before, facts)) => self.handle_early(before, &facts),
             (Phase::Open { hello, forked }, Frame::Seal(seal)) => {
                 // A key that two installations have proves nothing any more.
                 if !*forked {
@@ -348,7 +349,7 @@ impl HqSession {
                 }
             }
             (Phase::Open { hello, forked: false }, Frame::Branch(common))
-                if self.facts.arrived == self.facts.opened =>
+                if self.facts.arrived == self.facts.opened.last =>
             {
                 let (hello, common) = (hello.clone(), Some(common));
                 self.phase = Phase::Opening { hello, common, asked: false };
@@ -575,7 +576,7 @@ impl HqSession {
 
     fn handle_opened(&mut self, opened: OpenedLog) {
         let Phase::Opening { hello, common, .. } = &self.phase else { return };
-        self.facts.open(opened.cursor.last);
+        self.facts.open(opened.cursor);
         // The edge may not know the levels that were reached while it was away; of a log that
         // differs from ours they say nothing.
         let is_ours = hello.position.last >= opened.cursor.last;
@@ -599,6 +600,14 @@ impl HqSession {
             time,
             program: self.start.program.clone(),
         })
+    }
+
+    /// Facts for a place where the edge could not know that HQ stands. The welcome told it where HQ
+    /// does, and so whether they were taken.
+    fn handle_early(&mut self, before: Head, frame: &FactsFrame) {
+        if self.facts.begins_after(frame.first, before) {
+            self.handle_facts(frame);
+        }
     }
 
     fn handle_facts(&mut self, frame: &FactsFrame) {
@@ -657,7 +666,7 @@ impl HqSession {
 impl Default for Intake {
     fn default() -> Self {
         Self {
-            opened: Seq::ZERO,
+            opened: Position { last: Seq::ZERO, head: Head([0; 32]) },
             arrived: Seq::ZERO,
             stored: Seq::ZERO,
             waiting: VecDeque::new(),
@@ -668,8 +677,14 @@ impl Default for Intake {
 }
 
 impl Intake {
-    fn open(&mut self, cursor: Seq) {
-        (self.opened, self.arrived, self.stored) = (cursor, cursor, cursor);
+    fn open(&mut self, cursor: Position) {
+        (self.opened, self.arrived, self.stored) = (cursor, cursor.last, cursor.last);
+    }
+
+    fn begins_after(&self, first: Seq, before: Head) -> bool {
+        self.arrived == self.opened.last
+            && first == self.opened.last.next()
+            && before == self.opened.head
     }
 
     fn queue(&mut self, run: Run) {

@@ -753,6 +753,37 @@ fn everything_arrives_whatever_is_cut() {
     }
 }
 
+/// What the edge has to say, HQ's answer to it, and no more.
+fn exchange_once(pair: &mut Pair) {
+    let mut dice = Dice(1);
+    while pair.edge_store_works() || pair.edge_sends() {}
+    while pair.hq_receives(&mut dice) || pair.hq_store_works() || pair.hq_sends() {}
+    while pair.edge_receives(&mut dice) {}
+}
+
+#[test]
+fn facts_come_with_the_hello_where_hq_is_as_expected() {
+    let mut pair = Pair::new();
+    for _ in 0..3 {
+        (0..500).for_each(|_| pair.record(1));
+        pair.connect();
+        exchange_once(&mut pair);
+        assert!(pair.link().edge.is_complete());
+        pair.settle(&mut Dice(1));
+    }
+    // An acknowledgement that was lost: HQ has more than was expected, and passes over the run.
+    pair.record(1);
+    while pair.edge_store_works() || pair.edge_sends() {}
+    while pair.hq_receives(&mut Dice(1)) || pair.hq_store_works() {}
+    pair.record(1);
+    pair.connect();
+    exchange_once(&mut pair);
+    assert!(!pair.link().edge.is_complete());
+    pair.seal();
+    pair.settle(&mut Dice(1));
+    pair.assert_equal();
+}
+
 #[test]
 fn every_posted_fact_gets_to_know_its_voucher() {
     for seed in 1..=40 {
@@ -799,23 +830,28 @@ fn a_window_limits_what_is_not_acknowledged() {
     pair.edge.log.extend(&(0..5_000).map(|number| fact(number, 0)).collect::<Vec<_>>());
     pair.connect();
     let mut dice = Dice(1);
-    while !pair.link().edge.is_open() {
-        pair.step(&mut dice);
-    }
-    // HQ says nothing any more.
     while pair.edge_store_works() || pair.edge_sends() {}
-    let link = pair.link();
-    let mut sent = 0;
     let mut frames = FrameBuffer::new();
-    link.up.iter().for_each(|bytes| frames.push(bytes));
+    pair.link().up.iter().for_each(|bytes| frames.push(bytes));
+    let mut sent = 0;
     while let Some(frame) = next_frame(&mut frames).expect("good frames") {
-        let Frame::Facts(facts) = frame else {
-            assert_eq!(frame.name(), "documents taken");
-            continue;
-        };
-        sent += facts.count;
+        if let Frame::Facts(facts) | Frame::Early(_, facts) = frame {
+            sent += facts.count;
+        }
     }
     assert!((700..=1_000).contains(&sent), "{sent}");
+    // HQ says nothing but its welcome.
+    while !pair.link().hq.has_frame() {
+        assert!(pair.hq_receives(&mut dice) || pair.hq_store_works());
+    }
+    while pair.hq_sends() || pair.edge_receives(&mut dice) {}
+    let before = pair.link().up.len();
+    while pair.edge_store_works() || pair.edge_sends() {}
+    let mut frames = FrameBuffer::new();
+    pair.link().up.iter().skip(before).for_each(|bytes| frames.push(bytes));
+    while let Some(frame) = next_frame(&mut frames).expect("good frames") {
+        assert!(!matches!(frame, Frame::Facts(_)), "the window is full");
+    }
     pair.settle(&mut dice);
     pair.seal();
     pair.settle(&mut dice);
@@ -935,6 +971,25 @@ fn a_restored_log_goes_on_as_a_branch() {
     assert_eq!(pair.hq.log.last(), Seq(4));
     assert_eq!(pair.hq.branches[0].facts, pair.edge.log.facts);
     assert_eq!(pair.edge_end(), None);
+}
+
+#[test]
+fn early_facts_count_only_after_their_own_head() {
+    let mut dice = Dice(1);
+    let mut pair = Pair::new();
+    pair.connect();
+    (0..2).for_each(|_| pair.record(1));
+    pair.settle(&mut dice);
+    // HQ was put back to the first fact, and a copy of the node came first.
+    let mut other = Log::new(pair.hq.log.id);
+    other.extend(&[fact(1, 0), fact(77, 0)]);
+    pair.hq.log = other.clone();
+    pair.record(1);
+    pair.connect();
+    pair.settle(&mut dice);
+    assert_eq!((pair.edge_end(), pair.hq_end()), (None, None));
+    assert_eq!(pair.hq.log.facts, other.facts);
+    assert_eq!(pair.hq.branches[0].facts, pair.edge.log.facts);
 }
 
 #[test]

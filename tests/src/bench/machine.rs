@@ -64,7 +64,12 @@ fn commit() -> Option<String> {
 
 /// What of this process lies in memory now: the resident pages of `/proc/self/statm`.
 pub fn resident_bytes() -> std::io::Result<u64> {
-    let pages = std::fs::read_to_string("/proc/self/statm")?;
+    resident_bytes_of(std::process::id())
+}
+
+/// What of a process lies in memory now.
+pub fn resident_bytes_of(process: u32) -> std::io::Result<u64> {
+    let pages = std::fs::read_to_string(format!("/proc/{process}/statm"))?;
     let pages = pages.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
     Ok(pages.unwrap_or(0) * PAGE_BYTES)
 }

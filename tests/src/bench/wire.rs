@@ -60,6 +60,10 @@ pub fn run(settings: &Settings) -> Outcome {
         figures.push(Figure::new(of("HQ, intake file"), intake, "B"));
         figures.push(Figure::new(of("HQ, books file"), books, "B"));
     }
+    let alone: u64 = plain.frames(1).map(|frame| frame.packed.len() as u64).sum();
+    figures.push(
+        Figure::new("payload of a live single one", each(alone, MOVEMENTS), "B").at_most(16.0),
+    );
     let carried = each(plain.bundle_bytes, CARRIED);
     figures.push(Figure::new(format!("a bundle of {CARRIED}"), carried, "B").at_most(7.0));
     figures.push(Figure::new("edge's file", each(plain.edge_bytes, MOVEMENTS), "B").at_most(12.0));

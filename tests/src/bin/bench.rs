@@ -8,7 +8,7 @@ use clap::{Parser, ValueEnum};
 use tests::bench::figure::table;
 use tests::bench::machine::Machine;
 use tests::bench::{
-    Outcome, Settings, edge_record, hq_post, late, latency, memory, valuation, wire,
+    Outcome, Settings, edge_record, hq_post, late, latency, memory, sites, sync, valuation, wire,
 };
 
 /// Measures what BENCHMARKS.md states.
@@ -46,13 +46,17 @@ enum Name {
     Late,
     /// Bytes of a fact and of a pool in the books.
     Memory,
+    /// From connecting to HQ's acknowledgement over bad networks.
+    Sync,
+    /// A thousand sites at one HQ.
+    Sites,
     /// All of them.
     All,
 }
 
 type Bench = fn(&Settings) -> Outcome;
 
-const EACH: [(Name, &str, Bench); 7] = [
+const EACH: [(Name, &str, Bench); 9] = [
     (Name::EdgeRecord, "edge-record", edge_record::run),
     (Name::HqPost, "hq-post", hq_post::run),
     (Name::Wire, "wire", wire::run),
@@ -60,6 +64,8 @@ const EACH: [(Name, &str, Bench); 7] = [
     (Name::Valuation, "valuation", valuation::run),
     (Name::Late, "late", late::run),
     (Name::Memory, "memory", memory::run),
+    (Name::Sync, "sync", sync::run),
+    (Name::Sites, "sites", sites::run),
 ];
 
 fn main() -> ExitCode {

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::story::{
     CUT_OFF, DAYS, ITEMS, Mark, PARTNERS, RETURN, Recording, STOCKTAKE, TRANSFER, WAREHOUSES, fen,
 };
-use crate::processes::{self, ProcessError, Relay, Running, run, run_json, wait_for};
+use crate::processes::{self, ProcessError, Running, run, run_json, wait_for};
+use crate::relay::Relay;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -1,27 +1,26 @@
-//! Stores in memory behind the link's two traits, a clock that a test moves, and a relay that can
-//! be cut. What the stores hold is compared at the end of a test.
+//! HQ's store in memory behind the link's trait, and a clock that a test moves. What the stores of both
+//! sides hold is compared at the end of a test.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
-use edge_node::link::{EdgeStore, EdgeStoreError, LinkStatus};
+use edge_node::link::EdgeStore;
 use hq_server::gateway::store::{HqStore, LinkNews, LogWriter, Peer, Place};
 use shared::fact::{Fact, Kind, field};
-use shared::ids::{Capture, ChangeHash, CompanyNo, Head, HistoryId, ItemNo, LogId, Seq, SiteNo};
-use shared::segment::chain::{Chain, Genesis};
-use shared::segment::seal::{Seal, SignedSeal, last_sealable};
+use shared::ids::{Capture, CompanyNo, HistoryId, ItemNo, LogId, Seq, SiteNo};
+use shared::segment::chain::Genesis;
+use shared::segment::seal::SignedSeal;
 use shared::sync::hq::OpenedLog;
 use shared::sync::{
-    Acknowledgement, Code, Found, Given, Hello, Position, Postings, PostingsAsked, PostingsKnown,
-    Refusal, Run, SignedAcknowledgement, SignedPostings, SignedSiteStock, SignedStateBatch,
-    StateBatch, StateCursor,
+    Acknowledgement, Code, Found, Given, Hello, Position, Postings, PostingsAsked, Refusal, Run,
+    SignedAcknowledgement, SignedPostings, SignedSiteStock, SignedStateBatch, StateBatch,
+    StateCursor,
 };
 use shared::time::Timestamp;
-use tokio::net::UdpSocket;
+use tests::memory_edge::{MemoryEdge, MemoryLog};
 use tokio::sync::watch;
 
 /// How long anything in these tests may take.
@@ -37,6 +36,22 @@ pub(crate) async fn wait_for<T>(
     assert!(found.is_ok_and(|found| found.is_ok()), "{what} did not come");
 }
 
+/// A node's journal, filled with facts of no meaning.
+pub(crate) trait Recorded {
+    fn record(&self, groups: u64, lines: u64);
+}
+
+impl Recorded for MemoryEdge {
+    fn record(&self, groups: u64, lines: u64) {
+        let last = self.log().position().last.0;
+        let group = |group| {
+            let next = last + group * lines + 1;
+            (0..lines).map(move |line| fact(next + line, lines - 1 - line))
+        };
+        self.append(&(0..groups).flat_map(group).collect::<Vec<_>>());
+    }
+}
+
 pub(crate) fn fact(number: u64, group_left: u64) -> Fact {
     let mut fact = Fact::new(Kind::Receipt);
     field::CAPTURE_COUNTER.put(&mut fact, Some(number)).expect("a legal field");
@@ -46,201 +61,10 @@ pub(crate) fn fact(number: u64, group_left: u64) -> Fact {
     fact
 }
 
-/// A log with the head after every fact.
-struct Log {
-    chain: Chain,
-    facts: Vec<Fact>,
-    heads: Vec<Head>,
-    seals: Vec<SignedSeal>,
-}
-
-impl Log {
-    fn new(id: LogId) -> Self {
-        let chain = Chain::start(id);
-        Self { heads: vec![chain.head()], chain, facts: Vec::new(), seals: Vec::new() }
-    }
-
-    fn position(&self) -> Position {
-        Position { last: self.chain.seq(), head: self.chain.head() }
-    }
-
-    fn sealed(&self) -> Seq {
-        self.seals.last().map_or(Seq::ZERO, |signed| signed.seal.last)
-    }
-
-    fn extend(&mut self, facts: &[Fact]) {
-        for fact in facts {
-            self.chain.extend(std::slice::from_ref(fact));
-            self.heads.push(self.chain.head());
-            self.facts.push(fact.clone());
-        }
-    }
-}
-
-/// An edge's journal.
-pub(crate) struct EdgeFake {
-    genesis: Genesis,
-    key: SigningKey,
-    log: Mutex<Log>,
-    position: watch::Sender<Position>,
-    sealed: watch::Sender<Seq>,
-    acknowledged: watch::Sender<Option<SignedAcknowledgement>>,
-    state: watch::Sender<(StateCursor, Vec<Fact>)>,
-    status: watch::Sender<LinkStatus>,
-}
-
-impl EdgeFake {
-    pub(crate) fn new(genesis: Genesis, key: &SigningKey) -> Arc<Self> {
-        let log = Log::new(genesis.log_id());
-        Arc::new(Self {
-            position: watch::Sender::new(log.position()),
-            sealed: watch::Sender::new(Seq::ZERO),
-            acknowledged: watch::Sender::new(None),
-            state: watch::Sender::new((StateCursor::START, Vec::new())),
-            status: watch::Sender::new(LinkStatus::default()),
-            log: Mutex::new(log),
-            genesis,
-            key: key.clone(),
-        })
-    }
-
-    pub(crate) fn record(&self, groups: u64, lines: u64) {
-        let mut log = self.log.lock().expect("no test panics with it");
-        for _ in 0..groups {
-            let next = log.position().last.0 + 1;
-            let group: Vec<_> =
-                (0..lines).map(|line| fact(next + line, lines - 1 - line)).collect();
-            log.extend(&group);
-        }
-        self.position.send_replace(log.position());
-    }
-
-    pub(crate) fn seal(&self) {
-        let mut log = self.log.lock().expect("no test panics with it");
-        while log.sealed() < log.position().last {
-            let first = log.sealed().next();
-            let last = last_sealable(first, log.position().last);
-            let head = log.heads[usize::try_from(last.0).expect("small")];
-            let log_id = self.genesis.log_id();
-            let seal = Seal { log: log_id, first, last, head, document_head: ChangeHash([0; 32]) };
-            log.seals.push(seal.sign(&self.key));
-        }
-        self.sealed.send_replace(log.sealed());
-    }
-
-    pub(crate) fn status(&self) -> watch::Receiver<LinkStatus> {
-        self.status.subscribe()
-    }
-
-    pub(crate) fn state_facts(&self) -> Vec<Fact> {
-        self.state.borrow().1.clone()
-    }
-
-    /// Waits until HQ has acknowledged everything.
-    pub(crate) async fn acknowledged(&self) -> Acknowledgement {
-        let position = *self.position.borrow();
-        let mut watched = self.acknowledged.subscribe();
-        let is = |signed: &Option<SignedAcknowledgement>| {
-            signed.is_some_and(|signed| signed.acknowledgement.received == position)
-        };
-        wait_for(&mut watched, "the acknowledgement", is).await;
-        let found = *watched.borrow();
-        found.expect("waited for").acknowledgement
-    }
-}
-
-impl EdgeStore for EdgeFake {
-    fn genesis(&self) -> Genesis {
-        self.genesis.clone()
-    }
-
-    fn position(&self) -> watch::Receiver<Position> {
-        self.position.subscribe()
-    }
-
-    fn sealed(&self) -> watch::Receiver<Seq> {
-        self.sealed.subscribe()
-    }
-
-    fn run_from(&self, first: Seq, facts_max: usize) -> Result<Option<Run>, EdgeStoreError> {
-        let log = self.log.lock().expect("no test panics with it");
-        let start = usize::try_from(first.0).expect("small") - 1;
-        let rest = &log.facts[start.min(log.facts.len())..];
-        let mut end = 0;
-        for (index, fact) in rest.iter().enumerate() {
-            if end > 0 && index >= facts_max {
-                break;
-            }
-            if field::GROUP_LEFT.of(fact).is_none() {
-                end = index + 1;
-            }
-        }
-        let head = log.heads[start + end];
-        Ok((end > 0).then(|| Run::new(first, rest[..end].to_vec(), head).expect("whole groups")))
-    }
-
-    fn head_at(&self, seq: Seq) -> Result<Head, EdgeStoreError> {
-        let log = self.log.lock().expect("no test panics with it");
-        Ok(log.heads[usize::try_from(seq.0).expect("small")])
-    }
-
-    fn seals_from(&self, first: Seq, seals_max: usize) -> Result<Vec<SignedSeal>, EdgeStoreError> {
-        let log = self.log.lock().expect("no test panics with it");
-        let from = log.seals.iter().filter(|signed| signed.seal.first >= first);
-        Ok(from.take(seals_max).copied().collect())
-    }
-
-    fn acknowledgement(&self) -> Option<SignedAcknowledgement> {
-        *self.acknowledged.borrow()
-    }
-
-    fn note_acknowledgement(&self, signed: SignedAcknowledgement) -> Result<(), EdgeStoreError> {
-        self.acknowledged.send_replace(Some(signed));
-        Ok(())
-    }
-
-    fn state_cursor(&self) -> StateCursor {
-        self.state.borrow().0
-    }
-
-    fn apply_state(&self, signed: SignedStateBatch) -> Result<(), EdgeStoreError> {
-        let batch = signed.batch;
-        let facts = batch.facts().map_err(|error| EdgeStoreError::BadState(error.to_string()))?;
-        self.state.send_modify(|(cursor, known)| {
-            if batch.from.at == 0 {
-                known.clear();
-            }
-            known.extend(facts);
-            *cursor = batch.to;
-        });
-        Ok(())
-    }
-
-    fn given(
-        &self,
-        _known: &[Capture],
-        _after: StateCursor,
-    ) -> Result<Option<SignedStateBatch>, EdgeStoreError> {
-        Ok(None)
-    }
-
-    fn postings_known(&self) -> PostingsKnown {
-        PostingsKnown::nothing(HistoryId([7; 32]))
-    }
-
-    fn note_postings(&self, _: SignedPostings) -> Result<(), EdgeStoreError> {
-        Ok(())
-    }
-
-    fn set_link_status(&self, status: LinkStatus) {
-        self.status.send_replace(status);
-    }
-}
-
 struct HqLog {
     peer: Peer,
     key: VerifyingKey,
-    log: Log,
+    log: MemoryLog,
     posted: watch::Sender<Seq>,
 }
 
@@ -277,11 +101,11 @@ impl HqFake {
     }
 
     /// Everything the edge has, in the same place.
-    pub(crate) fn assert_equals(&self, edge: &EdgeFake) {
-        let expected = edge.log.lock().expect("no test panics with it");
-        self.with(&edge.genesis.log_id(), |found| {
+    pub(crate) fn assert_equals(&self, edge: &MemoryEdge) {
+        let expected = edge.log();
+        self.with(&edge.genesis().log_id(), |found| {
             assert_eq!(found.log.position(), expected.position());
-            assert!(found.log.facts == expected.facts, "the same facts");
+            assert!(found.log.facts() == expected.facts(), "the same facts");
         })
         .expect("the log is known");
     }
@@ -338,7 +162,7 @@ impl HqStore for HqFake {
                 return Ok(known.log.position());
             };
             assert_eq!(run.first, known.log.position().last.next());
-            let mut chain = known.log.chain.clone();
+            let mut chain = known.log.chain().clone();
             chain.extend(&run.facts);
             if chain.head() != run.head {
                 return Err(no_branches());
@@ -374,7 +198,7 @@ impl HqStore for HqFake {
         self.with(&seal.seal.log, |known| {
             seal.verify(&known.key)
                 .map_err(|error| Refusal::new(Code::BAD_FACTS, error.to_string()))?;
-            known.log.seals.push(seal);
+            known.log.push_seal(seal);
             Ok(())
         })?
     }
@@ -436,7 +260,7 @@ impl HqStore for HqFake {
         let mut logs = self.logs.lock().expect("no test panics with it");
         let id = genesis.log_id();
         let posted = watch::Sender::new(Seq::ZERO);
-        logs.entry(id).or_insert_with(|| HqLog { peer, key, log: Log::new(id), posted });
+        logs.entry(id).or_insert_with(|| HqLog { peer, key, log: MemoryLog::new(id), posted });
         Ok(())
     }
 
@@ -471,55 +295,5 @@ impl TestClock {
 
     pub(crate) fn now(&self) -> Timestamp {
         Timestamp(self.0.load(Ordering::SeqCst))
-    }
-}
-
-/// Passes datagrams between one edge and HQ, until it is cut or led elsewhere.
-pub(crate) struct Relay {
-    pub(crate) address: SocketAddr,
-    route: Arc<Mutex<Option<SocketAddr>>>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Relay {
-    pub(crate) async fn to(hq: SocketAddr) -> Self {
-        let outside = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
-        let inside = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
-        let address = outside.local_addr().expect("bound");
-        let route = Arc::new(Mutex::new(Some(hq)));
-        let task = tokio::spawn(pass(outside, inside, Arc::clone(&route)));
-        Self { address, route, task }
-    }
-
-    /// From here on datagrams go there, or nowhere.
-    pub(crate) fn lead(&self, hq: Option<SocketAddr>) {
-        *self.route.lock().expect("no test panics with it") = hq;
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-async fn pass(outside: UdpSocket, inside: UdpSocket, route: Arc<Mutex<Option<SocketAddr>>>) {
-    let (mut up, mut down) = (vec![0; 65_536], vec![0; 65_536]);
-    let mut edge = None;
-    let leads_to = || *route.lock().expect("no test panics with it");
-    loop {
-        tokio::select! {
-            Ok((length, from)) = outside.recv_from(&mut up) => {
-                edge = Some(from);
-                if let Some(hq) = leads_to() {
-                    let _ = inside.send_to(&up[..length], hq).await;
-                }
-            }
-            Ok((length, from)) = inside.recv_from(&mut down) => {
-                if let Some(edge) = edge.filter(|_| leads_to() == Some(from)) {
-                    let _ = outside.send_to(&down[..length], edge).await;
-                }
-            }
-        }
     }
 }

@@ -7,20 +7,24 @@ mod stranger;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use edge_node::link::{
-    self, EdgeStore, EnrolError, Enrolled, Identity, LinkConfig, LinkState, LinkStatus, Wall,
-    questions,
+    self, Choice, EdgeStore, EnrolError, Enrolled, Identity, LinkConfig, LinkState, LinkStatus,
+    Profile, Wall, questions,
 };
-use fakes::{EdgeFake, HqFake, PATIENCE, Relay, TestClock, fact, wait_for};
+use fakes::{HqFake, PATIENCE, Recorded, TestClock, fact, wait_for};
 use hq_server::authority::Authority;
 use hq_server::clock::Clock;
 use hq_server::gateway::link::{BindError, Link, LinkSettings};
 use hq_server::gateway::store::{LinkNews, Peer};
 use shared::ids::{CompanyNo, DeviceNo, Seq, SiteNo};
-use shared::sync::{Code, Versions};
+use shared::sync::{Acknowledgement, Code, Versions};
 use shared::time::Timestamp;
 use tempfile::TempDir;
+use tests::bench::mix::{Mix, Shape, Writer};
+use tests::memory_edge::MemoryEdge;
+use tests::relay::{Conditions, Relay};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -130,8 +134,8 @@ impl Node {
         self.directory.path().join("identity")
     }
 
-    fn store(&self) -> Arc<EdgeFake> {
-        EdgeFake::new(self.identity.genesis().expect("enrolled"), self.identity.log_key())
+    fn store(&self) -> Arc<MemoryEdge> {
+        MemoryEdge::new(self.identity.genesis().expect("enrolled"), self.identity.log_key())
     }
 
     fn config(&self, hq: SocketAddr) -> LinkConfig {
@@ -140,7 +144,7 @@ impl Node {
         config
     }
 
-    fn run(&self, store: &Arc<EdgeFake>, config: LinkConfig) -> Running {
+    fn run(&self, store: &Arc<MemoryEdge>, config: LinkConfig) -> Running {
         let stop = watch::Sender::new(false);
         let (store, identity) = (Arc::clone(store), self.identity.clone());
         let task =
@@ -168,6 +172,11 @@ async fn enrolled(hq: &Hq) -> Node {
     node
 }
 
+/// Waits until HQ has acknowledged everything.
+async fn acknowledged(store: &MemoryEdge) -> Acknowledgement {
+    store.acknowledged(PATIENCE).await.expect("the acknowledgement did not come")
+}
+
 async fn wait_state(status: &mut watch::Receiver<LinkStatus>, state: LinkState) {
     wait_for(status, state.word(), |status| status.state == state).await;
 }
@@ -177,10 +186,10 @@ async fn ten_thousand_facts_arrive_through_cuts() {
     let mut hq = Hq::start();
     let node = enrolled(&hq).await;
     let store = node.store();
-    let relay = Relay::to(hq.address).await;
+    let relay = Relay::start(hq.address).expect("a free port");
     store.record(1_000, 3);
-    let running = node.run(&store, node.config(relay.address));
-    store.acknowledged().await;
+    let running = node.run(&store, node.config(relay.address()));
+    acknowledged(&store).await;
 
     // The network goes away without a word, in the middle of it.
     store.record(3_000, 1);
@@ -189,17 +198,17 @@ async fn ten_thousand_facts_arrive_through_cuts() {
     let mut status = store.status();
     wait_for(&mut status, "the loss", |status| status.problem.is_some()).await;
     relay.lead(Some(hq.address));
-    store.acknowledged().await;
+    acknowledged(&store).await;
 
     // HQ stops and starts again.
     hq.stop().await;
     store.record(2_000, 1);
     hq.start_again().await;
-    store.acknowledged().await;
+    acknowledged(&store).await;
     store.seal();
     hq.store.add_state((1..=2_500).map(|number| fact(number, 0)).collect());
     store.record(1, 1);
-    assert_eq!(store.acknowledged().await.received.last, Seq(10_001));
+    assert_eq!(acknowledged(&store).await.received.last, Seq(10_001));
     hq.store.assert_equals(&store);
     running.stop().await;
 
@@ -211,17 +220,111 @@ async fn ten_thousand_facts_arrive_through_cuts() {
     running.stop().await;
 }
 
+/// How often HQ let somebody in.
+fn connections(hq: &Hq) -> usize {
+    let news = hq.store.news.borrow();
+    news.iter().filter(|(_, news)| matches!(news, LinkNews::Connected { .. })).count()
+}
+
+fn bad_network(hq: &Hq, conditions: Conditions) -> Relay {
+    let listen = "127.0.0.1:0".parse().expect("an address");
+    Relay::start_at(listen, hq.address, conditions, 1).expect("a free port")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_address_begins_nothing_anew() {
+    let hq = Hq::start();
+    let node = enrolled(&hq).await;
+    let store = node.store();
+    let relay = bad_network(
+        &hq,
+        Conditions {
+            delay: Duration::from_millis(10),
+            bits_per_second: Some(2_000_000),
+            moves_every: Some(Duration::from_millis(300)),
+            outside: ["127.0.0.1", "127.0.0.2"].map(|ip| ip.parse().expect("an ip")).to_vec(),
+            ..Conditions::default()
+        },
+    );
+    let mut config = node.config(relay.address());
+    config.session.silence_ms = 30_000;
+    let running = node.run(&store, config);
+    while relay.moves() < 8 {
+        store.record(2_000, 1);
+        acknowledged(&store).await;
+    }
+    hq.store.assert_equals(&store);
+    assert_eq!(connections(&hq), 1);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_network_that_turns_out_bad_is_treated_as_one() {
+    let hq = Hq::start();
+    let node = enrolled(&hq).await;
+    let store = node.store();
+    let (delay, lost) = (Duration::from_millis(20), 200);
+    let relay = bad_network(&hq, Conditions { delay, lost, ..Conditions::default() });
+    let mut config = node.config(relay.address());
+    config.session.silence_ms = 30_000;
+    let kept = node.directory.path().join("link.measured");
+    config.measured = Some(kept.clone());
+    let mut status = store.status();
+    // Real movements: facts of no meaning pack into a few packets.
+    store.append(&Writer::new(DeviceNo(2), Mix::new(1, Shape::default())).write(60_000));
+    let running = node.run(&store, config.clone());
+    wait_for(&mut status, "another profile", |status| status.profile == Profile::Lossy).await;
+    acknowledged(&store).await;
+    hq.store.assert_equals(&store);
+    running.stop().await;
+    // The next connection begins with what this one measured; the operator's word goes before it.
+    for (choice, profile) in
+        [(Choice::Auto, Profile::Lossy), (Choice::Always(Profile::Satellite), Profile::Satellite)]
+    {
+        config.network.choice = choice;
+        let running = node.run(&store, config.clone());
+        wait_state(&mut status, LinkState::Online).await;
+        assert_eq!(status.borrow().profile, profile);
+        running.stop().await;
+    }
+    assert!(kept.exists());
+}
+
+#[tokio::test]
+async fn a_metered_link_leaves_when_all_is_said_and_comes_back() {
+    let hq = Hq::start();
+    let node = enrolled(&hq).await;
+    let store = node.store();
+    let mut config = node.config(hq.address);
+    config.network.choice = Choice::Always(Profile::Metered);
+    config.network.metered_every = Duration::from_millis(200);
+    let running = node.run(&store, config);
+    let mut news = hq.store.news.subscribe();
+    for round in 1..=2 {
+        store.record(10, 1);
+        acknowledged(&store).await;
+        wait_for(&mut news, "the leave", |news| {
+            let left =
+                news.iter().filter(|(_, news)| matches!(news, LinkNews::Disconnected { .. }));
+            left.count() >= round
+        })
+        .await;
+    }
+    running.stop().await;
+    assert!(connections(&hq) >= 2);
+}
+
 #[tokio::test]
 async fn an_hq_that_was_killed_is_noticed_at_once() {
     let hq = Hq::start();
     let node = enrolled(&hq).await;
     let store = node.store();
-    let relay = Relay::to(hq.address).await;
-    let mut config = node.config(relay.address);
+    let relay = Relay::start(hq.address).expect("a free port");
+    let mut config = node.config(relay.address());
     config.session.silence_ms = 3_600_000;
     let running = node.run(&store, config);
     store.record(1, 1);
-    store.acknowledged().await;
+    acknowledged(&store).await;
     // As after a kill: the same HQ answers at the same place, and knows nothing of the connection.
     let mut again = Hq {
         store: Arc::clone(&hq.store),
@@ -236,7 +339,7 @@ async fn an_hq_that_was_killed_is_noticed_at_once() {
     again.run(link);
     relay.lead(Some(again.address));
     store.record(1, 1);
-    store.acknowledged().await;
+    acknowledged(&store).await;
     hq.store.assert_equals(&store);
     running.stop().await;
 }
@@ -247,7 +350,7 @@ fn polled<T: PartialEq + Send + Sync + 'static>(
 ) -> watch::Receiver<T> {
     let (sender, receiver) = watch::channel(read());
     tokio::spawn(async move {
-        let mut ticks = tokio::time::interval(std::time::Duration::from_millis(5));
+        let mut ticks = tokio::time::interval(Duration::from_millis(5));
         while !sender.is_closed() {
             ticks.tick().await;
             sender.send_replace(read());
@@ -256,12 +359,12 @@ fn polled<T: PartialEq + Send + Sync + 'static>(
     receiver
 }
 
-fn hq_sealed(hq: &Hq, store: &Arc<EdgeFake>) -> watch::Receiver<Seq> {
+fn hq_sealed(hq: &Hq, store: &Arc<MemoryEdge>) -> watch::Receiver<Seq> {
     let (hq, log) = (Arc::clone(&hq.store), store.genesis().log_id());
     polled(move || hq.sealed(&log))
 }
 
-fn state_count(store: &Arc<EdgeFake>) -> watch::Receiver<usize> {
+fn state_count(store: &Arc<MemoryEdge>) -> watch::Receiver<usize> {
     let store = Arc::clone(store);
     polled(move || store.state_facts().len())
 }
@@ -343,7 +446,7 @@ async fn a_clock_that_is_off_by_years_does_not_matter() {
         let store = node.store();
         store.record(3, 1);
         let running = node.run(&store, node.config(hq.address));
-        store.acknowledged().await;
+        acknowledged(&store).await;
         let ahead_ms = store.status().borrow().clock_ahead_ms;
         assert_eq!(ahead_ms, Some(days * 86_400_000));
         running.stop().await;
@@ -389,7 +492,7 @@ async fn an_expired_certificate_renews_itself() {
     hq.clock.move_days(800);
     let before = std::fs::read(node.identity_directory().join("tls.pem")).expect("is there");
     let running = node.run(&store, node.config(hq.address));
-    store.acknowledged().await;
+    acknowledged(&store).await;
     running.stop().await;
     let after = std::fs::read(node.identity_directory().join("tls.pem")).expect("is there");
     assert_ne!(before, after, "another key and certificate");
@@ -398,7 +501,7 @@ async fn an_expired_certificate_renews_itself() {
     let node = Node { identity, ..node };
     store.record(1, 1);
     let running = node.run(&store, node.config(hq.address));
-    store.acknowledged().await;
+    acknowledged(&store).await;
     running.stop().await;
 }
 
@@ -476,9 +579,9 @@ async fn an_hq_that_is_not_there_is_reported() {
     let hq = Hq::start();
     let node = enrolled(&hq).await;
     let store = node.store();
-    let nobody = Relay::to(hq.address).await;
+    let nobody = Relay::start(hq.address).expect("a free port");
     nobody.lead(None);
-    let running = node.run(&store, node.config(nobody.address));
+    let running = node.run(&store, node.config(nobody.address()));
     let mut status = store.status();
     wait_for(&mut status, "a problem", |status| status.problem.is_some()).await;
     let problem = status.borrow().problem.clone().expect("said");
