@@ -255,7 +255,7 @@ fn a_phone_whose_address_changes() -> Result<(), ProcessError> {
 fn a_link_that_is_there_now_and_then() -> Result<(), ProcessError> {
     let Some(mut stage) = Stage::set("sometimes")? else { return Ok(()) };
     let (movements, [up, every], rate) =
-        whole().map_or((6_000, ["2000", "6000"], "24"), |whole| (whole, ["20000", "120000"], "64"));
+        whole().map_or((6_000, ["4000", "8000"], "48"), |whole| (whole, ["20000", "120000"], "64"));
     // So thin that one time of it is not enough.
     let thin = ["--delay", "50", "--lost", "10", "--rate", rate];
     stage.between(&[&thin[..], &["--up", up, "--every", every]].concat())?;
