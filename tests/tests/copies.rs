@@ -4,24 +4,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-use tests::demo::stage::{EdgeNode, Headquarters};
-use tests::processes::{ProcessError, Running, get, post, run, wait_for};
+use serde_json::Value;
+use tests::demo::stage::{EdgeNode, Headquarters, find_at, text};
+use tests::processes::{ProcessError, Running, get, run, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(120);
-
-fn record(api: &str, key: &str, quantity: &str) -> Result<(), ProcessError> {
-    let body = json!({
-        "key": key,
-        "lines": [{
-            "kind": "adjustment", "item": "A", "quantity": quantity, "price": "2.00",
-            "reason": "found",
-        }],
-    });
-    let (status, answer) = post(api, "/v1/movements", &body)?;
-    assert!(status < 300, "{status} {answer}");
-    Ok(())
-}
 
 /// Everything that the node recorded is in HQ's books, as far as it was told.
 fn posted(api: &str) -> Result<Value, ProcessError> {
@@ -45,11 +32,6 @@ fn copy(from: &Path, to: &Path) -> Result<(), ProcessError> {
     Ok(())
 }
 
-fn quantity(hq: &Headquarters) -> Result<String, ProcessError> {
-    let stock = get(&hq.api, "/api/reports/stock")?;
-    Ok(stock["rows"][0]["quantity"].as_str().unwrap_or_default().replace(',', ""))
-}
-
 /// A node that is enrolled already, in its folder.
 struct Copy {
     node: Running,
@@ -66,36 +48,33 @@ impl Copy {
 #[test]
 fn a_copied_box_is_booked_as_a_branch_and_enrolled_anew() -> Result<(), ProcessError> {
     let folder = tempfile::tempdir()?;
-    let hq = Headquarters::start(
-        &folder.path().join("hq"),
-        &["--company", "C", "--currency", "CNY", "--utc-offset", "+08:00"],
-    )?;
+    let hq = Headquarters::of_a_company(folder.path())?;
     hq.command(&["item", "add", "A", "Article"])?;
     let code = hq.add_site("S", "Site")?;
     let mut box_a = EdgeNode::start(&folder.path().join("S"), &code, hq.link)?;
     box_a.wait_for_items(1)?;
-    record(&box_a.api, "before", "1")?;
+    find_at(&box_a.api, "before", "A", "1")?;
     box_a.wait_until_posted(PATIENCE)?;
     box_a.stop()?;
     let copied = folder.path().join("copy");
     copy(&box_a.data, &copied)?;
 
     box_a.restart()?;
-    record(&box_a.api, "a-1", "10")?;
-    record(&box_a.api, "a-2", "10")?;
+    find_at(&box_a.api, "a-1", "A", "10")?;
+    find_at(&box_a.api, "a-2", "A", "10")?;
     box_a.wait_until_posted(PATIENCE)?;
     box_a.stop()?;
     // The copy was used on, without a link: not all of it is at HQ when it is to be enrolled.
     box_a.relay.set_cut(true);
     let mut box_b = Copy::run(&copied)?;
-    record(&box_b.api, "b-1", "100")?;
-    record(&box_b.api, "b-2", "100")?;
-    record(&box_b.api, "b-3", "100")?;
+    find_at(&box_b.api, "b-1", "A", "100")?;
+    find_at(&box_b.api, "b-2", "A", "100")?;
+    find_at(&box_b.api, "b-3", "A", "100")?;
     box_a.relay.set_cut(false);
     let status = posted(&box_b.api)?;
     let warning = status["link"]["warning"].as_str().unwrap_or_default();
     assert!(warning.contains("copied, or restored from an older image"), "{status}");
-    assert_eq!(quantity(&hq)?, "321");
+    assert_eq!(hq.quantity()?, "321");
     let said = run("hq-server", &["--data", text(&hq.data), "status"])?;
     assert!(said.contains("a branch, the same log up to fact 1"), "{said}");
 
@@ -109,12 +88,12 @@ fn a_copied_box_is_booked_as_a_branch_and_enrolled_anew() -> Result<(), ProcessE
     hq.command(&[&close[..], &["--despite-doubt"]].concat())?;
     // What was told twice a person voids: the copy's facts carry a number of their own.
     hq.command(&["void", "3-2", "--reason", "found"])?;
-    assert_eq!(quantity(&hq)?, "221");
+    assert_eq!(hq.quantity()?, "221");
     let again = hq.command(&["void", "3-2"]).expect_err("is void").to_string();
     assert!(again.contains("3-2 is void already"), "{again}");
 
     hq.command(&["same-as", "3-3", "2-3"])?;
-    assert_eq!(quantity(&hq)?, "121");
+    assert_eq!(hq.quantity()?, "121");
     let void = hq.command(&["same-as", "3-3", "2-3"]).expect_err("has no effect").to_string();
     assert!(void.contains("3-3 is void already"), "{void}");
     let other = hq.command(&["same-as", "3-4", "3-4"]).expect_err("is one").to_string();
@@ -130,7 +109,7 @@ fn a_copied_box_is_booked_as_a_branch_and_enrolled_anew() -> Result<(), ProcessE
     hq.command(&["period", "close", "2026-02"])?;
 
     box_a.relay.set_cut(true);
-    record(&box_b.api, "b-4", "100")?;
+    find_at(&box_b.api, "b-4", "A", "100")?;
     box_b.node.stop()?;
     let code = hq.command(&["site", "code", "S"])?;
     let code = code["enrol"].as_str().unwrap_or_default().to_owned();
@@ -147,19 +126,15 @@ fn a_copied_box_is_booked_as_a_branch_and_enrolled_anew() -> Result<(), ProcessE
     wait_for("the catalogue to arrive", PATIENCE, || {
         Ok((get(&box_b.api, "/v1/status")?["items"] == 1).then_some(()))
     })?;
-    record(&box_b.api, "b-5", "1000")?;
+    find_at(&box_b.api, "b-5", "A", "1000")?;
     let status = posted(&box_b.api)?;
     assert_eq!(status["last"], 1, "a log of its own: {status}");
-    assert_eq!(quantity(&hq)?, "1221");
+    assert_eq!(hq.quantity()?, "1221");
     box_b.node.stop()?;
     // The box that was copied goes on as if nothing had happened.
     box_a.restart()?;
-    record(&box_a.api, "a-3", "10")?;
+    find_at(&box_a.api, "a-3", "A", "10")?;
     box_a.wait_until_posted(PATIENCE)?;
-    assert_eq!(quantity(&hq)?, "1231");
+    assert_eq!(hq.quantity()?, "1231");
     Ok(())
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("a temporary folder has a plain name")
 }

@@ -23,10 +23,7 @@ fn wait_for_codes(node: &EdgeNode, wanted: &[&str]) -> Result<(), ProcessError> 
 #[test]
 fn a_site_is_told_what_it_handles_and_looks_up_the_rest() -> Result<(), ProcessError> {
     let folder = tempfile::tempdir()?;
-    let hq = Headquarters::start(
-        &folder.path().join("hq"),
-        &["--company", "C", "--currency", "CNY", "--utc-offset", "+08:00"],
-    )?;
+    let hq = Headquarters::of_a_company(folder.path())?;
     for code in ["BOLT", "NUT", "SCREW", "WASHER"] {
         hq.command(&["item", "add", code, &format!("{code} of steel")])?;
     }

@@ -59,8 +59,7 @@ fn figure(value: &serde_json::Value) -> String {
 #[test]
 fn every_acknowledged_movement_is_posted_exactly_once() -> Result<(), ProcessError> {
     let folder = tempfile::tempdir()?;
-    let init = ["--company", "C", "--currency", "CNY", "--utc-offset", "+08:00"];
-    let mut hq = Headquarters::start(&folder.path().join("hq"), &init)?;
+    let mut hq = Headquarters::of_a_company(folder.path())?;
     hq.command(&["item", "add", "A", "Article"])?;
     let code = hq.add_site("S", "Site")?;
     let mut node = EdgeNode::start(&folder.path().join("S"), &code, hq.link)?;

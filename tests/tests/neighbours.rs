@@ -6,20 +6,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::demo::stage::{EdgeNode, Headquarters};
-use tests::processes::{ProcessError, get, post, run, wait_for};
+use tests::demo::stage::{EdgeNode, Headquarters, text};
+use tests::processes::{ProcessError, get, run, wait_for};
 use tests::relay::Relay;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const MOVEMENTS: u64 = 2_500;
 
-fn text(path: &Path) -> &str {
-    path.to_str().expect("paths of tests are UTF-8")
-}
-
 fn headquarters(folder: &Path, sites: &[&str]) -> Result<Headquarters, ProcessError> {
-    let init = ["--company", "C", "--currency", "CNY", "--utc-offset", "+08:00"];
-    let hq = Headquarters::start(&folder.join("hq"), &init)?;
+    let hq = Headquarters::of_a_company(folder)?;
     hq.command(&["item", "add", "A", "Article"])?;
     for site in sites {
         hq.add_site(site, site)?;
@@ -83,23 +78,6 @@ fn listens(node: &EdgeNode) -> Result<String, ProcessError> {
     address.map(|address| address.to_string()).map_err(|_| ProcessError::Answer(status.to_string()))
 }
 
-fn record(node: &EdgeNode, first: u64, last: u64) -> Result<(), ProcessError> {
-    let group = |number: u64| {
-        json!({
-            "key": format!("movement-{number}"),
-            "lines": [{
-                "kind": "adjustment", "item": "A", "quantity": "1", "price": "2.00", "reason": "found",
-            }],
-        })
-    };
-    let groups: Vec<Value> = (first..=last).map(group).collect();
-    let (status, answer) = post(&node.api, "/v1/batches", &json!({ "groups": groups }))?;
-    let outcomes = answer["outcomes"].as_array().cloned().unwrap_or_default();
-    let refused = outcomes.iter().find(|outcome| !outcome["error"].is_null());
-    assert!(status == 200 && refused.is_none(), "{status}: {refused:?}");
-    Ok(())
-}
-
 /// Waits until `by` has all of the node's log, by the node's own word.
 fn wait_until_carried(node: &EdgeNode, by: &str, last: u64) -> Result<(), ProcessError> {
     wait_for("a neighbour to take everything", PATIENCE, || {
@@ -140,7 +118,7 @@ fn two_neighbours_carry_a_log_to_hq_and_its_answer_back() -> Result<(), ProcessE
     let far = node(folder.path(), &hq, "FAR", Some(&listens(&middle)?), true)?;
     know_everything(&hq, &[&near, &middle])?;
     for node in [&near, &middle] {
-        record(node, 1, 1)?;
+        node.find_each(1..=1)?;
         node.wait_until_posted(PATIENCE)?;
     }
     near.relay.set_cut(true);
@@ -148,8 +126,8 @@ fn two_neighbours_carry_a_log_to_hq_and_its_answer_back() -> Result<(), ProcessE
     // A node that was just started knows at once that HQ is not there.
     middle.restart()?;
 
-    record(&far, 1, MOVEMENTS)?;
-    record(&middle, 2, 3)?;
+    far.find_each(1..=MOVEMENTS)?;
+    middle.find_each(2..=3)?;
     wait_until_carried(&far, "MIDDLE", MOVEMENTS)?;
     wait_until_carried(&middle, "NEAR", 3)?;
     assert_eq!(far.status()?["received"], 0);
@@ -184,7 +162,7 @@ fn two_neighbours_carry_a_log_to_hq_and_its_answer_back() -> Result<(), ProcessE
 
     // What HQ states comes back with its next answer.
     hq.command(&["item", "add", "B", "Another"])?;
-    record(&far, MOVEMENTS + 1, MOVEMENTS + 1)?;
+    far.find_each(MOVEMENTS + 1..=MOVEMENTS + 1)?;
     far.wait_for_items(3)?;
     far.wait_until_posted(PATIENCE)?;
     Ok(())
@@ -198,14 +176,14 @@ fn a_carrier_that_changes_a_bundle_is_named_and_the_author_sends_it_again()
     let mut near = node(folder.path(), &hq, "NEAR", None, false)?;
     let address = listens(&near)?;
     let far = node(folder.path(), &hq, "FAR", Some(&address), true)?;
-    record(&far, 1, 10)?;
+    far.find_each(1..=10)?;
     // Without HQ's leave nobody carries anything.
     wait_for("NEAR to decline", PATIENCE, || {
         let warnings = far.status()?["neighbours"]["warnings"].to_string();
         Ok(warnings.contains("does not carry for this node").then_some(()))
     })?;
     hq.command(&["site", "carry", "FAR", "--by", "NEAR"])?;
-    record(&near, 1, 1)?;
+    near.find_each(1..=1)?;
     near.wait_until_posted(PATIENCE)?;
     near.relay.set_cut(true);
     wait_until_carried(&far, "NEAR", 10)?;
@@ -245,7 +223,7 @@ fn hq_asks_for_its_own_leave_once_more() -> Result<(), ProcessError> {
         node.relay.set_cut(true);
         node.restart()?;
     }
-    record(&far, 1, 5)?;
+    far.find_each(1..=5)?;
     wait_until_carried(&far, "NEAR", 5)?;
     let who = hq.command(&["site", "carry", "FAR", "--by", "NEAR", "--no-more"])?;
     assert_eq!(who, json!([]));
@@ -273,7 +251,7 @@ fn two_warehouses_without_hq_ship_and_receive_between_them() -> Result<(), Proce
     let mut east = node(folder.path(), &hq, "EAST", None, false)?;
     let mut west = node(folder.path(), &hq, "WEST", Some(&listens(&east)?), false)?;
     know_everything(&hq, &[&east, &west])?;
-    record(&east, 1, 10)?;
+    east.find_each(1..=10)?;
     east.wait_until_posted(PATIENCE)?;
     east.relay.set_cut(true);
     west.relay.set_cut(true);

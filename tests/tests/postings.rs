@@ -31,10 +31,7 @@ fn told(api: &str, what: &str, is: impl Fn(&[Value]) -> bool) -> Result<Vec<Valu
 #[test]
 fn the_keeper_sees_vouchers_and_what_waits() -> Result<(), ProcessError> {
     let folder = tempfile::tempdir()?;
-    let hq = Headquarters::start(
-        &folder.path().join("hq"),
-        &["--company", "C", "--currency", "CNY", "--utc-offset", "+08:00"],
-    )?;
+    let hq = Headquarters::of_a_company(folder.path())?;
     hq.command(&["item", "add", "A", "Article"])?;
     hq.command(&["partner", "add", "P", "Partner", "--supplier"])?;
     let code = hq.add_site("S", "Site")?;

@@ -5,39 +5,20 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
-use tests::demo::stage::{EdgeNode, Headquarters};
+use tests::demo::stage::{EdgeNode, Headquarters, text};
 use tests::processes::{ProcessError, get, post, run, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
-fn record(node: &EdgeNode, key: &str, item: &str, quantity: &str) -> Result<(), ProcessError> {
-    let line = json!({
-        "kind": "adjustment", "item": item, "quantity": quantity, "price": "2.00", "reason": "found",
-    });
-    node.record(&json!({ "key": key, "lines": [line] })).map(drop)
-}
-
-fn quantity(hq: &Headquarters) -> Result<String, ProcessError> {
-    let stock = get(&hq.api, "/api/reports/stock")?;
-    Ok(stock["rows"][0]["quantity"].as_str().unwrap_or_default().replace(',', ""))
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("a temporary folder has a plain name")
-}
-
 #[test]
 fn a_restored_hq_takes_up_again_whom_it_forgot() -> Result<(), ProcessError> {
     let folder = tempfile::tempdir()?;
-    let mut hq = Headquarters::start(
-        &folder.path().join("hq"),
-        &["--company", "C", "--currency", "CNY", "--utc-offset", "+08:00"],
-    )?;
+    let mut hq = Headquarters::of_a_company(folder.path())?;
     hq.command(&["item", "add", "A", "Article"])?;
     let code = hq.add_site("S", "South")?;
     let south = EdgeNode::start(&folder.path().join("S"), &code, hq.link)?;
     south.wait_for_items(1)?;
-    record(&south, "1", "A", "1")?;
+    south.find("1", "A", "1")?;
     south.wait_until_posted(PATIENCE)?;
     let backup = folder.path().join("backup");
     hq.command(&["backup", text(&backup)])?;
@@ -47,17 +28,17 @@ fn a_restored_hq_takes_up_again_whom_it_forgot() -> Result<(), ProcessError> {
     let code = hq.add_site("N", "North")?;
     let north = EdgeNode::start(&folder.path().join("N"), &code, hq.link)?;
     north.wait_for_items(2)?;
-    record(&north, "1", "B", "7")?;
+    north.find("1", "B", "7")?;
     for key in ["2", "3"] {
-        record(&south, key, "A", "10")?;
-        record(&north, key, "A", "100")?;
+        south.find(key, "A", "10")?;
+        north.find(key, "A", "100")?;
     }
     south.wait_until_posted(PATIENCE)?;
     north.wait_until_posted(PATIENCE)?;
     hq.restored(&backup, &folder.path().join("restored"))?;
-    record(&south, "4", "A", "1000")?;
-    record(&north, "4", "A", "1000")?;
-    record(&north, "5", "B", "70")?;
+    south.find("4", "A", "1000")?;
+    north.find("4", "A", "1000")?;
+    north.find("5", "B", "70")?;
     south.wait_until_posted(PATIENCE)?;
     north.wait_until_posted(PATIENCE)?;
     let stock = wait_for("everything to be in the books", PATIENCE, || {
@@ -86,22 +67,19 @@ fn a_restored_hq_takes_up_again_whom_it_forgot() -> Result<(), ProcessError> {
 #[test]
 fn a_box_from_a_backup_sends_what_the_old_one_had_not() -> Result<(), ProcessError> {
     let folder = tempfile::tempdir()?;
-    let hq = Headquarters::start(
-        &folder.path().join("hq"),
-        &["--company", "C", "--currency", "CNY", "--utc-offset", "+08:00"],
-    )?;
+    let hq = Headquarters::of_a_company(folder.path())?;
     hq.command(&["item", "add", "A", "Article"])?;
     let code = hq.add_site("S", "South")?;
     let mut south = EdgeNode::start(&folder.path().join("S"), &code, hq.link)?;
     south.wait_for_items(1)?;
-    record(&south, "1", "A", "1")?;
+    south.find("1", "A", "1")?;
     south.wait_until_posted(PATIENCE)?;
     // The link is down: what is recorded now is on this box alone, and in its backup.
     south.relay.set_cut(true);
-    record(&south, "2", "A", "10")?;
+    south.find("2", "A", "10")?;
     let backup = folder.path().join("south.backup");
     run("edge-node", &["--data", text(&south.data), "backup", text(&backup)])?;
-    record(&south, "3", "A", "100")?;
+    south.find("3", "A", "100")?;
     south.stop()?;
     let refused = run("edge-node", &["--data", text(&south.data), "restore", text(&backup)]);
     let refused = refused.expect_err("there is a log").to_string();
@@ -112,7 +90,7 @@ fn a_box_from_a_backup_sends_what_the_old_one_had_not() -> Result<(), ProcessErr
     enrol(&hq, &new_box)?;
     let (node, api) = EdgeNode::run(&new_box)?;
     wait_for("what the backup had to arrive", PATIENCE, || {
-        Ok((quantity(&hq)? == "11").then_some(()))
+        Ok((hq.quantity()? == "11").then_some(()))
     })?;
     drop((node, api));
     // The old disk turns up, and is put beside: nothing was lost.
@@ -120,7 +98,7 @@ fn a_box_from_a_backup_sends_what_the_old_one_had_not() -> Result<(), ProcessErr
     enrol(&hq, &south.data)?;
     let (mut node, api) = EdgeNode::run(&south.data)?;
     wait_for("what was recorded after the backup to arrive", PATIENCE, || {
-        Ok((quantity(&hq)? == "111").then_some(()))
+        Ok((hq.quantity()? == "111").then_some(()))
     })?;
     wait_for("the new log to be at HQ", PATIENCE, || {
         let status = get(&api, "/v1/status")?;
@@ -134,7 +112,7 @@ fn a_box_from_a_backup_sends_what_the_old_one_had_not() -> Result<(), ProcessErr
     assert_eq!(at_hq.count(), 2);
     let verified = hq.command(&["verify"])?;
     assert_eq!(verified["ok"], true, "{verified}");
-    assert_eq!(quantity(&hq)?, "111");
+    assert_eq!(hq.quantity()?, "111");
     Ok(())
 }
 
@@ -149,17 +127,14 @@ fn enrol(hq: &Headquarters, data: &Path) -> Result<(), ProcessError> {
 #[test]
 fn a_lost_warehouse_is_set_up_again_from_hq() -> Result<(), ProcessError> {
     let folder = tempfile::tempdir()?;
-    let hq = Headquarters::start(
-        &folder.path().join("hq"),
-        &["--company", "C", "--currency", "CNY", "--utc-offset", "+08:00"],
-    )?;
+    let hq = Headquarters::of_a_company(folder.path())?;
     hq.command(&["item", "add", "A", "Article"])?;
     hq.command(&["item", "add", "B", "Box", "--decimals", "2"])?;
     let code = hq.add_site("S", "South")?;
     let mut south = EdgeNode::start(&folder.path().join("S"), &code, hq.link)?;
     south.wait_for_items(2)?;
-    record(&south, "1", "A", "12")?;
-    record(&south, "2", "B", "1.25")?;
+    south.find("1", "A", "12")?;
+    south.find("2", "B", "1.25")?;
     south.wait_until_posted(PATIENCE)?;
     south.stop()?;
     // The box is gone, with its folder.
@@ -187,5 +162,5 @@ fn a_lost_warehouse_is_set_up_again_from_hq() -> Result<(), ProcessError> {
     let (status, answer) = post(&api, "/v1/movements", &sale)?;
     assert!(status < 300, "{answer}");
     assert_eq!(on_hand()?, ["10", "1.25"]);
-    wait_for("HQ to have it", PATIENCE, || Ok((quantity(&hq)? == "10").then_some(())))
+    wait_for("HQ to have it", PATIENCE, || Ok((hq.quantity()? == "10").then_some(())))
 }

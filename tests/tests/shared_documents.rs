@@ -5,14 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::demo::stage::{EdgeNode, Headquarters};
+use tests::demo::stage::{EdgeNode, Headquarters, text};
 use tests::processes::{ProcessError, get, run, run_json, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("paths of tests are UTF-8")
-}
 
 fn node(
     folder: &Path,
@@ -74,8 +70,7 @@ fn ship(node: &EdgeNode, to: &str) -> Result<String, ProcessError> {
 #[test]
 fn a_transfer_is_coordinated_over_a_link_that_comes_and_goes() -> Result<(), ProcessError> {
     let folder = tempfile::tempdir()?;
-    let init = ["--company", "C", "--currency", "CNY", "--utc-offset", "+08:00"];
-    let mut hq = Headquarters::start(&folder.path().join("hq"), &init)?;
+    let mut hq = Headquarters::of_a_company(folder.path())?;
     hq.command(&["item", "add", "A", "Article"])?;
     let code = hq.add_site("NORTH", "North")?;
     let mut north = node(folder.path(), "north", &code, &hq)?;
@@ -161,8 +156,7 @@ fn a_transfer_is_coordinated_over_a_link_that_comes_and_goes() -> Result<(), Pro
 fn two_counters_differ_until_a_person_settles_and_the_count_is_a_fact() -> Result<(), ProcessError>
 {
     let folder = tempfile::tempdir()?;
-    let init = ["--company", "C", "--currency", "CNY", "--utc-offset", "+08:00"];
-    let hq = Headquarters::start(&folder.path().join("hq"), &init)?;
+    let hq = Headquarters::of_a_company(folder.path())?;
     for item in ["A", "B"] {
         hq.command(&["item", "add", item, item])?;
     }
@@ -227,8 +221,7 @@ fn two_counters_differ_until_a_person_settles_and_the_count_is_a_fact() -> Resul
 #[test]
 fn an_edit_that_comes_too_late_goes_back_to_its_author() -> Result<(), ProcessError> {
     let folder = tempfile::tempdir()?;
-    let init = ["--company", "C", "--currency", "CNY", "--utc-offset", "+08:00"];
-    let hq = Headquarters::start(&folder.path().join("hq"), &init)?;
+    let hq = Headquarters::of_a_company(folder.path())?;
     hq.command(&["item", "add", "A", "Article"])?;
     let code = hq.add_site("S", "Site")?;
     let edge_node = node(folder.path(), "S", &code, &hq)?;
@@ -274,8 +267,7 @@ fn an_edit_that_comes_too_late_goes_back_to_its_author() -> Result<(), ProcessEr
 #[test]
 fn documents_are_carried_on_a_stick() -> Result<(), ProcessError> {
     let folder = tempfile::tempdir()?;
-    let init = ["--company", "C", "--currency", "CNY", "--utc-offset", "+08:00"];
-    let hq = Headquarters::start(&folder.path().join("hq"), &init)?;
+    let hq = Headquarters::of_a_company(folder.path())?;
     hq.command(&["item", "add", "A", "Article"])?;
     let code = hq.add_site("S", "Site")?;
     let alone = node(folder.path(), "S", &code, &hq)?;

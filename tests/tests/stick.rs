@@ -5,18 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::demo::stage::{EdgeNode, Headquarters};
-use tests::processes::{ProcessError, get, post, run, run_json, wait_for};
+use tests::demo::stage::{EdgeNode, Headquarters, text};
+use tests::processes::{ProcessError, get, run, run_json, wait_for};
 use tests::relay::Relay;
 
 const MOVEMENTS: u64 = 2_500;
 /// Where the first and the second bundle of a warehouse end.
 const ENDS: [u64; 3] = [900, 1_700, MOVEMENTS];
 const PATIENCE: Duration = Duration::from_secs(60);
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("paths of tests are UTF-8")
-}
 
 /// A node that is enrolled and from then on alone.
 fn alone(data: &Path, hq: &Headquarters, code: &str) -> Result<EdgeNode, ProcessError> {
@@ -27,23 +23,6 @@ fn alone(data: &Path, hq: &Headquarters, code: &str) -> Result<EdgeNode, Process
     relay.set_cut(true);
     let (node, api) = EdgeNode::run(data)?;
     Ok(EdgeNode { data: data.to_owned(), node, api, relay })
-}
-
-fn record(node: &EdgeNode, first: u64, last: u64) -> Result<(), ProcessError> {
-    let group = |number: u64| {
-        json!({
-            "key": format!("movement-{number}"),
-            "lines": [{
-                "kind": "adjustment", "item": "A", "quantity": "1", "price": "2.00", "reason": "found",
-            }],
-        })
-    };
-    let groups: Vec<Value> = (first..=last).map(group).collect();
-    let (status, answer) = post(&node.api, "/v1/batches", &json!({ "groups": groups }))?;
-    let outcomes = answer["outcomes"].as_array().cloned().unwrap_or_default();
-    let refused = outcomes.iter().find(|outcome| !outcome["error"].is_null());
-    assert!(status == 200 && refused.is_none(), "{status}: {refused:?}");
-    Ok(())
 }
 
 fn export(node: &EdgeNode, file: &Path, more: &[&str]) -> Result<Value, ProcessError> {
@@ -78,8 +57,7 @@ fn figure(value: &Value) -> String {
 #[test]
 fn what_is_carried_on_a_stick_is_posted_once_and_acknowledged() -> Result<(), ProcessError> {
     let folder = tempfile::tempdir()?;
-    let init = ["--company", "C", "--currency", "CNY", "--utc-offset", "+08:00"];
-    let hq = Headquarters::start(&folder.path().join("hq"), &init)?;
+    let hq = Headquarters::of_a_company(folder.path())?;
     hq.command(&["item", "add", "A", "Article"])?;
     let mut nodes = Vec::new();
     for site in ["N", "S"] {
@@ -95,7 +73,7 @@ fn what_is_carried_on_a_stick_is_posted_once_and_acknowledged() -> Result<(), Pr
         assert!(taken["master_data"].as_u64() > Some(0), "{taken}");
         let mut before = 0;
         for (part, end) in ENDS.into_iter().enumerate() {
-            record(node, before + 1, end)?;
+            node.find_each(before + 1..=end)?;
             let after = before.to_string();
             let made = export(node, &file(site, part), &["--after", &after])?;
             assert_eq!((&made["facts"], &made["last"]), (&json!(end - before), &json!(end)));

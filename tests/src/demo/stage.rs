@@ -1,6 +1,7 @@
 //! Real processes that play the story: HQ, three edge nodes, a relay before each node.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -50,11 +51,39 @@ pub struct Stage {
     marks: Vec<(Mark, Vec<String>)>,
 }
 
-fn text(path: &Path) -> &str {
-    path.to_str().expect("paths of the demo are UTF-8")
+/// A path as an argument.
+pub fn text(path: &Path) -> &str {
+    path.to_str().expect("paths of tests and of the demo are UTF-8")
+}
+
+/// A line that finds goods at 2.00 each.
+fn found(item: &str, quantity: &str) -> Value {
+    json!({
+        "kind": "adjustment", "item": item, "quantity": quantity, "price": "2.00", "reason": "found",
+    })
+}
+
+fn record_at(api: &str, body: &Value) -> Result<Vec<String>, ProcessError> {
+    let (code, answer) = processes::post(api, "/v1/movements", body)?;
+    let captures = answer["captures"].as_array();
+    let captures = captures
+        .filter(|_| code < 300)
+        .ok_or_else(|| ProcessError::Answer(format!("{code} for {body}: {answer}")))?;
+    Ok(captures.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+}
+
+/// Goods are found, by the node whose API this is.
+pub fn find_at(api: &str, key: &str, item: &str, quantity: &str) -> Result<(), ProcessError> {
+    record_at(api, &json!({ "key": key, "lines": [found(item, quantity)] })).map(drop)
 }
 
 impl Headquarters {
+    /// A company of its own in a folder: where nothing about it matters.
+    pub fn of_a_company(folder: &Path) -> Result<Self, ProcessError> {
+        let init = ["--company", "C", "--currency", "CNY", "--utc-offset", "+08:00"];
+        Self::start(&folder.join("hq"), &init)
+    }
+
     /// Makes a new installation and starts it.
     pub fn start(data: &Path, init: &[&str]) -> Result<Self, ProcessError> {
         let mut arguments = vec!["--data", text(data), "init"];
@@ -124,6 +153,12 @@ impl Headquarters {
             .map(str::to_owned)
             .ok_or_else(|| ProcessError::Answer(added.to_string()))
     }
+
+    /// How much there is, by the first row of the stock report.
+    pub fn quantity(&self) -> Result<String, ProcessError> {
+        let stock = processes::get(&self.api, "/api/reports/stock")?;
+        Ok(stock["rows"][0]["quantity"].as_str().unwrap_or_default().replace(',', ""))
+    }
 }
 
 impl EdgeNode {
@@ -191,12 +226,27 @@ impl EdgeNode {
 
     /// Records a group and returns its captures.
     pub fn record(&self, body: &Value) -> Result<Vec<String>, ProcessError> {
-        let (code, answer) = processes::post(&self.api, "/v1/movements", body)?;
-        let captures = answer["captures"].as_array();
-        let captures = captures
-            .filter(|_| code < 300)
-            .ok_or_else(|| ProcessError::Answer(format!("{code} for {body}: {answer}")))?;
-        Ok(captures.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+        record_at(&self.api, body)
+    }
+
+    /// Goods are found.
+    pub fn find(&self, key: &str, item: &str, quantity: &str) -> Result<(), ProcessError> {
+        find_at(&self.api, key, item, quantity)
+    }
+
+    /// One of item A is found, again and again, under the keys of these numbers.
+    pub fn find_each(&self, numbers: RangeInclusive<u64>) -> Result<(), ProcessError> {
+        let group =
+            |number| json!({ "key": format!("movement-{number}"), "lines": [found("A", "1")] });
+        let groups: Vec<Value> = numbers.map(group).collect();
+        let (code, answer) =
+            processes::post(&self.api, "/v1/batches", &json!({ "groups": groups }))?;
+        let outcomes = answer["outcomes"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let refused = outcomes.iter().find(|outcome| !outcome["error"].is_null());
+        if code == 200 && refused.is_none() {
+            return Ok(());
+        }
+        Err(ProcessError::Answer(format!("{code}: {refused:?}")))
     }
 }
 
