@@ -3,7 +3,7 @@
 const texts = {
   zh: {
     recorded: "已记录", received: "已到总部", safe: "已备份", posted: "已入账", waiting: "待发送",
-    set_aside: "总部待处理", newest: "最近记录",
+    set_aside: "总部待处理", carried: "由邻站代送：", newest: "最近记录",
     columns: ["序号", "单号", "类别", "发生时间", "物料", "数量", "单位", "进度", "凭证"],
     progress: { recorded: "已记录", received: "已到总部", posted: "已入账", waits: "总部待处理" },
     link: { online: "已连接总部", connecting: "正在连接总部", waiting: "未连接，自动重试", refused: "总部拒绝", stopped: "未运行" },
@@ -17,7 +17,7 @@ const texts = {
   },
   en: {
     recorded: "Recorded", received: "At HQ", safe: "Safe", posted: "Posted", waiting: "To be sent",
-    set_aside: "Waiting at HQ", newest: "Newest records",
+    set_aside: "Waiting at HQ", carried: "Carried by ", newest: "Newest records",
     columns: ["Place", "Capture", "Kind", "Happened", "Item", "Quantity", "Unit", "Progress", "Voucher"],
     progress: { recorded: "recorded", received: "at HQ", posted: "posted", waits: "waits at HQ" },
     link: { online: "HQ is connected", connecting: "looking for HQ", waiting: "no link, tried again by itself", refused: "HQ refuses", stopped: "stopped" },
@@ -75,6 +75,7 @@ async function show() {
     problem(status.link.problem ?? status.link.warning);
     at("levels").replaceChildren(
       level(t.recorded, status.last), level(t.waiting, status.waiting), level(t.received, status.received),
+      ...status.neighbours.carried_by.map((carrier) => level(t.carried + carrier.site, carrier.last)),
       level(t.safe, status.safe), level(t.posted, status.posted), level(t.set_aside, status.set_aside),
     );
     at("facts").replaceChildren(...log.facts.reverse().map(row));
@@ -84,6 +85,8 @@ async function show() {
 }
 
 at("newest").textContent = t.newest;
-at("columns").replaceChildren(...t.columns.map((column) => element("th", column)));
+const numbers = [0, 5];
+const heading = (column, place) => element("th", column, numbers.includes(place) ? "num" : "");
+at("columns").replaceChildren(...t.columns.map(heading));
 show();
 setInterval(show, 2000);
