@@ -362,8 +362,16 @@ impl Enrolment {
 }
 
 /// What names an authority: the hash of its public key.
-pub(crate) fn pin_of(certificate: &CertificateDer<'_>) -> Option<AuthorityPin> {
+pub(super) fn pin_of(certificate: &CertificateDer<'_>) -> Option<AuthorityPin> {
     let mut roots = RootCertStore::empty();
     roots.add(certificate.clone().into_owned()).ok()?;
     Some(AuthorityPin::of(&roots.roots.first()?.subject_public_key_info))
+}
+
+/// Trust in the authority behind `pin` alone, if it is in a chain.
+pub(crate) fn roots_of(pin: AuthorityPin, chain: &[CertificateDer<'_>]) -> Option<RootCertStore> {
+    let authority = chain.iter().find(|certificate| pin_of(certificate) == Some(pin))?;
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.clone().into_owned()).ok()?;
+    Some(roots)
 }

@@ -38,7 +38,8 @@ use profile::{Seen, Terms};
 pub(crate) use backoff::Backoff;
 pub(crate) use connect::resolve;
 pub(crate) use frames::{Incoming, Outgoing};
-pub(crate) use identity::pin_of;
+pub(crate) use identity::roots_of;
+pub(crate) use tls::CERTIFICATE_TIME;
 
 pub use connect::{ConnectError, DEFAULT_PORT};
 pub use enrol::{EnrolError, Enrolled, enrol, site_stock};

@@ -17,12 +17,12 @@ use quinn::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use quinn::rustls::server::ParsedCertificate;
 use quinn::rustls::time_provider::TimeProvider;
 use quinn::rustls::{
-    self, CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme, version,
+    self, CertificateError, DigitallySignedStruct, Error, SignatureScheme, version,
 };
 use quinn::{ClientConfig, TransportConfig};
 use shared::sync::AuthorityPin;
 
-use super::identity::{Identity, pin_of};
+use super::identity::{Identity, roots_of};
 
 /// The protocol of enrolled nodes.
 pub(super) const ALPN_SYNC: &[u8] = b"warebook/1";
@@ -70,11 +70,13 @@ pub(super) fn client(
 #[derive(Debug)]
 struct FixedTime;
 
-const TIME: UnixTime = UnixTime::since_unix_epoch(Duration::from_secs(1_767_225_600));
+/// A time at which every certificate of the authority is valid.
+pub(crate) const CERTIFICATE_TIME: UnixTime =
+    UnixTime::since_unix_epoch(Duration::from_secs(1_767_225_600));
 
 impl TimeProvider for FixedTime {
     fn current_time(&self) -> Option<UnixTime> {
-        Some(TIME)
+        Some(CERTIFICATE_TIME)
     }
 }
 
@@ -86,15 +88,6 @@ struct PinVerifier {
     is_other_hq: Arc<AtomicBool>,
 }
 
-impl PinVerifier {
-    fn authority(&self, chain: &[CertificateDer<'_>]) -> Option<RootCertStore> {
-        let authority = chain.iter().find(|certificate| pin_of(certificate) == Some(self.pin))?;
-        let mut roots = RootCertStore::empty();
-        roots.add(authority.clone().into_owned()).ok()?;
-        Some(roots)
-    }
-}
-
 impl ServerCertVerifier for PinVerifier {
     fn verify_server_cert(
         &self,
@@ -104,7 +97,7 @@ impl ServerCertVerifier for PinVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let Some(roots) = self.authority(intermediates) else {
+        let Some(roots) = roots_of(self.pin, intermediates) else {
             self.is_other_hq.store(true, Ordering::Release);
             return Err(CertificateError::UnknownIssuer.into());
         };

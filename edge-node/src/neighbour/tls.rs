@@ -17,8 +17,8 @@ use quinn::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use quinn::rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use quinn::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use quinn::rustls::{
-    self, CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
-    SignatureScheme, version,
+    self, CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
+    version,
 };
 use quinn::{ClientConfig, Connection, ServerConfig, TransportConfig, VarInt};
 use shared::ids::{DeviceNo, SiteNo};
@@ -27,7 +27,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
-use crate::link::{Identity, pin_of};
+use crate::link::{CERTIFICATE_TIME, Identity, roots_of};
 
 /// The protocol between neighbours.
 const ALPN: &[u8] = b"warebook-carry/1";
@@ -110,9 +110,6 @@ struct SameAuthority {
     provider: Arc<CryptoProvider>,
 }
 
-/// A time at which every certificate of the authority is valid.
-const TIME: UnixTime = UnixTime::since_unix_epoch(Duration::from_secs(1_767_225_600));
-
 impl SameAuthority {
     fn check(
         &self,
@@ -120,13 +117,11 @@ impl SameAuthority {
         intermediates: &[CertificateDer<'_>],
     ) -> Result<ClientCertVerified, Error> {
         let unknown = || Error::from(CertificateError::UnknownIssuer);
-        let authority = intermediates.iter().find(|each| pin_of(each) == Some(self.pin));
-        let mut roots = RootCertStore::empty();
-        roots.add(authority.ok_or_else(unknown)?.clone().into_owned())?;
+        let roots = roots_of(self.pin, intermediates).ok_or_else(unknown)?;
         let verifier =
             WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(&self.provider));
         let verifier = verifier.build().map_err(|_| unknown())?;
-        verifier.verify_client_cert(leaf, intermediates, TIME)
+        verifier.verify_client_cert(leaf, intermediates, CERTIFICATE_TIME)
     }
 
     fn check_signature(
