@@ -18,12 +18,14 @@ mod status;
 mod store;
 mod tls;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::Connection;
+use shared::ids::LogId;
 use shared::sync::edge::{EdgeEnd, EdgeNotice, EdgeSession, EdgeSettings, EdgeStart};
 use shared::sync::{Code, Frame, VERSIONS, Versions, Welcome};
 use shared::time::Timestamp;
@@ -153,6 +155,7 @@ pub async fn run<S: EdgeStore>(
         config,
         questions,
         backoff: Backoff::default(),
+        copied: BTreeSet::new(),
         errand: None,
         measured,
         rests: None,
@@ -179,6 +182,8 @@ struct Link<S> {
     config: LinkConfig,
     questions: Questions,
     backoff: Backoff,
+    /// Logs that HQ refused as another installation's: they go as branches.
+    copied: BTreeSet<LogId>,
     /// What the next connection is for, where that is no session.
     errand: Option<Errand>,
     /// How the link was when last connected.
@@ -333,6 +338,12 @@ impl<S: EdgeStore> Link<S> {
                 self.backoff.reset();
                 false
             }
+            // It goes again, as a branch.
+            Over::Ended(end) if end.is_fork() && self.copied.insert(log) => {
+                self.store.put_back(earlier);
+                self.fail(end.to_string(), false);
+                false
+            }
             Over::Ended(EdgeEnd::Refused(refusal)) => {
                 let text = format!(
                     "HQ does not take the log {} that was set aside: {}; keep its file",
@@ -358,6 +369,7 @@ impl<S: EdgeStore> Link<S> {
             log,
             position,
             sealed: *store.sealed().borrow(),
+            is_copied: self.copied.contains(&log),
             state: store.state_cursor(),
             documents: store.documents_cursor(),
             postings: store.postings_known(),
@@ -422,6 +434,7 @@ impl<S: EdgeStore> Link<S> {
                 return true;
             }
             Over::Ended(EdgeEnd::Refused(refusal)) => self.refused(refusal.code, refusal.text),
+            Over::Ended(end @ EdgeEnd::Fork(_)) => self.refused(Code::FORK, end.to_string()),
             Over::Ended(EdgeEnd::HqLeft(code)) => {
                 self.refused(code, EdgeEnd::HqLeft(code).to_string());
             }
@@ -462,6 +475,10 @@ impl<S: EdgeStore> Link<S> {
                 self.fail(text, false);
             }
             Code::LEAVING | Code::BUSY | Code::STORAGE | Code::STALLED => self.fail(text, false),
+            // HQ takes what this node records as a branch, once it is told so.
+            Code::FORK if self.copied.insert(self.store.genesis().log_id()) => {
+                self.fail(text, false);
+            }
             _ => self.fail(text, true),
         }
     }

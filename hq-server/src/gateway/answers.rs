@@ -5,17 +5,15 @@ use shared::ids::LogId;
 use shared::sync::hq::OpenedLog;
 use shared::sync::{Code, Refusal};
 
-use super::intake::{Intake, IntakeError, LogStatus, RunRefused, SealRefused};
+use super::intake::{Intake, IntakeError, LogStatus, RunRefused};
 use super::store::Peer;
 
 /// Why the intake did not do what an edge asked.
 pub fn refusal(error: &IntakeError) -> Refusal {
     let code = match error {
         IntakeError::UnknownLog(_) => Code::UNKNOWN_LOG,
-        IntakeError::Run(RunRefused::Fork(_))
-        | IntakeError::Seal(
-            SealRefused::OtherSeal(_) | SealRefused::OtherHead(_) | SealRefused::OtherDocument(_),
-        ) => Code::FORK,
+        IntakeError::Run(RunRefused::Fork(_)) => Code::FORK,
+        IntakeError::Seal(refused) if refused.is_of_a_copy() => Code::FORK,
         IntakeError::Run(_) | IntakeError::Seal(_) => Code::BAD_FACTS,
         IntakeError::Register(_) => Code::KEYS_TAKEN,
         IntakeError::File(_) => Code::STORAGE,

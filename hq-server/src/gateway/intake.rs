@@ -99,8 +99,10 @@ pub enum SealRefused {
         /// Its last fact.
         last: Seq,
     },
-    /// Seals come in order.
-    #[error("a seal that starts at {expected} is missing before the one that starts at {first}")]
+    /// Seals come in order, and a node has all of its own.
+    #[error(
+        "a seal that starts at {expected} is missing before the one that starts at {first}: another installation has this log"
+    )]
     Gap {
         /// Where the next seal starts.
         expected: Seq,
@@ -124,6 +126,17 @@ pub enum SealRefused {
     /// The journal document's head differs.
     #[error("the seal's journal document differs from that of the facts up to {0}")]
     OtherDocument(Seq),
+}
+
+impl SealRefused {
+    /// One installation seals a fact once, so another one has the key: it was copied, or restored
+    /// from an image.
+    pub const fn is_of_a_copy(&self) -> bool {
+        matches!(
+            self,
+            Self::Gap { .. } | Self::OtherSeal(_) | Self::OtherHead(_) | Self::OtherDocument(_)
+        )
+    }
 }
 
 /// Why the intake did not do what was asked.

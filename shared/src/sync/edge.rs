@@ -72,6 +72,8 @@ pub struct EdgeStart {
     pub position: Position,
     /// How far it is sealed.
     pub sealed: Seq,
+    /// HQ refused this log as another installation's before: it goes as a branch from the beginning.
+    pub is_copied: bool,
     /// How far keyed state is known.
     pub state: StateCursor,
     /// How far shared documents are known; `None` for a node that has none.
@@ -228,7 +230,7 @@ pub enum EdgeEnd {
     BadSignature(&'static str),
     /// HQ and this node have two heads at one place.
     #[error(
-        "HQ holds another log under this node's name from fact {0} or earlier: this node was copied or restored; stop it, and enrol one of the two again with a new code"
+        "HQ holds another log under this node's name, or other seals of it, from fact {0} or earlier: this node was copied or restored; ask HQ for a code and enrol it anew"
     )]
     Fork(Seq),
     /// HQ holds facts that this node does not.
@@ -247,6 +249,17 @@ pub enum EdgeEnd {
     /// The node's own log can't be read.
     #[error("this node's log can't be read: run `edge-node verify`")]
     LogUnreadable,
+}
+
+impl EdgeEnd {
+    /// Another installation has the log too.
+    pub fn is_fork(&self) -> bool {
+        match self {
+            Self::Fork(_) => true,
+            Self::Refused(refusal) => refusal.code == Code::FORK,
+            _ => false,
+        }
+    }
 }
 
 /// One connection's session at the edge.
@@ -452,7 +465,9 @@ impl EdgeSession {
 
     /// Whether HQ has everything that the node has, and every seal was sent.
     pub fn is_done(&self) -> bool {
-        self.is_complete() && self.seals.read >= self.seals.tip && self.seals.ready.is_empty()
+        // The seals of a branch prove nothing, and stay here.
+        let is_sealed = self.seals.read >= self.seals.tip && self.seals.ready.is_empty();
+        self.is_complete() && (self.forked || is_sealed)
     }
 
     /// How many facts HQ has not acknowledged.
@@ -513,7 +528,12 @@ impl EdgeSession {
             EdgeEvent::Recorded(last) => self.facts.tip = self.facts.tip.max(last),
             EdgeEvent::Sealed(last) => self.seals.tip = self.seals.tip.max(last),
             EdgeEvent::RunRead(run) => self.handle_run(run),
-            EdgeEvent::SealsRead(seals) => self.seals.handle_read(seals),
+            EdgeEvent::SealsRead(seals) => {
+                let known = self.seals.read;
+                if !self.seals.handle_read(seals) {
+                    self.break_off(EdgeEnd::Fork(known));
+                }
+            }
             EdgeEvent::HeadRead(head) => self.handle_head(head),
             EdgeEvent::AcknowledgementNoted => self.witness.noting = false,
             EdgeEvent::StateApplied => self.state.handle_applied(),
@@ -677,7 +697,7 @@ impl EdgeSession {
             .request()
             .or_else(|| self.back.request())
             .or_else(|| self.facts.request(&self.settings))
-            .or_else(|| self.seals.request())
+            .or_else(|| if self.forked { None } else { self.seals.request() })
             .or_else(|| self.document_request())
             .or_else(|| self.state.next().map(EdgeRequest::ApplyState))
             .or_else(|| self.postings.take_arrived().map(EdgeRequest::NotePostings))
@@ -725,7 +745,8 @@ impl EdgeSession {
             let text = format!("HQ chose version {}", welcome.version);
             return self.break_off(EdgeEnd::Protocol(text));
         }
-        if last > own.last || (last == own.last && head != own.head) {
+        let is_known_copy = self.start.is_copied && !self.forked;
+        if is_known_copy || last > own.last || (last == own.last && head != own.head) {
             return self.differ(last);
         }
         let is_expected =
@@ -1014,10 +1035,16 @@ impl Seals {
         Some(EdgeRequest::ReadSeals { first: self.read.next(), seals_max: SEALS_READ_MAX })
     }
 
-    fn handle_read(&mut self, seals: Vec<SignedSeal>) {
+    /// Whether they go on from what HQ has: of a node's own seals HQ has a beginning.
+    fn handle_read(&mut self, seals: Vec<SignedSeal>) -> bool {
         self.reading = false;
-        self.read = seals.last().map_or(self.tip, |signed| signed.seal.last);
+        let (Some(first), Some(last)) = (seals.first(), seals.last()) else { return false };
+        if first.seal.first != self.read.next() {
+            return false;
+        }
+        self.read = last.seal.last;
         self.ready.extend(seals);
+        true
     }
 
     fn is_ready(&self, sent: Seq) -> bool {

@@ -120,6 +120,8 @@ struct Edge {
     log: Log,
     key: SigningKey,
     witness: Option<SignedAcknowledgement>,
+    /// HQ refused the log before.
+    is_copied: bool,
     state: StateCursor,
     applied: Vec<Fact>,
     /// Keyed state of an earlier life of HQ.
@@ -302,6 +304,10 @@ impl Hq {
         if self.logs().any(|log| log.facts.starts_with(&whole.facts)) {
             return run.position();
         }
+        if whole.facts.starts_with(&self.log.facts) {
+            self.log.extend(&whole.facts[self.log.facts.len()..]);
+            return run.position();
+        }
         match self.branches.iter_mut().find(|log| begins(log, &whole)) {
             Some(branch) => *branch = whole,
             None => self.branches.push(whole),
@@ -373,6 +379,7 @@ impl Pair {
                 log: Log::new(id),
                 key: key(1),
                 witness: None,
+                is_copied: false,
                 state: StateCursor::START,
                 applied: Vec::new(),
                 given: Vec::new(),
@@ -408,6 +415,7 @@ impl Pair {
             log: self.edge.log.id,
             position: self.edge.log.position(),
             sealed: self.edge.log.sealed,
+            is_copied: self.edge.is_copied,
             state: self.edge.state,
             documents: Some(self.edge.documents),
             postings: self.edge.postings.clone(),
@@ -642,6 +650,9 @@ impl Pair {
                 } else {
                     panic!("a log that differs comes as a branch")
                 }
+            }
+            HqRequest::StoreSeal(signed) if signed.seal.first != self.hq.log.sealed.next() => {
+                HqEvent::Refused(Refusal::new(Code::FORK, "another seal was taken before"))
             }
             HqRequest::StoreSeal(signed) => {
                 assert!(signed.verify(&self.edge.key.verifying_key()).is_ok());
@@ -949,6 +960,35 @@ fn a_forked_log_becomes_a_branch() {
         assert_eq!(pair.hq.log.facts, pair.edge.log.facts, "seed {seed}");
         assert_eq!(pair.hq.branches[0].facts, branch.facts, "seed {seed}");
     }
+}
+
+#[test]
+fn a_copy_that_differs_in_its_seals_alone_goes_on_without_them() {
+    let mut dice = Dice(1);
+    let mut pair = Pair::new();
+    pair.connect();
+    (0..4).for_each(|_| pair.record(1));
+    pair.settle(&mut dice);
+    let (mut copy, _) = image(&pair, 4, None);
+    pair.seal();
+    pair.settle(&mut dice);
+    // The copy's first seal covers what the other one's does, and more.
+    copy.extend(&[fact(77, 0)]);
+    copy.seal(&pair.edge.key);
+    pair.edge.log = copy;
+    pair.connect();
+    pair.settle(&mut dice);
+    assert_eq!(pair.edge_end(), Some(&EdgeEnd::Fork(Seq(4))));
+    pair.edge.is_copied = true;
+    pair.connect();
+    pair.settle(&mut dice);
+    assert!(pair.link().notices.contains(&EdgeNotice::Forked { common: Seq(5) }));
+    pair.record(2);
+    pair.seal();
+    pair.settle(&mut dice);
+    assert_eq!((pair.edge_end(), pair.hq.branches.len()), (None, 0));
+    assert_eq!(pair.hq.log.facts, pair.edge.log.facts);
+    assert_eq!(pair.hq.log.sealed, Seq(4));
 }
 
 #[test]

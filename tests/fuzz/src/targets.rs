@@ -192,6 +192,7 @@ pub fn edge_session(bytes: &[u8]) {
         log: log_id(),
         position: position(tip),
         sealed: Seq(tip),
+        is_copied: false,
         state: StateCursor::START,
         documents: (tip % 3 == 0).then_some(StateCursor::START),
         postings: PostingsKnown::nothing(history()),

@@ -65,6 +65,12 @@ pub(super) fn edge_ended(world: &mut World, link: LinkNo, end: &EdgeEnd) -> Resu
     note!(world.trace(), "link {}: node {} ends: {end}", link.0, no.0);
     world.places[no.0].link = None;
     let is_forked = match end {
+        end if end.is_fork() && !world.places[no.0].is_refused => {
+            // It comes again, as a branch: HQ has to have all of it.
+            doubted(world, no, end)?;
+            world.places[no.0].is_refused = true;
+            false
+        }
         EdgeEnd::Fork(_) | EdgeEnd::Restored { .. } => true,
         EdgeEnd::Refused(refusal) => match refusal.code {
             Code::FORK | Code::RESTORED => true,
@@ -88,11 +94,16 @@ pub(super) fn edge_ended(world: &mut World, link: LinkNo, end: &EdgeEnd) -> Resu
     Ok(())
 }
 
+fn doubted(world: &World, no: NodeNo, end: &EdgeEnd) -> Result<(), Wrong> {
+    if world.places[no.0].is_doubtful {
+        return Ok(());
+    }
+    Err(Wrong(format!("node {} was never put back or copied: {end}", no.0)))
+}
+
 /// A node is refused for good: only one whose file was put back or copied may be.
 fn noticed(world: &mut World, no: NodeNo, end: &EdgeEnd) -> Result<(), Wrong> {
-    if !world.places[no.0].is_doubtful {
-        return Err(Wrong(format!("node {} was never put back or copied: {end}", no.0)));
-    }
+    doubted(world, no, end)?;
     world.trace().figures.noticed += 1;
     let place = &mut world.places[no.0];
     place.is_retired = true;

@@ -195,6 +195,7 @@ pub(super) fn false_hq(world: &mut World, no: NodeNo) -> Result<(), Wrong> {
         log,
         position,
         sealed: journal.sealed(),
+        is_copied: false,
         state: journal.state_cursor(),
         documents: None,
         postings: journal.postings_known(),

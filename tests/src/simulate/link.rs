@@ -89,6 +89,7 @@ impl World {
             log,
             position: journal.position(),
             sealed: journal.sealed(),
+            is_copied: self.places[node.0].is_refused,
             state: journal.state_cursor(),
             documents: None,
             postings: journal.postings_known(),

@@ -55,6 +55,8 @@ pub(super) struct Place {
     pub(super) groups_left: u64,
     /// Its file was put back or copied: its log may be another one than HQ has.
     pub(super) is_doubtful: bool,
+    /// HQ refused its log as another installation's: from now on it says so.
+    pub(super) is_refused: bool,
     /// HQ keeps what it records as a branch, until it is enrolled anew.
     pub(super) is_forked: bool,
     /// Copies of its disk, to be put back.
@@ -216,6 +218,7 @@ impl World {
             dials: false,
             groups_left: groups,
             is_doubtful: false,
+            is_refused: false,
             is_forked: false,
             images: Vec::new(),
             is_retired: false,

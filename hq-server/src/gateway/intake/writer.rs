@@ -341,16 +341,12 @@ impl Writer {
 
     /// Answers at once: a refusal waits for no commit.
     fn refuse<T>(entry: &LogEntry, reply: Reply<T>, error: IntakeError) {
-        let doubtful = matches!(
-            error,
-            IntakeError::Run(RunRefused::Fork(_))
-                | IntakeError::Seal(
-                    SealRefused::OtherSeal(_)
-                        | SealRefused::OtherHead(_)
-                        | SealRefused::OtherDocument(_)
-                )
-        );
-        if doubtful {
+        let is_doubtful = match &error {
+            IntakeError::Run(refused) => matches!(refused, RunRefused::Fork(_)),
+            IntakeError::Seal(refused) => refused.is_of_a_copy(),
+            _ => false,
+        };
+        if is_doubtful {
             tracing::warn!(site = entry.record.site.0, log = %entry.record.log.short(), "{error}");
             let mut refusal = entry.refusal.lock().unwrap_or_else(PoisonError::into_inner);
             *refusal = Some(error.to_string());
