@@ -250,6 +250,76 @@ fn stock_follows_events_not_arrival() {
 }
 
 #[test]
+fn a_fact_counts_while_no_reversal_that_stands_names_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("journal.redb");
+    let clock = FixedClock::at(NOON);
+    let mut journal = create(&path, &clock);
+    teach(&journal, common::master_data());
+    let record = |journal: &Journal, group: GroupInput| {
+        let mut answers = recorder(journal, &clock).record_many_blocking(&[group], Origin::Keeper);
+        answers.remove(0).expect("recorded").captures().next().expect("one line")
+    };
+    let reverse = |journal: &Journal, capture: Capture| {
+        let mut line = line("reversal", "", "");
+        (line.item, line.quantity) = (None, None);
+        line.refers_to = Some(capture.to_string());
+        record(journal, group(vec![line]))
+    };
+    record(&journal, group(vec![receipt("PEN", "100", "1")]));
+    let sale = record(&journal, group(vec![sale("PEN", "10", "2")]));
+    let first = reverse(&journal, sale);
+    let second = reverse(&journal, first);
+    assert_eq!(stock(&journal), [(1, 90)]);
+    // The first reversal stands again.
+    let third = reverse(&journal, second);
+    assert_eq!(stock(&journal), [(1, 100)]);
+    reverse(&journal, third);
+    assert_eq!(stock(&journal), [(1, 90)]);
+    // Two name the sale, and one of them is enough.
+    let another = reverse(&journal, sale);
+    reverse(&journal, second);
+    for _ in 0..2 {
+        assert_eq!(stock(&journal), [(1, 100)]);
+        journal.close_blocking().expect("closes");
+        journal = Journal::open(&path, options(&clock)).expect("opens");
+    }
+    reverse(&journal, another);
+    assert_eq!(stock(&journal), [(1, 100)]);
+    journal.close_blocking().expect("closes");
+}
+
+#[test]
+fn a_repack_is_reversed_whole() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = FixedClock::at(NOON);
+    let journal = create(&folder.path().join("journal.redb"), &clock);
+    teach(&journal, common::master_data());
+    let recorder = recorder(&journal, &clock);
+    let record = |group: GroupInput| {
+        recorder.record_many_blocking(&[group], Origin::Keeper).remove(0).expect("recorded")
+    };
+    record(group(vec![receipt("PEN", "20", "1")]));
+    let repack = group(vec![line("repack_out", "PEN", "12"), line("repack_in", "INK", "1")]);
+    let captures: Vec<_> = record(repack).captures().collect();
+    let before = stock(&journal);
+    assert_ne!(before, [(1, 20)]);
+    let reversal = |capture: Capture| {
+        let mut line = line("reversal", "", "");
+        (line.item, line.quantity) = (None, None);
+        line.refers_to = Some(capture.to_string());
+        group(vec![line])
+    };
+    let undo = record(reversal(captures[1])).captures().next().expect("one line");
+    let moved: Vec<_> = stock(&journal).into_iter().filter(|(_, units)| *units != 0).collect();
+    assert_eq!(moved, [(1, 20)]);
+    record(reversal(undo));
+    assert_eq!(stock(&journal), before);
+    drop(recorder);
+    journal.close_blocking().expect("closes");
+}
+
+#[test]
 fn stock_of_before_1970_counts() {
     let folder = tempfile::tempdir().expect("a folder");
     // A board without a battery, an hour after it was switched on.

@@ -25,7 +25,7 @@ pub struct Bucket {
 }
 
 /// The version of a snapshot's bytes.
-const LAYOUT: u8 = 2;
+const LAYOUT: u8 = 3;
 
 /// When something happened, as the log says: (occurred-at, recorded-at, seq).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,7 +97,9 @@ struct Level {
 pub struct OnHand {
     at: Seq,
     levels: BTreeMap<Bucket, Level>,
-    /// Facts of this log that a reversal undid.
+    /// The reversals of each fact of this log, also those that were reversed themselves.
+    reversals: BTreeMap<Seq, BTreeSet<Seq>>,
+    /// Facts of this log that a reversal undid and none restored.
     reversed: BTreeSet<Seq>,
     /// Where a count came that is older than what moved since: to be folded again.
     stale: BTreeSet<Bucket>,
@@ -173,7 +175,7 @@ impl OnHand {
             Effect::None => {}
             Effect::Unreadable => self.incomplete = true,
             Effect::Stock(place, bucket, change) => self.change(place, bucket, change),
-            Effect::Reverse(target) => self.reverse(target, device, catalogue, referred),
+            Effect::Reverse(target) => self.reverse(seq, target, device, catalogue, referred),
         }
     }
 
@@ -195,42 +197,54 @@ impl OnHand {
         level.newest = level.newest.max(Some(place));
     }
 
+    /// A reversal takes effect: what it names did not happen. Where that is a reversal, what that one
+    /// named happened again, and so on.
     fn reverse(
         &mut self,
+        reversal: Seq,
         target: Seq,
         device: DeviceNo,
         catalogue: &Catalogue,
         referred: impl Fn(Seq) -> Option<Fact>,
     ) {
-        let undone = self.reversed.insert(target);
-        if !undone {
-            return;
-        }
-        let Some(fact) = referred(target) else {
-            self.incomplete = true;
-            return;
-        };
-        match Effect::of(target, &fact, device, catalogue) {
-            Effect::None => {}
-            Effect::Unreadable => self.incomplete = true,
-            Effect::Stock(place, bucket, Change::Move(quantity)) => {
-                self.change(place, bucket, Change::Move(Quantity(-quantity.0)));
-            }
-            Effect::Stock(_, bucket, Change::Count(_)) => {
-                self.stale.insert(bucket);
-            }
-            // A reversal reversed: what it undid stands again. Rare: fold its bucket again.
-            Effect::Reverse(again) => {
-                self.reversed.remove(&again);
-                let bucket = referred(again).and_then(|fact| {
-                    match Effect::of(again, &fact, device, catalogue) {
-                        Effect::Stock(_, bucket, _) => Some(bucket),
-                        _ => None,
+        self.reversals.entry(target).or_default().insert(reversal);
+        let mut next = Some(target);
+        while let Some(named) = next.take() {
+            let members = together(named, &referred);
+            let undone = members.iter().any(|member| self.is_named(*member));
+            for member in members {
+                let is_new = if undone {
+                    self.reversed.insert(member)
+                } else {
+                    self.reversed.remove(&member)
+                };
+                if !is_new {
+                    continue;
+                }
+                let Some(fact) = referred(member) else {
+                    self.incomplete = true;
+                    continue;
+                };
+                match Effect::of(member, &fact, device, catalogue) {
+                    Effect::None => {}
+                    Effect::Unreadable => self.incomplete = true,
+                    Effect::Stock(place, bucket, Change::Move(quantity)) if undone => {
+                        self.change(place, bucket, Change::Move(Quantity(-quantity.0)));
                     }
-                });
-                self.stale.extend(bucket);
+                    // A count, or what happened again: rare. Its bucket is folded again.
+                    Effect::Stock(_, bucket, _) => {
+                        self.stale.insert(bucket);
+                    }
+                    Effect::Reverse(earlier) => next = Some(earlier).filter(|it| *it < member),
+                }
             }
         }
+    }
+
+    /// Whether a reversal names a fact that was not reversed itself.
+    fn is_named(&self, seq: Seq) -> bool {
+        let reversals = self.reversals.get(&seq).into_iter().flatten();
+        reversals.into_iter().any(|reversal| !self.reversed.contains(reversal))
     }
 
     /// Folds the stale buckets again from `opening` and the whole log, which `feed` gives in order.
@@ -276,6 +290,14 @@ impl OnHand {
         for seq in &self.reversed {
             varint::write_unsigned(&mut out, seq.0);
         }
+        varint::write_unsigned(&mut out, self.reversals.len() as u64);
+        for (target, reversals) in &self.reversals {
+            varint::write_unsigned(&mut out, target.0);
+            varint::write_unsigned(&mut out, reversals.len() as u64);
+            for seq in reversals {
+                varint::write_unsigned(&mut out, seq.0);
+            }
+        }
         varint::write_unsigned(&mut out, self.levels.len() as u64);
         for (bucket, level) in &self.levels {
             let lot = bucket.lot.as_deref().unwrap_or_default();
@@ -302,6 +324,13 @@ impl OnHand {
         let mut found = Self { at: Seq(varint::read_unsigned(input).ok()?), ..Self::default() };
         for _ in 0..varint::read_unsigned(input).ok()? {
             found.reversed.insert(Seq(varint::read_unsigned(input).ok()?));
+        }
+        for _ in 0..varint::read_unsigned(input).ok()? {
+            let target = Seq(varint::read_unsigned(input).ok()?);
+            let reversals = found.reversals.entry(target).or_default();
+            for _ in 0..varint::read_unsigned(input).ok()? {
+                reversals.insert(Seq(varint::read_unsigned(input).ok()?));
+            }
         }
         for _ in 0..varint::read_unsigned(input).ok()? {
             let item = ItemNo(u32::try_from(varint::read_unsigned(input).ok()?).ok()?);
@@ -382,6 +411,17 @@ impl Effect {
             }
         }
     }
+}
+
+/// The facts that have effect together with one: both sides of a repack.
+fn together(seq: Seq, referred: &impl Fn(Seq) -> Option<Fact>) -> Vec<Seq> {
+    let is_repack = |fact: &Fact| matches!(fact.kind(), Some(Kind::RepackIn | Kind::RepackOut));
+    let Some(fact) = referred(seq).filter(is_repack) else { return vec![seq] };
+    let left = group_left(&fact);
+    let is_of_group =
+        |at: &u64| referred(Seq(*at)).is_some_and(|it| group_left(&it) == left + seq.0 - at);
+    let group = (1..seq.0).rev().take_while(is_of_group).chain(seq.0..=seq.0 + left);
+    group.map(Seq).filter(|member| referred(*member).is_some_and(|it| is_repack(&it))).collect()
 }
 
 /// How many facts of its group follow this one.
