@@ -29,8 +29,8 @@ use crate::report::tally::Tally;
 use crate::store::{EntryNo, FileError, Store};
 pub use feed::Feed;
 pub use replay::{Replay, ReplayError, Replayed, Step};
-pub use worker::Turns;
-use worker::{Fold, Worker};
+use worker::Worker;
+pub use worker::{Fold, Turns};
 
 /// How many commits a slow reader of events may be behind before it must ask anew.
 const EVENTS_KEPT: usize = 256;
@@ -147,12 +147,14 @@ impl Sequencer {
         Self::start_with(store, intake, Books::apply)
     }
 
-    /// As [`Sequencer::start`], without a thread: the caller says when something is sequenced.
+    /// As [`Sequencer::start`], without a thread: the caller says when something is sequenced, and
+    /// how the books take it.
     pub fn start_by_turns(
         store: Arc<dyn Store>,
         intake: Intake,
+        fold: Fold,
     ) -> Result<(Self, Turns), StartError> {
-        let (sequencer, worker) = Self::prepare(store, intake, Books::apply)?;
+        let (sequencer, worker) = Self::prepare(store, intake, fold)?;
         Ok((sequencer, Turns::new(worker)))
     }
 

@@ -39,7 +39,7 @@ const IDLE_MS: u64 = 1_000;
 const MISSING: DamagedFile = DamagedFile { file: INTAKE_FILE, what: "facts of a log" };
 
 /// How the books take an entry: [`Books::apply`], or what a test puts in its place.
-pub(super) type Fold = fn(&mut Books, &Entry<'_>) -> Effects;
+pub type Fold = fn(&mut Books, &Entry<'_>) -> Effects;
 
 /// Facts that are about to be sequenced.
 #[derive(Clone, Debug)]

@@ -16,6 +16,7 @@ use shared::sync::{Outcome, PostingsAsked, Span, StateCursor};
 
 use super::Wrong;
 use super::hq::Running;
+use super::keeper::is_unbearable;
 use super::world::{NodeNo, World};
 use crate::agreement::{Standing, deliver};
 use crate::arrival::Arrival;
@@ -263,16 +264,7 @@ fn books(hq: &Running, logs: &[HeldLog]) -> Result<(), Wrong> {
     if replayed.books.state_hash() != ledgers.books.state_hash() {
         return Err(Wrong("the books come out otherwise from the sequence".to_owned()));
     }
-    let arrivals: Vec<Arrival> = logs
-        .iter()
-        .filter(|(_, facts)| !facts.is_empty())
-        .map(|(log, facts)| Arrival::Run {
-            site: log.record.site,
-            rank: LogRank::of(&log.record.log),
-            first: Seq(1),
-            facts: facts.clone(),
-        })
-        .collect();
+    let arrivals: Vec<Arrival> = logs.iter().flat_map(bearable).collect();
     let expected = Standing::of_books(&deliver(&arrivals));
     let differences = expected.differences(&Standing::of_books(&ledgers.books));
     if differences.is_empty() {
@@ -280,6 +272,20 @@ fn books(hq: &Running, logs: &[HeldLog]) -> Result<(), Wrong> {
     } else {
         Err(Wrong(format!("the books depend on how facts arrived: {differences}")))
     }
+}
+
+/// The facts of a log that the books can take, in runs.
+fn bearable((log, facts): &HeldLog) -> Vec<Arrival> {
+    let (site, rank) = (log.record.site, LogRank::of(&log.record.log));
+    let mut first = Seq(1);
+    let mut runs = Vec::new();
+    for facts in facts.chunk_by(|one, next| is_unbearable(one) == is_unbearable(next)) {
+        if !is_unbearable(&facts[0]) {
+            runs.push(Arrival::Run { site, rank, first, facts: facts.to_vec() });
+        }
+        first = Seq(first.0 + facts.len() as u64);
+    }
+    runs
 }
 
 /// What the keeper sees on hand is what HQ's books have at his site.
@@ -297,9 +303,12 @@ fn stock(world: &mut World) -> Result<(), Wrong> {
             continue;
         }
         // What is received counts at HQ after it was shipped, whatever the clocks say; a count of
-        // the keeper's may stand between.
+        // the keeper's may stand between. What the books can't take they don't have.
         let came: BTreeSet<u64> = (node.facts.iter())
-            .filter(|fact| matches!(fact.kind(), Some(Kind::TransferReceive | Kind::Reversal)))
+            .filter(|fact| {
+                matches!(fact.kind(), Some(Kind::TransferReceive | Kind::Reversal))
+                    || is_unbearable(fact)
+            })
             .filter_map(|fact| field::ITEM.of(fact))
             .collect();
         for (item, seen) in seen.into_iter().filter(|(item, _)| !came.contains(&item.0.into())) {

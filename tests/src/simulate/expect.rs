@@ -4,12 +4,21 @@
 
 use shared::ids::Seq;
 use shared::sync::edge::EdgeEnd;
-use shared::sync::{Acknowledgement, Code, VERSIONS};
+use shared::sync::{Acknowledgement, Code, Position, VERSIONS};
 
 use super::Wrong;
 use super::link::LinkNo;
 use super::trace::note;
 use super::world::{Event, NodeNo, World};
+
+/// An edge goes on from where HQ is: that is a place of its own log, also where it forked.
+pub(super) fn welcomed(world: &World, no: NodeNo, cursor: Position) -> Result<(), Wrong> {
+    if world.places[no.0].node.has(cursor) {
+        return Ok(());
+    }
+    let last = cursor.last;
+    Err(Wrong(format!("node {}: HQ has another fact {last}: the fork was not noticed", no.0)))
+}
 
 /// An edge heard what HQ has: it is of facts that the edge has, and never less than before.
 pub(super) fn acknowledged(

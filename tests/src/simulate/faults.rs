@@ -225,6 +225,12 @@ impl World {
         place.is_doubtful = true;
         self.hq.forget_levels(no);
         self.trace().figures.restores += 1;
+        if self.random.chance(1, 2) {
+            // Its way out is mended later: it has recorded more by then than was lost.
+            let longest = self.plan.duration_ms / 6;
+            let until = self.time.now() + self.random.between(MINUTE, longest);
+            self.places[no.0].offline_until = until;
+        }
         // What was to be acknowledged later is acknowledged to a node that knows less.
         if was_running {
             self.node_is_down(no);

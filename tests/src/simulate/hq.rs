@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ed25519_dalek::SigningKey;
+use hq_server::books::{Books, Effects, Entry};
 use hq_server::chart::GENERIC;
 use hq_server::clock::Clock;
 use hq_server::gateway::answers::{open_log, refusal, storage};
@@ -30,6 +31,7 @@ use shared::time::OffsetMinutes;
 use super::Wrong;
 use super::asked::{Asked, answered};
 use super::clock::MachineClock;
+use super::keeper::is_unbearable;
 use super::link::LinkNo;
 use super::world::NodeNo;
 use crate::power_cut::{Disk, Power, Sync};
@@ -200,7 +202,7 @@ impl Hq {
             return Err("HQ's books are of another history".to_owned());
         }
         let (sequencer, sequencer_turns) =
-            Sequencer::start_by_turns(Arc::new(store), intake.clone())
+            Sequencer::start_by_turns(Arc::new(store), intake.clone(), with_a_fault)
                 .map_err(|error| format!("HQ's sequence does not replay: {error}"))?;
         let own_log = OwnLog::open(&intake, sequencer.published(), self.key.clone(), clock)
             .map_err(|error| format!("HQ's own log: {error}"))?;
@@ -271,6 +273,23 @@ impl Hq {
             return Err(Wrong(format!("HQ said {levels:?} to node {}, then {now:?}", node.0)));
         }
         *levels = now;
+        self.posts(said)
+    }
+
+    /// What HQ calls posted is in the books, durably.
+    fn posts(&self, said: &Acknowledgement) -> Result<(), Wrong> {
+        let Some(running) = self.running.as_ref().filter(|running| running.power.is_on()) else {
+            return Ok(());
+        };
+        let sequenced = running.sequencer.published().store().sequenced();
+        let sequenced = sequenced.map_err(|error| Wrong(format!("the sequence: {error}")))?;
+        let log = running.intake.log_no(&said.log);
+        let found = sequenced.iter().find(|found| Some(found.log) == log);
+        let last = found.map_or(Seq::ZERO, |found| found.position.last);
+        if last < said.posted {
+            let (log, posted) = (said.log.short(), said.posted);
+            return Err(Wrong(format!("HQ called {posted} of log {log} posted, {last} is")));
+        }
         Ok(())
     }
 
@@ -545,9 +564,13 @@ impl Hq {
     pub(super) fn intake_turn(&mut self) -> Vec<Answer> {
         let Some(running) = &mut self.running else { return Vec::new() };
         running.intake_turns.take();
-        let answers = running.asked.answers();
-        // Nobody hears what was answered as the power went.
-        if running.power.is_on() { answers } else { Vec::new() }
+        let mut answers = running.asked.answers();
+        if !running.power.is_on() {
+            // A commit that the power's end cut is answered with an error, which nobody hears. Other
+            // answers were given before: they may be on their way.
+            answers.retain(|answer| !matches!(answer.event, HqEvent::Refused(_)));
+        }
+        answers
     }
 
     /// Does whatever is asked by now; who asked hears of it later.
@@ -587,6 +610,17 @@ impl Hq {
         let failure = posting.or_else(|| running.intake.failure().borrow().clone());
         failure.map_or(Ok(()), |why| Err(Wrong(format!("HQ stopped: {why}"))))
     }
+}
+
+/// The books, with a fault that shows once they have changed. No hook tells of a panic that is meant.
+fn with_a_fault(books: &mut Books, entry: &Entry<'_>) -> Effects {
+    let effects = books.apply(entry);
+    if let Entry::Run(run) = entry
+        && run.facts.iter().any(is_unbearable)
+    {
+        std::panic::resume_unwind(Box::new("the books can't take this group"));
+    }
+    effects
 }
 
 fn next_device(devices: &AtomicU32) -> DeviceNo {

@@ -21,6 +21,15 @@ const HOUR: i64 = 3_600_000;
 const UNKNOWN_ITEM: ItemNo = ItemNo(9_999);
 const UNKNOWN_REASON: ReasonNo = ReasonNo(9_999);
 
+/// The end of the document of a group that the books can't take: no version of them is without a
+/// fault that nobody has seen yet.
+const UNBEARABLE: &[u8] = b"!";
+
+/// Whether a fact is of a group that the books can't take.
+pub(super) fn is_unbearable(fact: &Fact) -> bool {
+    field::DOCUMENT.of(fact).is_some_and(|document| document.ends_with(UNBEARABLE))
+}
+
 /// What a keeper sees when he records.
 pub(super) struct Sight<'a> {
     pub(super) catalogue: &'a Catalogue,
@@ -45,6 +54,8 @@ pub(super) struct Keeper {
     pub(super) negative_stock: bool,
     /// How many of a thousand groups nobody at HQ can post.
     pub(super) poison_per_mille: u64,
+    /// How many of a thousand groups HQ's books can't take.
+    unbearable_per_mille: u64,
 }
 
 impl Keeper {
@@ -55,6 +66,7 @@ impl Keeper {
             open: VecDeque::new(),
             negative_stock: random.chance(3, 4),
             poison_per_mille: *random.pick(&[0, 0, 20, 100]),
+            unbearable_per_mille: *random.pick(&[0, 0, 0, 20]),
         }
     }
 
@@ -72,7 +84,9 @@ impl Keeper {
         for _ in 0..groups {
             let number = self.next;
             self.next += 1;
-            let document = format!("{}-{number}", self.name);
+            let is_unbearable = random.chance(self.unbearable_per_mille, 1_000);
+            let mark = if is_unbearable { "!" } else { "" };
+            let document = format!("{}-{number}{mark}", self.name);
             let lines = self.lines(sight, &document, random);
             let submission = Submission {
                 key: Some(IdempotencyKey::new(&document, document.as_bytes())),

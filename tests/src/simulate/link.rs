@@ -256,6 +256,7 @@ impl World {
             match notice {
                 EdgeNotice::Welcomed(welcome) => {
                     note!(self.trace(), "link {}: welcome, {}", no.0, welcome.cursor.last);
+                    expect::welcomed(self, node, welcome.cursor)?;
                     let place = &mut self.places[node.0];
                     place.failures = 0;
                     place.node.hear_time(welcome.time);
@@ -352,7 +353,7 @@ impl World {
     pub(super) fn edge_timer(&mut self, no: LinkNo) -> Result<(), Wrong> {
         let now = self.time.now();
         let Some(link) = self.links.get_mut(&no) else { return Ok(()) };
-        let (moment, is_alive) = (link.moment(now), !link.is_cut);
+        let (moment, is_alive) = (link.moment(now), !link.is_cut && link.hq.is_some());
         let Some(half) = &mut link.edge else { return Ok(()) };
         half.timer = None;
         if is_alive {

@@ -543,7 +543,6 @@ impl World {
             return Ok(());
         }
         let answers = self.hq.intake_turn();
-        self.after_hq_turn()?;
         if self.hq.is_asked() {
             self.hq_turn_soon();
         }
@@ -558,6 +557,8 @@ impl World {
             }
             self.hq_event(answer.link, answer.event)?;
         }
+        // What was answered before the power went has left.
+        self.after_hq_turn()?;
         self.sequencer_turn_soon();
         Ok(())
     }
@@ -604,8 +605,11 @@ impl World {
         let live: Vec<LinkNo> =
             self.links.iter().filter(|(_, link)| link.hq.is_some()).map(|(no, _)| *no).collect();
         for no in live {
+            // What left it before may still arrive.
+            let is_cut = self.random.chance(1, 2);
             let link = self.links.get_mut(&no).expect("just listed");
-            (link.hq, link.is_cut) = (None, true);
+            link.hq = None;
+            link.is_cut |= is_cut;
             let noticed = self.random.between(0, 90_000);
             self.after(noticed, Event::EdgeGone(no));
         }
