@@ -50,6 +50,8 @@ faults! {
     SkippedSettle "skipped_settle";
     /// HQ signs that everything it has is in the books.
     PostedTooEarly "posted_too_early";
+    /// A bundle begins after a fact that HQ does not have.
+    GapBeforeBundle "gap_before_bundle";
 }
 
 /// Whether a fault is planted.

@@ -18,10 +18,16 @@ fn whatever_goes_wrong_all_agree_in_the_end() {
         }
     }
     assert!(figures.crashes > 0 && figures.broken > 0 && figures.facts > 0, "{figures:?}");
+    assert!(figures.carried > 0 && figures.answers > 0, "{figures:?}");
 }
 
 #[test]
 fn a_seed_repeats_itself() {
-    let once = run(5, SITES).expect("it goes well");
-    assert_eq!(run(5, SITES).expect("it goes well"), once);
+    let mut bundles = 0;
+    for seed in 5..9 {
+        let once = run(seed, SITES).expect("it goes well");
+        assert_eq!(run(seed, SITES).expect("it goes well"), once);
+        bundles += once.figures.bundles;
+    }
+    assert!(bundles > 0, "bundles are made in a thread of their own");
 }

@@ -6,6 +6,7 @@ use std::io::Write;
 
 use shared::fact::field;
 use shared::ids::Seq;
+use shared::planted::{self, Fault};
 use shared::segment::SEGMENT_FACTS_MAX;
 use shared::segment::seal::SignedSeal;
 use shared::sync::bundle::{BundleHead, BundleWriter, Direction, Seed};
@@ -75,6 +76,8 @@ impl Bundles {
     }
 
     fn export_range(&self, after: Seq, last: Seq) -> Result<Export, ExportError> {
+        let is_gap = planted::is(Fault::GapBeforeBundle) && after < last;
+        let after = if is_gap { after.next() } else { after };
         let (journal, witness) = (self.journal.clone(), self.witness());
         let history = witness.map_or(self.keys.history, |signed| signed.acknowledgement.history);
         let log = journal.log();

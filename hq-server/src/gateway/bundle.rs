@@ -105,13 +105,31 @@ pub struct Known {
     pub documents: StateCursor,
 }
 
+/// What a desk needs of HQ's authority.
+pub trait Admits: Sync {
+    /// The key that bundles are encrypted to, and that signs answers.
+    fn hq_key(&self) -> &SigningKey;
+
+    /// What a revoked installation is told; `None` for one that is not.
+    fn revocation(&self, peer: Peer) -> Option<Refusal>;
+}
+
+impl Admits for Authority {
+    fn hq_key(&self) -> &SigningKey {
+        self.hq_key()
+    }
+
+    fn revocation(&self, peer: Peer) -> Option<Refusal> {
+        self.revocation(peer)
+    }
+}
+
 /// Who takes bundles, and by which clock.
-#[derive(Debug)]
 pub struct Desk<'a, S> {
     /// Where facts go.
     pub store: &'a S,
     /// Who may send them, and the key that they are encrypted to.
-    pub authority: &'a Authority,
+    pub authority: &'a dyn Admits,
     /// HQ's clock.
     pub clock: &'a Clock,
 }

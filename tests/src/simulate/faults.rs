@@ -37,6 +37,8 @@ pub(super) enum Fault {
     Hold,
     /// A site has no way out, for up to weeks.
     Partition,
+    /// Somebody carries a bundle of a site that may have a way out or not.
+    Stick,
     /// An edge node's clock is wrong.
     NodeClock,
     /// HQ's clock is wrong.
@@ -72,6 +74,7 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault::Silence,
     Fault::Hold,
     Fault::Partition,
+    Fault::Stick,
     Fault::NodeClock,
     Fault::HqClock,
     Fault::PutBack,
@@ -124,13 +127,12 @@ impl World {
             Fault::Break => self.break_any(3_000),
             Fault::Silence => self.break_any(90_000),
             Fault::Hold => self.hold_any(),
-            Fault::Partition => {
-                let longest = (self.plan.duration_ms / 3).min(40 * DAY);
-                let until = self.time.now() + self.random.between(MINUTE, longest);
-                self.places[no.0].offline_until = until;
-                if let Some(link) = self.places[no.0].link {
-                    self.break_link(link, 90_000);
+            Fault::Partition => self.cut_off(no),
+            Fault::Stick => {
+                if self.random.chance(1, 2) {
+                    self.cut_off(no);
                 }
+                return self.export(no);
             }
             Fault::NodeClock => self.upset_clock(no),
             Fault::HqClock => {
@@ -151,6 +153,21 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// A site has no way out for a while, but for whoever comes by.
+    fn cut_off(&mut self, no: NodeNo) {
+        let longest = (self.plan.duration_ms / 3).min(40 * DAY);
+        let until = self.time.now() + self.random.between(MINUTE, longest);
+        self.places[no.0].offline_until = until;
+        if let Some(link) = self.places[no.0].link {
+            self.break_link(link, 90_000);
+        }
+        let bundles = if self.plan.sticks { self.random.below(4) } else { 0 };
+        for _ in 0..bundles {
+            let at = self.random.between(self.time.now(), until);
+            self.at(at, Event::Export(no));
+        }
     }
 
     fn any_node(&mut self) -> NodeNo {

@@ -45,7 +45,7 @@ impl Seen {
 }
 
 /// Changes some bytes, cuts or repeats.
-fn mutated(bytes: &[u8], random: &mut Random) -> Vec<u8> {
+pub(super) fn mutated(bytes: &[u8], random: &mut Random) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for _ in 0..=random.below(3) {
         if bytes.is_empty() {

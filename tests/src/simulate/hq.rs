@@ -4,16 +4,19 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::io::Cursor;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ed25519_dalek::SigningKey;
+use edge_node::bundle::Keys;
 use hq_server::books::{Books, Effects, Entry};
 use hq_server::chart::GENERIC;
 use hq_server::clock::Clock;
 use hq_server::gateway::answers::{open_log, refusal, storage};
 use hq_server::gateway::branches::{BranchError, Branches, Place};
+use hq_server::gateway::bundle::{BundleRefused, Known, Taken};
 use hq_server::gateway::intake::{self, Intake, IntakeError, IntakeOptions};
 use hq_server::gateway::store::Peer;
 use hq_server::headquarters::postings;
@@ -24,6 +27,7 @@ use shared::fact::statement::CostScope;
 use shared::ids::{DeviceNo, HistoryId, LogId, Seq, SiteNo};
 use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
+use shared::sync::bundle::Seed;
 use shared::sync::hq::{HqEvent, OpenedLog};
 use shared::sync::{Acknowledgement, Code, Position, PostingsAsked, Refusal, Run};
 use shared::time::OffsetMinutes;
@@ -31,8 +35,10 @@ use shared::time::OffsetMinutes;
 use super::Wrong;
 use super::asked::{Asked, answered};
 use super::clock::MachineClock;
+use super::gate::Gate;
 use super::keeper::is_unbearable;
 use super::link::LinkNo;
+use super::node::Node;
 use super::world::NodeNo;
 use crate::power_cut::{Disk, Power, Sync};
 use crate::random::Random;
@@ -258,12 +264,9 @@ impl Hq {
 
     /// An edge heard this: HQ must keep it, and never say less in this history.
     pub(super) fn told(&mut self, node: NodeNo, said: &Acknowledgement) -> Result<(), Wrong> {
+        self.said(said)?;
         if said.history != self.history {
             return Ok(());
-        }
-        let known = self.promises.received.entry(said.log).or_insert(said.received);
-        if said.received.last > known.last {
-            *known = said.received;
         }
         let levels = self.promises.levels.entry(node).or_default();
         let now = Levels { received: said.received.last, safe: said.safe, posted: said.posted };
@@ -273,6 +276,15 @@ impl Hq {
             return Err(Wrong(format!("HQ said {levels:?} to node {}, then {now:?}", node.0)));
         }
         *levels = now;
+        Ok(())
+    }
+
+    /// HQ signed this at some time: it must keep it in this history.
+    pub(super) fn said(&mut self, said: &Acknowledgement) -> Result<(), Wrong> {
+        if said.history != self.history {
+            return Ok(());
+        }
+        self.promised(said.log, said.received);
         self.posts(said)
     }
 
@@ -291,6 +303,59 @@ impl Hq {
             return Err(Wrong(format!("HQ called {posted} of log {log} posted, {last} is")));
         }
         Ok(())
+    }
+
+    /// The keys of both sides, for bundles of a node.
+    pub(super) fn keys_of(&self, node: &Node) -> Keys {
+        Keys { own: node.key.clone(), hq: self.key.verifying_key(), history: self.history }
+    }
+
+    /// Takes a bundle of a site's log; `None` where HQ does not run, or its power goes.
+    pub(super) fn take_bundle(&mut self, bytes: &[u8]) -> Option<Result<Taken, BundleRefused>> {
+        let gate = self.gate()?;
+        let (desk, mut file) = (gate.desk(), Cursor::new(bytes));
+        let running = self.running.as_mut()?;
+        let taken = answered(desk.take(&mut file, None), || running.intake_turns.take());
+        taken.filter(|_| running.power.is_on())
+    }
+
+    /// HQ's answer to an installation, as a bundle; `None` where HQ does not run.
+    pub(super) fn bundle_answer(
+        &mut self,
+        log: &LogId,
+        known: Known,
+        seed: [u8; 32],
+    ) -> Option<Result<Vec<u8>, BundleRefused>> {
+        let gate = self.gate()?;
+        let mut bytes = Vec::new();
+        let desk = gate.desk();
+        let answer = desk.answer(log, known, &Seed(seed));
+        let written = answer.and_then(|answer| answer.write(&mut bytes, None));
+        Some(written.map(|()| bytes))
+    }
+
+    fn gate(&self) -> Option<Gate> {
+        let running = self.running.as_ref().filter(|running| running.power.is_on())?;
+        let clock = Arc::clone(&self.clock);
+        let clock = Clock::from_fn(move || clock.wall());
+        Some(Gate { intake: running.intake.clone(), key: self.key.clone(), clock })
+    }
+
+    /// HQ keeps what it took of a bundle.
+    pub(super) fn promised_by_bundle(&mut self, log: LogId, last: Seq) -> Result<(), Wrong> {
+        let running = self.running.as_ref().expect("it just took it");
+        let head = running.intake.head_at(&log, last);
+        let head = head.map_err(|error| Wrong(format!("HQ can't read a log: {error}")))?;
+        let head = head.ok_or_else(|| Wrong("HQ lost what it took of a bundle".to_owned()))?;
+        self.promised(log, Position { last, head });
+        Ok(())
+    }
+
+    fn promised(&mut self, log: LogId, position: Position) {
+        let known = self.promises.received.entry(log).or_insert(position);
+        if position.last > known.last {
+            *known = position;
+        }
     }
 
     /// A node's file was put back: what HQ says to it begins anew.

@@ -3,13 +3,17 @@
 //! there whenever it opens again.
 
 use std::collections::BTreeMap;
+use std::io::Cursor;
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
+use edge_node::bundle::{Bundles, ExportError, ImportError, Imported, Keys, Since};
 use edge_node::journal::{Journal, Options, RecordError, Recorded, StateError, StoreError, Turns};
+use edge_node::link::Wall;
 use shared::fact::Fact;
 use shared::ids::{DeviceNo, Head, ItemNo, Seq, SiteNo};
 use shared::segment::chain::{Chain, FORMAT, Genesis};
+use shared::sync::bundle::BundleHead;
 use shared::sync::{
     Position, PostingsKnown, SignedAcknowledgement, SignedPostings, SignedStateBatch, StateCursor,
     Versions,
@@ -33,6 +37,9 @@ pub(super) enum Answer {
     PostingsNoted(LinkNo, PostingsKnown),
     Applied(LinkNo, Result<StateCursor, StateError>),
 }
+
+/// What stands outside a bundle, and all of it.
+type Exported = Result<(BundleHead, Vec<u8>), ExportError>;
 
 /// What runs while there is power.
 #[derive(Debug)]
@@ -306,6 +313,62 @@ impl Node {
             let answers = journal.record_many(submissions).await;
             Answer::Recorded(numbers, answers)
         });
+    }
+
+    /// Whether something waits for the journal, or for its answer.
+    pub(super) fn is_asked(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.asked.is_open())
+    }
+
+    /// How far it has recorded and sealed; `None` while it does not run.
+    pub(super) fn reached(&self) -> Option<(Position, Seq)> {
+        let journal = &self.running.as_ref()?.journal;
+        Some((journal.position(), journal.sealed()))
+    }
+
+    /// A bundle of its log for HQ. Nothing may wait for the journal before.
+    pub(super) fn export(&mut self, keys: Keys, since: Since) -> Result<Exported, Wrong> {
+        self.with_bundles(keys, move |bundles| {
+            let export = bundles.export(since)?;
+            let (head, mut bytes) = (*export.head(), Vec::new());
+            export.write(&mut bytes)?;
+            Ok((head, bytes))
+        })
+    }
+
+    /// Takes HQ's answer out of a bundle. Nothing may wait for the journal before.
+    pub(super) fn import(
+        &mut self,
+        keys: Keys,
+        bytes: &[u8],
+    ) -> Result<Result<Imported, ImportError>, Wrong> {
+        self.with_bundles(keys, |bundles| bundles.import(&mut Cursor::new(bytes)))
+    }
+
+    /// Bundles wait for the journal as they do in a node, in a thread of their own; only one of the
+    /// two threads ever has anything to do.
+    fn with_bundles<T: Send>(
+        &mut self,
+        keys: Keys,
+        work: impl FnOnce(Bundles) -> T + Send,
+    ) -> Result<T, Wrong> {
+        let clock = Arc::clone(&self.clock);
+        let running = self.running.as_mut().expect("bundles are made while it runs");
+        let wall = Wall::from_fn(move || clock.wall());
+        let bundles = Bundles::new(running.journal.clone(), keys, wall);
+        let turns = &mut running.turns;
+        let done = std::thread::scope(|scope| {
+            let working = scope.spawn(move || work(bundles));
+            while !working.is_finished() {
+                if !turns.take() {
+                    std::thread::yield_now();
+                }
+            }
+            working.join()
+        });
+        let done = done.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        self.turn()?;
+        Ok(done)
     }
 
     /// Seals what is due, or all of it.

@@ -23,6 +23,8 @@ pub(super) struct Plan {
     pub(super) statements: u64,
     /// Machines may lose their power again while they start.
     pub(super) power_cuts: bool,
+    /// Sites without a way out send bundles.
+    pub(super) sticks: bool,
     kinds: Vec<Fault>,
     strikes: u64,
 }
@@ -40,6 +42,7 @@ impl Plan {
             backup_every_ms: (duration_ms / 20).max(DAY).min(duration_ms),
             statements: random.below(12),
             power_cuts: cuts,
+            sticks: kinds.contains(&Fault::Stick),
             strikes: if kinds.is_empty() { 0 } else { 4 + random.below(40) },
             kinds,
         }

@@ -30,6 +30,12 @@ pub struct Figures {
     pub broken: u64,
     /// Hostile peers, on either side.
     pub hostile: u64,
+    /// Bundles that were made of logs.
+    pub bundles: u64,
+    /// Facts that came to HQ in bundles first.
+    pub carried: u64,
+    /// Answers of HQ that came home in bundles.
+    pub answers: u64,
     /// Installations that were refused as restored or forked, and enrolled anew.
     pub noticed: u64,
 }
@@ -42,7 +48,7 @@ impl Figures {
         format!(
             "{seeds} seeds in {} s: {}.{} site-years a second, {} events, {} facts, {} crashes, \
              {} nodes and {} times HQ put back, {} of {} connections broken, {} hostile peers, \
-             {} forks noticed",
+             {} bundles that brought {} facts first, {} answers, {} forks noticed",
             ms / 1_000,
             years_x10 / 10,
             years_x10 % 10,
@@ -54,6 +60,9 @@ impl Figures {
             self.broken,
             self.connections,
             self.hostile,
+            self.bundles,
+            self.carried,
+            self.answers,
             self.noticed,
         )
     }
@@ -69,6 +78,9 @@ impl Figures {
         self.connections += other.connections;
         self.broken += other.broken;
         self.hostile += other.hostile;
+        self.bundles += other.bundles;
+        self.carried += other.carried;
+        self.answers += other.answers;
         self.noticed += other.noticed;
     }
 }

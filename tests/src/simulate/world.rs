@@ -7,7 +7,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
-use shared::ids::{DeviceNo, SiteNo};
+use hq_server::gateway::bundle::Known;
+use shared::ids::{DeviceNo, LogId, Seq, SiteNo};
+use shared::sync::Position;
 use shared::sync::edge::EdgeEvent;
 use shared::sync::hq::HqEvent;
 
@@ -21,6 +23,7 @@ use super::network::Quality;
 use super::newer::Newer;
 use super::node::{Answer, Image, Installation, Node};
 use super::plan::Plan;
+use super::stick::{Bound, Stick};
 use super::trace::{Trace, note};
 use super::{Wrong, check};
 use crate::power_cut::{Power, Sync};
@@ -76,6 +79,9 @@ pub(super) enum Event {
     Enrol(NodeNo),
     Replace(NodeNo),
     StopCopy(NodeNo),
+    Export(NodeNo),
+    Arrives(Box<Stick>, Bound),
+    AnswerDue(NodeNo, LogId, Known),
     EdgeReply(LinkNo, Box<EdgeEvent>),
     EdgeTimer(LinkNo),
     EdgeGone(LinkNo),
@@ -237,6 +243,13 @@ impl World {
         self.at(self.time.now() + ms, event);
     }
 
+    /// Takes events out of what is to come, in their order.
+    pub(super) fn take_events(&mut self, wanted: impl Fn(&Event) -> bool) -> Vec<Event> {
+        let wanted: Vec<_> =
+            self.queue.iter().filter(|(_, event)| wanted(event)).map(|(key, _)| *key).collect();
+        wanted.iter().filter_map(|key| self.queue.remove(key)).collect()
+    }
+
     /// Lets everything happen until all agree.
     pub(super) fn run(&mut self) -> Result<(), Wrong> {
         let mut events = 0;
@@ -283,6 +296,9 @@ impl World {
             Event::Enrol(node) => return self.enrol_anew(node),
             Event::Replace(node) => self.replace(node),
             Event::StopCopy(node) => self.stop_copy(node),
+            Event::Export(node) => return self.export(node),
+            Event::Arrives(stick, bound) => return self.arrives(stick, bound),
+            Event::AnswerDue(node, log, known) => return self.answer_due(node, log, known),
             Event::EdgeReply(link, event) => return self.edge_event(link, *event),
             Event::EdgeTimer(link) => return self.edge_timer(link),
             Event::EdgeGone(link) => self.edge_gone(link),
@@ -356,25 +372,33 @@ impl World {
         self.after(delay, Event::NodeTurn(no));
     }
 
-    fn node_turn(&mut self, no: NodeNo) -> Result<(), Wrong> {
+    pub(super) fn node_turn(&mut self, no: NodeNo) -> Result<(), Wrong> {
         let place = &mut self.places[no.0];
         place.turn_is_due = false;
-        let Some(running) = &place.node.running else { return Ok(()) };
-        let before = (running.journal.position(), running.journal.sealed());
+        let Some(before) = place.node.reached() else { return Ok(()) };
         let answers = place.node.turn()?;
-        let running = place.node.running.as_ref().expect("a turn ends nothing");
-        if !running.power.is_on() {
+        if !place.node.has_power() {
             self.node_lost_power(no);
             return Ok(());
         }
-        let after = (running.journal.position(), running.journal.sealed());
+        for answer in answers {
+            self.answer(no, answer)?;
+        }
+        self.after_node_turn(no, before)
+    }
+
+    /// What came into the journal is told to its connection.
+    pub(super) fn after_node_turn(
+        &mut self,
+        no: NodeNo,
+        before: (Position, Seq),
+    ) -> Result<(), Wrong> {
+        let place = &self.places[no.0];
+        let Some(after) = place.node.reached() else { return Ok(()) };
         let link = place.link;
         if after != before {
             let (last, sealed) = (after.0.last, after.1);
             note!(self.trace(), "node {}: {last} recorded, {sealed} sealed", no.0);
-        }
-        for answer in answers {
-            self.answer(no, answer)?;
         }
         if let Some(link) = link {
             if after.0.last != before.0.last {
@@ -450,7 +474,7 @@ impl World {
         power
     }
 
-    fn node_lost_power(&mut self, no: NodeNo) {
+    pub(super) fn node_lost_power(&mut self, no: NodeNo) {
         self.trace().figures.crashes += 1;
         self.places[no.0].node.lose_power(&mut self.random);
         let hash = self.places[no.0].node.disk_hash();
@@ -530,7 +554,7 @@ impl World {
         }
     }
 
-    fn sequencer_turn_soon(&mut self) {
+    pub(super) fn sequencer_turn_soon(&mut self) {
         if self.hq.running.is_some() && !std::mem::replace(&mut self.sequencer_turn_is_due, true) {
             let delay = if self.random.chance(1, 20) { 5_000 } else { self.random.between(0, 60) };
             self.after(delay, Event::SequencerTurn);
@@ -578,7 +602,7 @@ impl World {
     }
 
     /// The power may be gone; the desk may go on.
-    fn after_hq_turn(&mut self) -> Result<(), Wrong> {
+    pub(super) fn after_hq_turn(&mut self) -> Result<(), Wrong> {
         let Some(running) = &self.hq.running else { return Ok(()) };
         if !running.power.is_on() {
             self.hq_lost_power();
@@ -760,7 +784,8 @@ impl World {
     fn heal(&mut self) {
         note!(self.trace(), "everything is well from here on");
         (self.is_healed, self.healed_at) = (true, self.time.now());
-        self.queue.retain(|_, event| !matches!(event, Event::Fault(_)));
+        self.take_events(|event| matches!(event, Event::Fault(_)));
+        self.hasten_sticks();
         for no in (0..self.places.len()).map(NodeNo) {
             let place = &mut self.places[no.0];
             (place.offline_until, place.quality, place.disk_ms) = (0, Quality::GOOD, 10);

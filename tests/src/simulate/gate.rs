@@ -1,0 +1,174 @@
+//! HQ as bundles see it, over the simulation's intake: what the real gate does with them, less what
+//! only a connection asks for. Knows no disk.
+
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use hq_server::clock::Clock;
+use hq_server::gateway::answers::{self, refusal};
+use hq_server::gateway::branches::Branches;
+use hq_server::gateway::bundle::{Admits, Desk};
+use hq_server::gateway::intake::Intake;
+use hq_server::gateway::store::{HqStore, LinkNews, LogWriter, Peer, Place};
+use shared::ids::{Capture, CompanyNo, HistoryId, ItemNo, LogId, Seq, SiteNo};
+use shared::segment::chain::Genesis;
+use shared::segment::seal::SignedSeal;
+use shared::sync::hq::OpenedLog;
+use shared::sync::{
+    Code, Found, Hello, Position, PostingsAsked, Refusal, Run, SignedAcknowledgement,
+    SignedPostings, SignedSiteStock, SignedStateBatch, StateCursor,
+};
+use tokio::sync::watch;
+
+/// See the module.
+pub(super) struct Gate {
+    pub(super) intake: Intake,
+    pub(super) key: SigningKey,
+    pub(super) clock: Clock,
+}
+
+impl Gate {
+    /// Where bundles are taken and answered.
+    pub(super) fn desk(&self) -> Desk<'_, Self> {
+        Desk { store: self, authority: self, clock: &self.clock }
+    }
+}
+
+impl Admits for Gate {
+    fn hq_key(&self) -> &SigningKey {
+        &self.key
+    }
+
+    /// Nobody is revoked in these histories.
+    fn revocation(&self, _peer: Peer) -> Option<Refusal> {
+        None
+    }
+}
+
+fn unknown() -> Refusal {
+    Refusal::new(Code::UNKNOWN_LOG, "HQ does not know this log")
+}
+
+const NOT_BY_BUNDLE: &str = "only a connection asks for it";
+
+impl HqStore for Gate {
+    fn open_log(&self, peer: Peer, log: &LogId) -> Result<OpenedLog, Refusal> {
+        answers::open_log(&self.intake, peer, log)
+    }
+
+    /// HQ's people state again what was lost.
+    async fn hear_witness(&self, _witness: SignedAcknowledgement) {}
+
+    async fn accept(&self, log: LogId, run: Run) -> Result<Position, Refusal> {
+        let Run { first, facts, head, .. } = run;
+        let accepted = self.intake.accept(&log, first, facts, head).await;
+        accepted.map_err(|error| refusal(&error))
+    }
+
+    async fn accept_seal(&self, seal: SignedSeal) -> Result<(), Refusal> {
+        self.intake.accept_seal(seal).await.map_err(|error| refusal(&error))
+    }
+
+    async fn accept_seals(&self, seals: Vec<SignedSeal>) -> Result<(), Refusal> {
+        self.intake.accept_seals(&seals).await.map_err(|error| refusal(&error))
+    }
+
+    fn writer_of(&self, log: &LogId) -> Option<LogWriter> {
+        let record = self.intake.log(log)?.record;
+        let key = VerifyingKey::from_bytes(&record.public_key).ok()?;
+        let peer = Peer { site: record.site, device: record.device };
+        let is_own = record.site != SiteNo::HQ && Branches::left(&record).is_none();
+        is_own.then_some(LogWriter { peer, key })
+    }
+
+    fn acknowledgement(&self, log: &LogId) -> Result<SignedAcknowledgement, Refusal> {
+        self.intake.acknowledgement(log).ok_or_else(unknown)
+    }
+
+    fn state_since(
+        &self,
+        site: SiteNo,
+        cursor: StateCursor,
+        facts_max: usize,
+    ) -> Result<Option<SignedStateBatch>, Refusal> {
+        Ok(self.intake.state_since(site, cursor, facts_max))
+    }
+
+    fn posted(&self, log: &LogId) -> Result<watch::Receiver<Seq>, Refusal> {
+        self.intake.posted(log).ok_or_else(unknown)
+    }
+
+    fn history(&self) -> HistoryId {
+        self.intake.history()
+    }
+
+    fn hq_key(&self) -> [u8; 32] {
+        self.key.verifying_key().to_bytes()
+    }
+
+    fn note_link(&self, _peer: Peer, log: Option<&LogId>, news: LinkNews) {
+        if let (Some(log), LinkNews::Carried(carried)) = (log, news) {
+            self.intake.note_carried(log, carried.announced.last, carried.made_at);
+        }
+    }
+
+    fn may_carry(&self, _carrier: SiteNo, _of: SiteNo) -> bool {
+        true
+    }
+
+    fn asks_back(&self, _hello: &Hello) -> Option<Vec<Capture>> {
+        unreachable!("{NOT_BY_BUNDLE}")
+    }
+
+    async fn take_back(&self, _batch: SignedStateBatch) {
+        unreachable!("{NOT_BY_BUNDLE}")
+    }
+
+    fn stock(&self, _site: SiteNo) -> Result<SignedSiteStock, Refusal> {
+        unreachable!("{NOT_BY_BUNDLE}")
+    }
+
+    async fn open_branch(
+        &self,
+        _peer: Peer,
+        _log: LogId,
+        _places: [Position; 2],
+    ) -> Result<(OpenedLog, Place), Refusal> {
+        unreachable!("{NOT_BY_BUNDLE}")
+    }
+
+    async fn accept_branch(&self, _peer: Peer, _log: LogId, _run: Run) -> Result<Place, Refusal> {
+        unreachable!("{NOT_BY_BUNDLE}")
+    }
+
+    fn branch_acknowledgement(
+        &self,
+        _log: &LogId,
+        _place: &Place,
+    ) -> Result<SignedAcknowledgement, Refusal> {
+        unreachable!("{NOT_BY_BUNDLE}")
+    }
+
+    fn postings(&self, _log: &LogId, _asked: PostingsAsked) -> Result<SignedPostings, Refusal> {
+        unreachable!("{NOT_BY_BUNDLE}")
+    }
+
+    fn look_up(&self, _text: &str) -> Found {
+        unreachable!("{NOT_BY_BUNDLE}")
+    }
+
+    async fn handle_items(&self, _site: SiteNo, _items: Vec<ItemNo>) -> Result<(), Refusal> {
+        unreachable!("{NOT_BY_BUNDLE}")
+    }
+
+    fn state_changes(&self) -> watch::Receiver<u64> {
+        self.intake.state_watch()
+    }
+
+    async fn register_log(
+        &self,
+        _peer: Peer,
+        _company: CompanyNo,
+        _genesis: Genesis,
+    ) -> Result<(), Refusal> {
+        unreachable!("{NOT_BY_BUNDLE}")
+    }
+}
