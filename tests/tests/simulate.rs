@@ -19,6 +19,7 @@ fn whatever_goes_wrong_all_agree_in_the_end() {
     }
     assert!(figures.crashes > 0 && figures.broken > 0 && figures.facts > 0, "{figures:?}");
     assert!(figures.carried > 0 && figures.answers > 0, "{figures:?}");
+    assert!(figures.meetings > 0 && figures.relayed > 0, "{figures:?}");
 }
 
 #[test]

@@ -32,7 +32,7 @@ const NEXT: &str = "next";
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Depot {
+pub struct Depot {
     folder: PathBuf,
     /// For bundles on their way to HQ.
     quota_bytes: u64,
@@ -108,7 +108,7 @@ pub(super) enum DepotError {
 
 impl Depot {
     /// Opens the folder; what is damaged in it goes, for its author has it still.
-    pub(super) fn open(folder: PathBuf, quota_bytes: u64, now: Timestamp) -> io::Result<Self> {
+    pub fn open(folder: PathBuf, quota_bytes: u64, now: Timestamp) -> io::Result<Self> {
         let mut inner = Inner::default();
         if folder.exists() {
             let mut answers = Vec::new();
@@ -332,7 +332,7 @@ impl Depot {
     }
 
     /// Keeps the beginning of a bundle until the next connection.
-    pub(super) fn park(&self, unfinished: (Offer, Vec<u8>)) {
+    pub fn park(&self, unfinished: (Offer, Vec<u8>)) {
         self.lock().unfinished = Some(unfinished);
     }
 

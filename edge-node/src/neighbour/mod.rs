@@ -27,11 +27,11 @@ use crate::bundle::{Bundles, Keys};
 use crate::journal::Journal;
 use crate::link::{Backoff, Identity, Incoming, LinkState, LinkStatus, Outgoing, Wall, resolve};
 use crate::record::Arrivals;
-use depot::Depot;
 use meeting::{Meeting, stopped};
-use post::{Peer, Post, SharedPost};
+use post::SharedPost;
 
-pub use post::CarriedBy;
+pub use depot::Depot;
+pub use post::{CarriedBy, Counterpart, Peer, Post};
 
 /// The port where neighbours listen unless an address says another.
 pub const DEFAULT_PORT: u16 = 7421;

@@ -40,7 +40,7 @@ const A_DAY: std::time::Duration = std::time::Duration::from_secs(86_400);
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Peer {
+pub enum Peer {
     /// HQ, over this node's own connection.
     Hq,
     /// Another installation of the same HQ.
@@ -60,8 +60,9 @@ pub struct CarriedBy {
 
 /// See the module; clones of the `Arc` share everything.
 #[derive(Debug)]
-pub(super) struct Post {
-    pub(super) depot: Depot,
+pub struct Post {
+    /// What lies here for others.
+    pub depot: Depot,
     journal: Journal,
     bundles: Bundles,
     keys: Keys,
@@ -82,7 +83,7 @@ struct Notes {
 
 /// What one meeting remembers.
 #[derive(Debug)]
-pub(super) struct Counterpart {
+pub struct Counterpart {
     pub(super) peer: Peer,
     /// The operator named it: it is to carry for this node.
     named: bool,
@@ -101,7 +102,8 @@ pub(super) struct Counterpart {
 }
 
 impl Counterpart {
-    pub(super) fn new(peer: Peer, named: bool) -> Self {
+    /// A meeting begins. `named`: the operator named the other side as one that carries.
+    pub fn new(peer: Peer, named: bool) -> Self {
         let now = Instant::now();
         Self {
             peer,
@@ -127,7 +129,8 @@ impl Counterpart {
 }
 
 impl Post {
-    pub(super) fn new(
+    /// The post of a node.
+    pub fn new(
         depot: Depot,
         journal: Journal,
         bundles: Bundles,
@@ -142,7 +145,7 @@ impl Post {
     }
 
     /// Does what a meeting asks. `away`: this node has not reached HQ for a while. May block.
-    pub(super) fn perform(
+    pub fn perform(
         &self,
         with: &mut Counterpart,
         away: bool,
@@ -181,13 +184,13 @@ impl Post {
     }
 
     /// Whether a dispatch note lies here for somebody else.
-    pub(super) fn has_notes(&self) -> bool {
+    pub fn has_notes(&self) -> bool {
         let own = Direction::ToSite(self.journal.log());
         self.depot.notes().iter().any(|offer| offer.head.direction != own)
     }
 
     /// What is wrong with neighbours.
-    pub(super) fn accused(&self) -> BTreeMap<SiteNo, String> {
+    pub fn accused(&self) -> BTreeMap<SiteNo, String> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).accused.clone()
     }
 

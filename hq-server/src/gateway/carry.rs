@@ -15,7 +15,7 @@ use shared::sync::carry::{
 use shared::sync::{Code, Frame, Moment, Now, SignedAcknowledgement};
 use tokio::time::Instant;
 
-use super::bundle::{BundleRefused, Desk, Known};
+use super::bundle::{BundleRefused, Desk, Known, Taken};
 use super::link::{Incoming, Outgoing, PROGRAM};
 use super::store::{HqStore, LinkNews, Peer};
 
@@ -28,18 +28,23 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// The most bytes of keyed state in an answer that is carried: the rest goes with the next one.
 const ANSWER_BYTES: usize = 1024 * 1024;
 
-/// One meeting with a carrier.
-pub(super) struct Meeting<'a, S> {
+/// HQ's side of a meeting, whatever it goes over.
+pub struct Counter<'a, S> {
     desk: Desk<'a, S>,
     carrier: Peer,
-    session: CarrySession,
-    incoming: Incoming,
-    outgoing: Outgoing,
-    started: Instant,
     /// HQ's newest word on each log, to be said.
     says: BTreeMap<LogId, SignedAcknowledgement>,
     /// HQ's newest answer to each log, to be given.
     gives: BTreeMap<LogId, Gift>,
+}
+
+/// One meeting with a carrier.
+pub(super) struct Meeting<'a, S> {
+    counter: Counter<'a, S>,
+    session: CarrySession,
+    incoming: Incoming,
+    outgoing: Outgoing,
+    started: Instant,
 }
 
 impl<'a, S: HqStore> Meeting<'a, S> {
@@ -50,14 +55,11 @@ impl<'a, S: HqStore> Meeting<'a, S> {
         outgoing: Outgoing,
     ) -> Self {
         Self {
-            desk,
-            carrier,
+            counter: Counter::new(desk, carrier),
             session: CarrySession::new(PROGRAM, Moment(0)),
             incoming,
             outgoing,
             started: Instant::now(),
-            says: BTreeMap::new(),
-            gives: BTreeMap::new(),
         }
     }
 
@@ -66,7 +68,7 @@ impl<'a, S: HqStore> Meeting<'a, S> {
         self.session.handle_frame(Frame::Meet(first), Moment(0));
         while self.turn().await {}
         if let Some(end @ (CarryEnd::Broken(_) | CarryEnd::Stalled)) = self.session.end() {
-            tracing::warn!(site = %self.carrier.site, "carried bundles: {end}");
+            tracing::warn!(site = %self.counter.carrier.site, "carried bundles: {end}");
         }
     }
 
@@ -78,7 +80,7 @@ impl<'a, S: HqStore> Meeting<'a, S> {
                 self.session.handle_event(event, self.moment());
             }
         }
-        let now = Now { moment: self.moment(), wall: self.desk.clock.now() };
+        let now = Now { moment: self.moment(), wall: self.counter.desk.clock.now() };
         self.outgoing.fill(|| self.session.poll_frame(now));
         if self.session.end().is_some() && self.outgoing.is_empty() {
             let _ = tokio::time::timeout(FAREWELL, self.outgoing.finish()).await;
@@ -109,22 +111,22 @@ impl<'a, S: HqStore> Meeting<'a, S> {
 
     async fn perform(&mut self, request: CarryRequest) -> Option<CarryEvent> {
         match request {
-            CarryRequest::Next => {
-                let says = std::mem::take(&mut self.says).into_values().collect();
-                let give = self.gives.pop_first().map(|(_, gift)| gift);
-                Some(CarryEvent::Next(says, give))
-            }
+            CarryRequest::Next => Some(self.counter.next_event()),
             CarryRequest::Judge(offer) => {
-                let judged = self.judge(&offer).map(|()| Vec::new());
-                if judged.as_ref().is_err_and(|declined| declined.code == Code::HELD) {
-                    self.say(&offer.head.log);
-                }
-                Some(CarryEvent::Judged(judged))
+                Some(CarryEvent::Judged(self.counter.judge(&offer).map(|()| Vec::new())))
             }
             CarryRequest::Keep(offer, bytes) => {
-                let kept = self.keep(&offer, bytes).await;
-                // The answer leaves at once.
-                self.session.handle_event(CarryEvent::Kept(kept), self.moment());
+                let taken = match self.counter.take(&offer, bytes).await {
+                    Ok(taken) => taken,
+                    Err(declined) => return Some(CarryEvent::Kept(Err(declined))),
+                };
+                if let Ok(mut posted) = self.counter.desk.store.posted(&taken.head.log) {
+                    let reached = posted.wait_for(|posted| *posted >= taken.received);
+                    drop(tokio::time::timeout(POSTING, reached).await);
+                }
+                self.counter.answer(&taken);
+                // It leaves before there is anything else.
+                self.session.handle_event(CarryEvent::Kept(Ok(())), self.moment());
                 Some(CarryEvent::News)
             }
             // HQ knows its own word.
@@ -133,7 +135,34 @@ impl<'a, S: HqStore> Meeting<'a, S> {
         }
     }
 
-    fn judge(&self, offer: &Offer) -> Result<(), Declined> {
+    fn moment(&self) -> Moment {
+        Moment(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+impl<'a, S: HqStore> Counter<'a, S> {
+    /// A meeting with a carrier begins.
+    pub const fn new(desk: Desk<'a, S>, carrier: Peer) -> Self {
+        Self { desk, carrier, says: BTreeMap::new(), gives: BTreeMap::new() }
+    }
+
+    /// What the carrier is told and given next.
+    pub fn next_event(&mut self) -> CarryEvent {
+        let says = std::mem::take(&mut self.says).into_values().collect();
+        let give = self.gives.pop_first().map(|(_, gift)| gift);
+        CarryEvent::Next(says, give)
+    }
+
+    /// Whether HQ takes a bundle.
+    pub fn judge(&mut self, offer: &Offer) -> Result<(), Declined> {
+        let judged = self.is_wanted(offer);
+        if judged.as_ref().is_err_and(|declined| declined.code == Code::HELD) {
+            self.say(&offer.head.log);
+        }
+        judged
+    }
+
+    fn is_wanted(&self, offer: &Offer) -> Result<(), Declined> {
         let decline =
             |held: Seq, code: Code, text: String| Err(Declined::new(offer, held, code, text));
         let head = offer.head;
@@ -169,33 +198,29 @@ impl<'a, S: HqStore> Meeting<'a, S> {
         }
     }
 
-    /// Takes a bundle and makes HQ's answer to it.
-    async fn keep(&mut self, offer: &Offer, bytes: Vec<u8>) -> Result<(), Declined> {
-        let mut file = Cursor::new(bytes);
-        let taken = match self.desk.take(&mut file, Some(self.carrier)).await {
-            Ok(taken) => taken,
-            Err(refused) => {
-                let declined = declined(offer, &refused);
-                if declined.code == Code::FORGED {
-                    self.accuse(&declined.text);
-                }
-                return Err(declined);
+    /// Takes a bundle: durable when it returns.
+    pub async fn take(&mut self, offer: &Offer, bytes: Vec<u8>) -> Result<Taken, Declined> {
+        let taken = self.desk.take(&mut Cursor::new(bytes), Some(self.carrier)).await;
+        taken.map_err(|refused| {
+            let declined = declined(offer, &refused);
+            if declined.code == Code::FORGED {
+                self.accuse(&declined.text);
             }
-        };
-        let log = taken.head.log;
-        if let Ok(mut posted) = self.desk.store.posted(&log) {
-            let reached = posted.wait_for(|posted| *posted >= taken.received);
-            drop(tokio::time::timeout(POSTING, reached).await);
-        }
+            declined
+        })
+    }
+
+    /// Makes HQ's answer to a bundle that was taken.
+    pub fn answer(&mut self, taken: &Taken) {
         let known = Known { state: taken.carried.state, documents: taken.carried.documents };
-        if let Err(error) = self.answer(&log, known) {
+        let log = taken.head.log;
+        if let Err(error) = self.make_answer(&log, known) {
             tracing::warn!("no answer was made to a carried bundle: {error}");
             self.say(&log);
         }
-        Ok(())
     }
 
-    fn answer(&mut self, log: &LogId, known: Known) -> Result<(), BundleRefused> {
+    fn make_answer(&mut self, log: &LogId, known: Known) -> Result<(), BundleRefused> {
         let mut seed = Seed([0; 32]);
         getrandom::fill(&mut seed.0).map_err(|error| std::io::Error::other(error.to_string()))?;
         let answer = self.desk.answer(log, known, &seed)?;
@@ -218,10 +243,6 @@ impl<'a, S: HqStore> Meeting<'a, S> {
         let text = format!("it brought a bundle that was changed on its way: {why}");
         tracing::warn!(site = %self.carrier.site, device = %self.carrier.device, "{text}");
         self.desk.store.note_link(self.carrier, None, LinkNews::Forged(text));
-    }
-
-    fn moment(&self) -> Moment {
-        Moment(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 }
 

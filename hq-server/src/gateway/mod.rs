@@ -4,7 +4,7 @@
 pub mod answers;
 pub mod branches;
 pub mod bundle;
-mod carry;
+pub mod carry;
 pub mod documents;
 pub mod enrol;
 pub mod intake;

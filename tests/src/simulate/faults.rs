@@ -39,6 +39,8 @@ pub(super) enum Fault {
     Partition,
     /// Somebody carries a bundle of a site that may have a way out or not.
     Stick,
+    /// An edge node meets a neighbour's.
+    Meeting,
     /// An edge node's clock is wrong.
     NodeClock,
     /// HQ's clock is wrong.
@@ -75,6 +77,7 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault::Hold,
     Fault::Partition,
     Fault::Stick,
+    Fault::Meeting,
     Fault::NodeClock,
     Fault::HqClock,
     Fault::PutBack,
@@ -134,6 +137,12 @@ impl World {
                 }
                 return self.export(no);
             }
+            Fault::Meeting => {
+                if self.random.chance(1, 2) {
+                    self.cut_off(no);
+                }
+                return self.meet_any(no);
+            }
             Fault::NodeClock => self.upset_clock(no),
             Fault::HqClock => {
                 let off = *self.random.pick(&[-20 * MINUTE, -DAY, 7 * MINUTE, 3 * HOUR, 0]);
@@ -167,6 +176,11 @@ impl World {
         for _ in 0..bundles {
             let at = self.random.between(self.time.now(), until);
             self.at(at, Event::Export(no));
+        }
+        let meetings = if self.plan.neighbours { self.random.below(6) } else { 0 };
+        for _ in 0..meetings {
+            let at = self.random.between(self.time.now(), until);
+            self.at(at, Event::Meet(no));
         }
     }
 

@@ -1,6 +1,8 @@
 //! HQ as bundles see it, over the simulation's intake: what the real gate does with them, less what
 //! only a connection asks for. Knows no disk.
 
+use std::sync::Arc;
+
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use hq_server::clock::Clock;
 use hq_server::gateway::answers::{self, refusal};
@@ -8,6 +10,7 @@ use hq_server::gateway::branches::Branches;
 use hq_server::gateway::bundle::{Admits, Desk};
 use hq_server::gateway::intake::Intake;
 use hq_server::gateway::store::{HqStore, LinkNews, LogWriter, Peer, Place};
+use hq_server::sequencer::Published;
 use shared::ids::{Capture, CompanyNo, HistoryId, ItemNo, LogId, Seq, SiteNo};
 use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
@@ -21,6 +24,7 @@ use tokio::sync::watch;
 /// See the module.
 pub(super) struct Gate {
     pub(super) intake: Intake,
+    pub(super) published: Arc<Published>,
     pub(super) key: SigningKey,
     pub(super) clock: Clock,
 }
@@ -110,8 +114,8 @@ impl HqStore for Gate {
         }
     }
 
-    fn may_carry(&self, _carrier: SiteNo, _of: SiteNo) -> bool {
-        true
+    fn may_carry(&self, carrier: SiteNo, of: SiteNo) -> bool {
+        self.published.catalogue().may_carry(carrier, of)
     }
 
     fn asks_back(&self, _hello: &Hello) -> Option<Vec<Capture>> {

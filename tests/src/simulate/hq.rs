@@ -105,6 +105,8 @@ pub(super) struct Hq {
     /// The last installation number that was given.
     devices: Arc<AtomicU32>,
     scope: CostScope,
+    /// Logs of sites, which HQ states for whoever carries for them.
+    logs: Vec<Genesis>,
     pub(super) running: Option<Running>,
 }
 
@@ -128,6 +130,7 @@ impl Hq {
             promises: Promises::default(),
             items: 3,
             devices: Arc::new(AtomicU32::new(HQ_DEVICE.0)),
+            logs: Vec::new(),
             scope: if random.chance(1, 3) { CostScope::Company } else { CostScope::Site },
             running: None,
         }
@@ -152,6 +155,11 @@ impl Hq {
             draft.chart(&GENERIC)?;
             for site in 1..=sites {
                 draft.site(SiteNo(site), &format!("S{site}"), &format!("Site {site}"))?;
+            }
+            for site in 2..=sites {
+                let neighbours = [format!("S{site}"), format!("S{}", site - 1)];
+                draft.carrier(&neighbours[0], &neighbours[1], true)?;
+                draft.carrier(&neighbours[1], &neighbours[0], true)?;
             }
             for code in ["P1", "P2"] {
                 draft.partner(&PartnerDraft {
@@ -314,9 +322,14 @@ impl Hq {
     pub(super) fn take_bundle(&mut self, bytes: &[u8]) -> Option<Result<Taken, BundleRefused>> {
         let gate = self.gate()?;
         let (desk, mut file) = (gate.desk(), Cursor::new(bytes));
+        self.serve(desk.take(&mut file, None))
+    }
+
+    /// Does what waits for the intake; `None` where HQ does not run, or its power goes.
+    pub(super) fn serve<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         let running = self.running.as_mut()?;
-        let taken = answered(desk.take(&mut file, None), || running.intake_turns.take());
-        taken.filter(|_| running.power.is_on())
+        let done = answered(work, || running.intake_turns.take());
+        done.filter(|_| running.power.is_on())
     }
 
     /// HQ's answer to an installation, as a bundle; `None` where HQ does not run.
@@ -334,11 +347,13 @@ impl Hq {
         Some(written.map(|()| bytes))
     }
 
-    fn gate(&self) -> Option<Gate> {
+    /// What a desk or a counter stands on; `None` where HQ does not run.
+    pub(super) fn gate(&self) -> Option<Gate> {
         let running = self.running.as_ref().filter(|running| running.power.is_on())?;
         let clock = Arc::clone(&self.clock);
         let clock = Clock::from_fn(move || clock.wall());
-        Some(Gate { intake: running.intake.clone(), key: self.key.clone(), clock })
+        let (intake, published) = (running.intake.clone(), running.sequencer.published().clone());
+        Some(Gate { intake, published, key: self.key.clone(), clock })
     }
 
     /// HQ keeps what it took of a bundle.
@@ -445,7 +460,10 @@ impl Hq {
         let Running { intake, intake_turns, .. } = running;
         let registering = intake.register(genesis.site, genesis.device, genesis);
         match answered(registering, || intake_turns.take()) {
-            Some(Ok(_)) => Ok(()),
+            Some(Ok(_)) => {
+                self.logs.push(genesis.clone());
+                Ok(())
+            }
             Some(Err(IntakeError::File(_))) if !running.power.is_on() => Ok(()),
             other => Err(Wrong(format!("an installation is not let in: {other:?}"))),
         }
@@ -469,13 +487,19 @@ impl Hq {
 
     /// States what is wanted and not known: numbers come out as they were.
     pub(super) fn restate(&mut self) {
-        let wanted = self.items;
+        let (wanted, logs) = (self.items, self.logs.clone());
         let is_missing =
             |draft: &Draft, number| draft.known().item_by_code(&format!("I{number}")).is_none();
         self.state(move |draft| {
             for number in 1..=wanted {
                 if is_missing(draft, number) {
                     draft.item(&item(number))?;
+                }
+            }
+            for genesis in logs {
+                let log = genesis.log_id();
+                if draft.known().site_log(&log).is_none() {
+                    draft.site_log(genesis.site, genesis.device, log, genesis.public_key);
                 }
             }
             Ok(())

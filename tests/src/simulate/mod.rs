@@ -2,10 +2,11 @@
 //! going wrong that a seed says.
 //!
 //! What is real: the sessions of both sides (`shared::sync`), the journal, the intake, the sequencer,
-//! the books and HQ's own log, on disks that lose what was not synced, and bundles both ways. What is
-//! played: the network, the clocks, keepers, HQ's people and whoever carries bundles (`stick`), and the
-//! two link drivers. The journal, the intake and the sequencer work when they are given their turn, so
-//! a seed always gives the same history; its trace has a hash.
+//! the books and HQ's own log, on disks that lose what was not synced, bundles both ways, and what
+//! neighbours say to each other and keep (`neighbours`). What is played: the network, the clocks,
+//! keepers, HQ's people and whoever carries bundles (`stick`), and the two link drivers. The journal,
+//! the intake and the sequencer work when they are given their turn, so a seed always gives the same
+//! history; its trace has a hash.
 //!
 //! A history goes through its troubles (`plan`, `faults`), is healed, must agree within
 //! [`CONVERGENCE`], and is checked (`check`). What nodes, HQ and keepers were promised is checked all
@@ -21,6 +22,7 @@ mod hostile;
 mod hq;
 mod keeper;
 mod link;
+mod neighbours;
 mod network;
 mod newer;
 mod node;

@@ -10,6 +10,8 @@ use ed25519_dalek::SigningKey;
 use edge_node::bundle::{Bundles, ExportError, ImportError, Imported, Keys, Since};
 use edge_node::journal::{Journal, Options, RecordError, Recorded, StateError, StoreError, Turns};
 use edge_node::link::Wall;
+use edge_node::neighbour::{Depot, Post};
+use edge_node::record::Arrivals;
 use shared::fact::Fact;
 use shared::ids::{DeviceNo, Head, ItemNo, Seq, SiteNo};
 use shared::segment::chain::{Chain, FORMAT, Genesis};
@@ -18,6 +20,7 @@ use shared::sync::{
     Position, PostingsKnown, SignedAcknowledgement, SignedPostings, SignedStateBatch, StateCursor,
     Versions,
 };
+use tempfile::TempDir;
 
 use super::Wrong;
 use super::asked::Asked;
@@ -40,6 +43,9 @@ pub(super) enum Answer {
 
 /// What stands outside a bundle, and all of it.
 type Exported = Result<(BundleHead, Vec<u8>), ExportError>;
+
+/// What a node keeps for neighbours at most.
+const CARRIED_BYTES_MAX: u64 = 1 << 20;
 
 /// What runs while there is power.
 #[derive(Debug)]
@@ -72,6 +78,8 @@ pub(super) struct Node {
     sealed: Seq,
     /// Keyed state that was confirmed.
     state: StateCursor,
+    /// What lies there for neighbours.
+    carried: Option<TempDir>,
     pub(super) running: Option<Running>,
 }
 
@@ -114,6 +122,7 @@ impl Node {
             facts: Vec::new(),
             sealed: Seq::ZERO,
             state: StateCursor::START,
+            carried: None,
             running: None,
         }
     }
@@ -158,6 +167,7 @@ impl Node {
             chain: self.chain.clone(),
             sealed: image.sealed,
             state: image.state,
+            carried: None,
             running: None,
         };
         twin.put_back(image);
@@ -345,20 +355,36 @@ impl Node {
         self.with_bundles(keys, |bundles| bundles.import(&mut Cursor::new(bytes)))
     }
 
-    /// Bundles wait for the journal as they do in a node, in a thread of their own; only one of the
-    /// two threads ever has anything to do.
+    /// Does something with this node's bundles.
     fn with_bundles<T: Send>(
         &mut self,
         keys: Keys,
         work: impl FnOnce(Bundles) -> T + Send,
     ) -> Result<T, Wrong> {
+        let bundles = self.bundles(keys);
+        self.while_served(move || work(bundles))
+    }
+
+    fn bundles(&self, keys: Keys) -> Bundles {
+        let running = self.running.as_ref().expect("bundles are made while it runs");
+        Bundles::new(running.journal.clone(), keys, self.wall())
+    }
+
+    fn wall(&self) -> Wall {
         let clock = Arc::clone(&self.clock);
-        let running = self.running.as_mut().expect("bundles are made while it runs");
-        let wall = Wall::from_fn(move || clock.wall());
-        let bundles = Bundles::new(running.journal.clone(), keys, wall);
+        Wall::from_fn(move || clock.wall())
+    }
+
+    /// Does what waits for the journal, as it does in a node, in a thread of its own; only one of the
+    /// two threads ever has anything to do.
+    pub(super) fn while_served<T: Send>(
+        &mut self,
+        work: impl FnOnce() -> T + Send,
+    ) -> Result<T, Wrong> {
+        let running = self.running.as_mut().expect("it is asked while it runs");
         let turns = &mut running.turns;
         let done = std::thread::scope(|scope| {
-            let working = scope.spawn(move || work(bundles));
+            let working = scope.spawn(work);
             while !working.is_finished() {
                 if !turns.take() {
                     std::thread::yield_now();
@@ -369,6 +395,19 @@ impl Node {
         let done = done.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         self.turn()?;
         Ok(done)
+    }
+
+    /// What a neighbour meets; `None` while the node does not run. What lies there for others is in a
+    /// folder of the machine's, and no power is cut while it is written.
+    pub(super) fn post(&mut self, keys: Keys) -> Result<Option<Post>, Wrong> {
+        let Some(running) = &self.running else { return Ok(None) };
+        let journal = running.journal.clone();
+        let folder = self.carried.get_or_insert_with(|| tempfile::tempdir().expect("a folder"));
+        let folder = folder.path().join("carried");
+        let depot = Depot::open(folder, CARRIED_BYTES_MAX, self.clock.wall());
+        let depot = depot.map_err(|error| Wrong(format!("what is carried: {error}")))?;
+        let (bundles, wall) = (self.bundles(keys.clone()), self.wall());
+        Ok(Some(Post::new(depot, journal, bundles, keys, wall, Arrivals::default())))
     }
 
     /// Seals what is due, or all of it.

@@ -25,6 +25,8 @@ pub(super) struct Plan {
     pub(super) power_cuts: bool,
     /// Sites without a way out send bundles.
     pub(super) sticks: bool,
+    /// Sites without a way out are visited by neighbours.
+    pub(super) neighbours: bool,
     kinds: Vec<Fault>,
     strikes: u64,
 }
@@ -43,6 +45,7 @@ impl Plan {
             statements: random.below(12),
             power_cuts: cuts,
             sticks: kinds.contains(&Fault::Stick),
+            neighbours: kinds.contains(&Fault::Meeting),
             strikes: if kinds.is_empty() { 0 } else { 4 + random.below(40) },
             kinds,
         }

@@ -69,7 +69,7 @@ impl World {
     }
 
     /// What waits for a journal is done before: bundles ask it alone.
-    fn finish_turns(&mut self, no: NodeNo) -> Result<(), Wrong> {
+    pub(super) fn finish_turns(&mut self, no: NodeNo) -> Result<(), Wrong> {
         while self.places[no.0].node.is_asked() {
             self.node_turn(no)?;
         }

@@ -36,6 +36,10 @@ pub struct Figures {
     pub carried: u64,
     /// Answers of HQ that came home in bundles.
     pub answers: u64,
+    /// Times that neighbours met.
+    pub meetings: u64,
+    /// Facts that came to HQ by way of a neighbour first.
+    pub relayed: u64,
     /// Installations that were refused as restored or forked, and enrolled anew.
     pub noticed: u64,
 }
@@ -48,7 +52,8 @@ impl Figures {
         format!(
             "{seeds} seeds in {} s: {}.{} site-years a second, {} events, {} facts, {} crashes, \
              {} nodes and {} times HQ put back, {} of {} connections broken, {} hostile peers, \
-             {} bundles that brought {} facts first, {} answers, {} forks noticed",
+             {} bundles that brought {} facts first, {} answers, {} meetings \
+             that brought {} facts, {} forks noticed",
             ms / 1_000,
             years_x10 / 10,
             years_x10 % 10,
@@ -63,6 +68,8 @@ impl Figures {
             self.bundles,
             self.carried,
             self.answers,
+            self.meetings,
+            self.relayed,
             self.noticed,
         )
     }
@@ -81,6 +88,8 @@ impl Figures {
         self.bundles += other.bundles;
         self.carried += other.carried;
         self.answers += other.answers;
+        self.meetings += other.meetings;
+        self.relayed += other.relayed;
         self.noticed += other.noticed;
     }
 }

@@ -80,6 +80,8 @@ pub(super) enum Event {
     Replace(NodeNo),
     StopCopy(NodeNo),
     Export(NodeNo),
+    Meet(NodeNo),
+    ToHq(NodeNo),
     Arrives(Box<Stick>, Bound),
     AnswerDue(NodeNo, LogId, Known),
     EdgeReply(LinkNo, Box<EdgeEvent>),
@@ -175,6 +177,8 @@ impl World {
             let device = self.hq.give_device();
             self.install(SiteNo(site), device, self.plan.groups_each)?;
         }
+        self.hq.restate();
+        self.hq_turn_soon();
         let backup = self.hq.backup();
         self.backups.push(backup);
         for (at, fault) in self.plan.faults(&mut self.random) {
@@ -297,6 +301,8 @@ impl World {
             Event::Replace(node) => self.replace(node),
             Event::StopCopy(node) => self.stop_copy(node),
             Event::Export(node) => return self.export(node),
+            Event::Meet(node) => return self.meet_any(node),
+            Event::ToHq(node) => return self.meet_hq(node),
             Event::Arrives(stick, bound) => return self.arrives(stick, bound),
             Event::AnswerDue(node, log, known) => return self.answer_due(node, log, known),
             Event::EdgeReply(link, event) => return self.edge_event(link, *event),
@@ -587,7 +593,7 @@ impl World {
         Ok(())
     }
 
-    fn sequencer_turn(&mut self) -> Result<(), Wrong> {
+    pub(super) fn sequencer_turn(&mut self) -> Result<(), Wrong> {
         self.sequencer_turn_is_due = false;
         if self.hq.running.is_none() {
             return Ok(());
@@ -694,6 +700,8 @@ impl World {
         let (site, groups) = (self.places[old.0].node.site, self.places[old.0].groups_left);
         let new = self.install(site, device, groups)?;
         note!(self.trace(), "site {site}: node {} takes the place of node {}", new.0, old.0);
+        self.hq.restate();
+        self.hq_turn_soon();
         // Whoever enrols takes a backup: a restore must not forget the register.
         let backup = self.hq.backup();
         self.backups = vec![backup];
