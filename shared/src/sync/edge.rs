@@ -25,6 +25,7 @@ use super::place::{Position, Run, StateCursor, Step};
 use super::postings::{Asking, PostingsKnown, SignedPostings};
 use super::state::SignedStateBatch;
 use super::wire::FrameError;
+use crate::fact::Fact;
 use crate::fact::statement::GROUP_MAX;
 use crate::ids::{Capture, ChangeHash, Head, HistoryId, ItemNo, LogId, Seq, SiteNo};
 use crate::planted::{self, Fault};
@@ -321,10 +322,20 @@ struct Uplink {
     in_flight: VecDeque<SentRun>,
     /// The first fact that the store was asked for.
     reading: Option<Seq>,
-    ready: Option<FactsFrame>,
+    ready: Option<Ready>,
+    /// The last fact that went, and its place: HQ reads a few by what differs from it.
+    before: Option<(Seq, Fact)>,
     early: Early,
     /// Grows while acknowledgements come soon, shrinks on slow links.
     run_facts: usize,
+}
+
+/// A run that is packed.
+#[derive(Debug)]
+struct Ready {
+    frame: FactsFrame,
+    last: Seq,
+    last_fact: Fact,
 }
 
 /// A run that does not wait for the welcome.
@@ -885,10 +896,8 @@ impl EdgeSession {
         if run.first != self.facts.sent.next() {
             return;
         }
-        let frame = FactsFrame::pack(&run);
-        self.facts.adapt_to_size(frame.packed.len());
         self.facts.tip = self.facts.tip.max(run.last);
-        self.facts.ready = Some(frame);
+        self.facts.pack(run);
     }
 
     fn is_waiting(&self) -> bool {
@@ -939,6 +948,7 @@ impl Uplink {
             in_flight: VecDeque::new(),
             reading: None,
             ready: None,
+            before: None,
             early: Early { after, asked: false, sent: None },
             run_facts: FIRST_RUN_FACTS,
         }
@@ -962,9 +972,9 @@ impl Uplink {
         self.request(settings)
     }
 
+    /// HQ may pass over it, so nothing is told by what differs from it.
     fn take_early(&mut self, now: Moment) -> Option<Frame> {
-        let frame = self.ready.take()?;
-        let last = frame.last().expect("a run that was packed has facts");
+        let Ready { frame, last, .. } = self.ready.take()?;
         let position = Position { last, head: frame.head };
         self.early.sent = Some(SentRun { position, sent_at: now });
         Some(Frame::Early(self.early.after.head, frame))
@@ -983,11 +993,20 @@ impl Uplink {
         Some(EdgeRequest::ReadRun { first: self.sent.next(), facts_max })
     }
 
+    fn pack(&mut self, run: Run) {
+        let before = self.before.as_ref().filter(|(seq, _)| seq.next() == run.first);
+        let frame = FactsFrame::pack_after(&run, before.map(|(_, fact)| fact));
+        self.adapt_to_size(frame.packed.len());
+        let last = run.last;
+        let last_fact = run.facts.into_iter().next_back().expect("a run has facts");
+        self.ready = Some(Ready { frame, last, last_fact });
+    }
+
     fn take_ready(&mut self, now: Moment) -> Option<FactsFrame> {
-        let frame = self.ready.take()?;
-        let last = frame.last().expect("a run that was packed has facts");
+        let Ready { frame, last, last_fact } = self.ready.take()?;
         let position = Position { last, head: frame.head };
-        self.sent = position.last;
+        self.sent = last;
+        self.before = Some((last, last_fact));
         self.in_flight.push_back(SentRun { position, sent_at: now });
         Some(frame)
     }

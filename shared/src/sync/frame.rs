@@ -18,6 +18,7 @@ use super::state::SignedStateBatch;
 use super::stock::SignedSiteStock;
 use super::wire::{self, FrameBuffer, FrameError, Reader, Writer};
 use crate::document::limits::CHANGE_BYTES_MAX;
+use crate::fact::Fact;
 use crate::ids::{Capture, ChangeHash, DeviceNo, Head, HistoryId, ItemNo, LogId, Seq};
 use crate::segment::seal::SignedSeal;
 use crate::time::Timestamp;
@@ -240,11 +241,16 @@ pub enum BadFacts {
 impl FactsFrame {
     /// Packs a run.
     pub fn pack(run: &Run) -> Self {
+        Self::pack_after(run, None)
+    }
+
+    /// As [`Self::pack`], for a reader that has the fact before.
+    pub fn pack_after(run: &Run, before: Option<&Fact>) -> Self {
         Self {
             first: run.first,
             count: run.facts.len() as u64,
             head: run.head,
-            packed: payload::pack(&run.facts),
+            packed: payload::pack_after(before, &run.facts),
         }
     }
 
@@ -255,7 +261,12 @@ impl FactsFrame {
 
     /// Unpacks the run: whole groups, the announced number.
     pub fn unpack(&self) -> Result<Run, BadFacts> {
-        let facts = payload::unpack(&self.packed, self.count)?;
+        self.unpack_after(None)
+    }
+
+    /// As [`Self::unpack`], for a reader that has the fact before.
+    pub fn unpack_after(&self, before: Option<&Fact>) -> Result<Run, BadFacts> {
+        let facts = payload::unpack_after(before, &self.packed, self.count)?;
         Ok(Run::new(self.first, facts, self.head)?)
     }
 }
@@ -777,7 +788,7 @@ impl FactsFrame {
 mod tests {
     use super::*;
     use crate::document::{DocumentId, DocumentKey};
-    use crate::fact::{Fact, Kind, Value};
+    use crate::fact::{Kind, Value};
     use crate::ids::{ChangeHash, CompanyNo, ItemNo, SiteNo};
     use crate::quantity::Quantity;
     use crate::segment::chain::{FORMAT, Genesis};

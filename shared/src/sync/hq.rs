@@ -18,6 +18,7 @@ use super::place::{Position, Run, StateCursor, Step};
 use super::postings::{PostingsAsked, SignedPostings};
 use super::state::SignedStateBatch;
 use super::wire::FrameError;
+use crate::fact::Fact;
 use crate::ids::{Capture, ChangeHash, Head, HistoryId, ItemNo, LogId, Seq};
 use crate::segment::SEGMENT_FACTS_MAX;
 use crate::segment::seal::SignedSeal;
@@ -218,6 +219,8 @@ struct Intake {
     /// The last fact that came in order, stored or waiting.
     arrived: Seq,
     stored: Seq,
+    /// The last fact that came after a welcome, and its place: a few that follow say what differs.
+    before: Option<(Seq, Fact)>,
     waiting: VecDeque<Run>,
     waiting_facts: usize,
     storing: bool,
@@ -605,19 +608,31 @@ impl HqSession {
     /// Facts for a place where the edge could not know that HQ stands. The welcome told it where HQ
     /// does, and so whether they were taken.
     fn handle_early(&mut self, before: Head, frame: &FactsFrame) {
-        if self.facts.begins_after(frame.first, before) {
-            self.handle_facts(frame);
+        if self.facts.begins_after(frame.first, before)
+            && let Some(run) = self.unpacked(frame)
+        {
+            self.handle_run(run);
         }
     }
 
     fn handle_facts(&mut self, frame: &FactsFrame) {
-        let run = match frame.unpack() {
-            Ok(run) => run,
-            Err(error) => {
-                let text = format!("HQ can't read the facts from {} on: {error}", frame.first);
-                return self.refuse(Refusal::new(Code::BAD_FACTS, text));
-            }
-        };
+        let Some(run) = self.unpacked(frame) else { return };
+        self.facts.before = run.facts.last().map(|fact| (run.last, fact.clone()));
+        self.handle_run(run);
+    }
+
+    /// A frame's run; `None` where there is none, and the edge was told.
+    fn unpacked(&mut self, frame: &FactsFrame) -> Option<Run> {
+        let before = self.facts.before.as_ref().filter(|(seq, _)| seq.next() == frame.first);
+        let unpacked = frame.unpack_after(before.map(|(_, fact)| fact));
+        if let Err(error) = &unpacked {
+            let text = format!("HQ can't read the facts from {} on: {error}", frame.first);
+            self.refuse(Refusal::new(Code::BAD_FACTS, text));
+        }
+        unpacked.ok()
+    }
+
+    fn handle_run(&mut self, run: Run) {
         if run.first > self.facts.arrived.next() {
             let text = format!("facts {} to {} are missing", self.facts.arrived.next(), run.first);
             return self.refuse(Refusal::new(Code::PROTOCOL, text));
@@ -669,6 +684,7 @@ impl Default for Intake {
             opened: Position { last: Seq::ZERO, head: Head([0; 32]) },
             arrived: Seq::ZERO,
             stored: Seq::ZERO,
+            before: None,
             waiting: VecDeque::new(),
             waiting_facts: 0,
             storing: false,

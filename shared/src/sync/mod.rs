@@ -6,6 +6,7 @@ pub mod carry;
 mod document;
 pub mod edge;
 mod enrol;
+mod following;
 mod frame;
 pub mod hq;
 pub mod limits;
@@ -31,6 +32,7 @@ pub use enrol::{
     AuthorityPin, EnrolCode, EnrolRequest, Grant, Introduction, NAME_BYTES_MAX, NotACode,
     SECRET_BYTES, Secret, installation_of, installation_uri,
 };
+pub use following::BadFollowing;
 pub use frame::{
     BadFacts, Code, FactsFrame, Frame, Hello, Refusal, VERSION, VERSIONS, Versions, Welcome,
     body_max, next_frame,

@@ -963,6 +963,36 @@ fn a_forked_log_becomes_a_branch() {
 }
 
 #[test]
+fn live_movements_say_what_differs_from_the_one_before() {
+    let mut dice = Dice(1);
+    let mut pair = Pair::new();
+    pair.record(3);
+    pair.connect();
+    pair.settle(&mut dice);
+    let mut leads = Vec::new();
+    for lines in [1, 1, 2, 40, 1] {
+        pair.record(lines);
+        while pair.edge_store_works() {}
+        assert!(pair.edge_sends());
+        let sent = pair.link().up.back().expect("it was sent").clone();
+        let mut buffer = FrameBuffer::new();
+        buffer.push(&sent);
+        let Ok(Some(Frame::Facts(facts))) = next_frame(&mut buffer) else {
+            panic!("no facts went")
+        };
+        leads.push((facts.packed[0] == 2, facts.packed.len()));
+        pair.settle(&mut dice);
+    }
+    // The first ones went with the hello, which HQ might have passed over.
+    assert_eq!(
+        leads.iter().map(|lead| lead.0).collect::<Vec<_>>(),
+        [false, true, true, false, true]
+    );
+    assert!(leads[1].1 <= 4, "{leads:?}");
+    assert_eq!(pair.hq.log.facts, pair.edge.log.facts);
+}
+
+#[test]
 fn a_copy_that_differs_in_its_seals_alone_goes_on_without_them() {
     let mut dice = Dice(1);
     let mut pair = Pair::new();

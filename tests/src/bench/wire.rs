@@ -15,7 +15,7 @@ use shared::fact::Fact;
 use shared::ids::{HistoryId, ItemNo, LogId, Seq, SiteNo};
 use shared::segment::chain::Chain;
 use shared::segment::seal::SignedSeal;
-use shared::sync::{FactsFrame, Frame, StateCursor, limits};
+use shared::sync::{FactsFrame, Frame, Run, StateCursor, limits};
 use shared::time::Timestamp;
 
 use super::company::{self, Hands, headquarters};
@@ -196,11 +196,21 @@ impl Recorded {
         })
     }
 
-    /// The facts in runs of `batch`, in as many frames as that takes.
-    fn frames(&self, batch: usize) -> impl Iterator<Item = FactsFrame> {
+    /// The facts in runs of `batch`, as many as frames take.
+    fn runs(&self, batch: usize) -> impl Iterator<Item = Run> {
         let mut chain = Chain::start(self.log);
-        let frames = self.facts.chunks(batch).flat_map(|batch| batch.chunks(FRAME_FACTS_MAX));
-        frames.map(move |facts| FactsFrame::pack(&company::run_after(&mut chain, facts.to_vec())))
+        let parts = self.facts.chunks(batch).flat_map(|batch| batch.chunks(FRAME_FACTS_MAX));
+        parts.map(move |facts| company::run_after(&mut chain, facts.to_vec()))
+    }
+
+    /// The frames of one connection that carry them.
+    fn frames(&self, batch: usize) -> impl Iterator<Item = FactsFrame> {
+        let mut before = None;
+        self.runs(batch).map(move |mut run| {
+            let frame = FactsFrame::pack_after(&run, before.as_ref());
+            before = run.facts.pop();
+            frame
+        })
     }
 
     /// What leaves the node for all facts: their frames, and the seals that its journal made.
@@ -228,8 +238,7 @@ impl Recorded {
         let mut posted = hq.intake().posted(&self.log).expect("just registered");
         let mut seals = self.seals.iter().peekable();
         let mut taken = 0;
-        for frame in self.frames(batch) {
-            let run = frame.unpack().within("reading a frame")?;
+        for run in self.runs(batch) {
             let recorded =
                 run.facts.last().and_then(|fact| shared::fact::field::RECORDED_AT.of(fact));
             // The network takes a while, and never the same.
