@@ -6,7 +6,7 @@ use tests::simulate::{Figures, run};
 /// Each history of this many sites.
 const SITES: u32 = 3;
 
-const SEEDS: u64 = 12;
+const SEEDS: u64 = 24;
 
 #[test]
 fn whatever_goes_wrong_all_agree_in_the_end() {

@@ -105,7 +105,9 @@ impl World {
                 while let Some(request) = mine.session.poll_request() {
                     goes_on = true;
                     let Some(events) = self.ask_guest(guest, request)? else { return Ok(()) };
-                    events.into_iter().for_each(|event| mine.session.handle_event(event, MOMENT));
+                    for event in events {
+                        mine.session.handle_event(event, MOMENT);
+                    }
                 }
                 goes_on |= mine.speak(theirs, frames_max);
             }
@@ -205,7 +207,9 @@ impl World {
             while let Some(request) = edge.session.poll_request() {
                 goes_on = true;
                 let Some(events) = self.ask_guest(guest, request)? else { return Ok(()) };
-                events.into_iter().for_each(|event| edge.session.handle_event(event, MOMENT));
+                for event in events {
+                    edge.session.handle_event(event, MOMENT);
+                }
             }
             goes_on |= edge.speak(&mut hq, frames_max);
             goes_on |= hq.listen();
