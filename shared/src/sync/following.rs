@@ -218,13 +218,14 @@ mod tests {
 
     #[test]
     fn what_differs_is_written() {
+        type Fields<'a> = &'a [(u16, Value<'a>)];
         let (unsigned, signed) = (Value::Unsigned, Value::Signed);
         let text = |text: &'static str| Value::Bytes(text.as_bytes());
         let before = fact(
             Kind::Receipt,
             &[(1, unsigned(7)), (3, signed(-4)), (5, text("A")), (9, unsigned(2))],
         );
-        let cases: [(Kind, &[(u16, Value<'_>)], &[u8]); 5] = [
+        let cases: [(Kind, Fields<'_>, &[u8]); 5] = [
             (
                 Kind::Receipt,
                 &[(1, unsigned(7)), (3, signed(-4)), (5, text("A")), (9, unsigned(2))],
