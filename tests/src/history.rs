@@ -7,6 +7,7 @@
 
 mod costs;
 mod documents;
+mod doubts;
 mod exchange;
 mod master;
 mod movements;
@@ -94,6 +95,8 @@ pub struct Shape {
     pub foreign: bool,
     /// Goods carry what they cost beyond their standard.
     pub allocates: bool,
+    /// Clocks are in doubt, and HQ says when things happened, more than once or before it has them.
+    pub doubts: bool,
 }
 
 impl Shape {
@@ -135,6 +138,8 @@ impl Shape {
             forward: false,
             foreign: random.chance(1, 3),
             allocates: random.chance(1, 3),
+            // Draws nothing, so that a seed stays the history that it is.
+            doubts: random.clone().chance(1, 3),
         };
         if shape.allocates && random.chance(1, 2) {
             shape.method = CostMethod::Standard;
@@ -302,6 +307,8 @@ struct Writer {
     held: BTreeMap<(SiteNo, ItemNo), i64>,
     /// Receipts that an invoice named.
     invoiced: BTreeSet<Capture>,
+    /// Groups in doubt: log, first and last place.
+    doubted: Vec<(usize, u64, u64)>,
 }
 
 /// What is to be written: one group.
@@ -335,6 +342,7 @@ impl Writer {
             late: Vec::new(),
             held: BTreeMap::new(),
             invoiced: BTreeSet::new(),
+            doubted: Vec::new(),
         }
     }
 
@@ -357,6 +365,8 @@ impl Writer {
         let (last, error, _) = self.clocks[log];
         let recorded = (self.now + error).max(last);
         self.clocks[log].0 = recorded;
+        let (off, doubt) = self.doubt(log, statements.len() as u64);
+        let recorded = recorded + off;
         let mut captures = Vec::new();
         for (index, statement) in statements.iter().enumerate() {
             let counter = self.clocks[log].2;
@@ -371,7 +381,7 @@ impl Writer {
                 utc_offset: OffsetMinutes(480),
                 group_left: u16::try_from(statements.len() - 1 - index).expect("small groups"),
                 person: None,
-                time_in_doubt: 0,
+                time_in_doubt: doubt,
                 company,
             };
             let fact = statement.to_fact(&stamp).expect("short texts only");
@@ -393,6 +403,9 @@ impl Writer {
         }
         if (self.shape.months || self.shape.closes) && self.chance(1, 8) {
             return self.period_step();
+        }
+        if self.shape.doubts && self.chance(1, 6) {
+            return self.retime();
         }
         if !self.late.is_empty() && self.chance(1, 6) {
             let (valid_from, data) = self.late.remove(0);

@@ -7,7 +7,7 @@
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use hq_server::books::{Books, Entry, PoolId};
+use hq_server::books::{Books, Cause, Entry, PoolId};
 use shared::fact::field;
 use shared::fact::statement::{Stamp, Statement};
 use tests::agreement::{ClosedMonths, Standing, deliver, take};
@@ -219,6 +219,24 @@ fn histories_sell_between_companies() {
         "{sold} sold, {abroad} abroad, {on_the_way} on the way, {lost} lost, {differs} pools differ"
     );
     assert!(sold > 50 && abroad > 10 && on_the_way > 10 && lost > 5 && differs > 20);
+}
+
+/// So must this: facts in doubt are placed, posted at another time after that, and left without one.
+#[test]
+fn histories_are_in_doubt() {
+    let (mut placed, mut moved, mut left) = (0, 0, 0);
+    for seed in 1..HISTORIES {
+        let mut books = Books::new();
+        for arrival in &drawn(seed).1 {
+            let effects = take(&mut books, arrival);
+            let late = effects.vouchers.iter().filter(|voucher| voucher.cause == Cause::LateFact);
+            moved += late.filter(|voucher| voucher.fact.is_some()).count();
+            placed += effects.released.len();
+        }
+        left += books.in_doubt().count();
+    }
+    println!("{placed} groups placed or moved, {moved} vouchers of what moved, {left} groups left");
+    assert!(placed > 500 && moved > 100 && left > 100);
 }
 
 #[test]

@@ -258,6 +258,10 @@ impl Books {
         for (number, group) in self.waiting() {
             row(6, &[i128::from(number), i128::from(group.site.0), i128::from(group.first.0)]);
         }
+        for (log, first, last, at) in self.placements() {
+            let (first, last) = (i128::from(first.0), i128::from(last.0));
+            row(10, &[i128::from(log.0), first, last, i128::from(at.0)]);
+        }
         *hasher.finalize().as_bytes()
     }
 }

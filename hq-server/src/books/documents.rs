@@ -67,6 +67,7 @@ impl Books {
         for (id, line) in invoices {
             if self.link_invoice(id, &line, receipt, effects) {
                 linked += 1;
+                self.stop_keeping(id);
             } else {
                 left.push((id, line));
             }
@@ -292,7 +293,7 @@ impl Books {
     }
 
     /// What follows from a fact's being reversed, or no longer so.
-    fn follow_reversal(&mut self, id: FactId) {
+    pub(super) fn follow_reversal(&mut self, id: FactId) {
         self.touched.note(id, Cause::Reversal);
         self.refresh_document(id);
         self.mark_own_pool(id, Cause::Reversal);

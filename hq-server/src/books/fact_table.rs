@@ -374,6 +374,27 @@ impl FactTable {
         self.answers[answers.index()].push(dependent);
     }
 
+    /// Takes a fact out whose effects are taken back: its capture is free, and nothing refers to it.
+    /// What it refers to keeps only some of the facts that refer to that.
+    pub(super) fn forget(&mut self, id: FactId, keeps: impl Fn(&FactId) -> bool) {
+        let record = &self[id];
+        let nothing = Target::default();
+        assert!(
+            record.reversed && (record.target, record.posted) == (nothing, nothing),
+            "what is taken out of the books has nothing posted"
+        );
+        let (capture, named) = (record.capture, [record.origin, record.second]);
+        let named = named.into_iter().flatten().filter_map(|named| self[named].answers);
+        for answers in named.collect::<SmallVec<[Answers; 2]>>() {
+            self.answers[answers.index()].retain(|dependent| keeps(dependent));
+        }
+        *self.slot(capture) = None;
+        let record = &mut self[id];
+        (record.origin, record.second, record.answers) = (None, None, None);
+        (record.pool, record.step, record.foreign) = (None, PoolStep::None, None);
+        (record.between, record.forwarded) = (false, false);
+    }
+
     /// The facts that refer to this one, in the order they were taken.
     pub fn dependents(&self, origin: FactId) -> &[FactId] {
         let answers = self[origin].answers;

@@ -50,6 +50,13 @@ impl History {
         insert_all(&mut self.times, late.iter().map(|(at, key, _)| (*at, key.effective_at())));
     }
 
+    /// Takes some facts out.
+    pub(super) fn retain(&mut self, keeps: impl Fn(&FactId) -> bool) {
+        let mut kept = self.facts.iter().map(&keeps);
+        self.times.retain(|_| kept.next().unwrap_or(false));
+        self.facts.retain(keeps);
+    }
+
     /// Takes a fact out.
     pub(super) fn remove(&mut self, id: FactId) {
         if let Some(at) = self.facts.iter().position(|other| *other == id) {
@@ -108,5 +115,8 @@ mod tests {
             [2, 11, 21, 22, 25, 30, 41, 57]
         );
         assert_eq!(history.place_of(key(24), |id| key(id.0)), 4);
+        history.retain(|id| id.0 % 2 == 1);
+        assert_eq!(history.iter().map(|id| id.0).collect::<Vec<_>>(), [11, 21, 25, 41, 57]);
+        assert_eq!(history.place_of(key(40), |id| key(id.0)), 3);
     }
 }

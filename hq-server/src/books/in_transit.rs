@@ -48,6 +48,18 @@ impl InTransit {
         posted.map(|((statement, ship), restated)| (*statement, *ship, restated.amount))
     }
 
+    /// A ship is taken out of the books: nothing of it is posted any more.
+    pub(super) fn forget(&mut self, ship: FactId) {
+        for statement in self.of_ship.remove(&ship).unwrap_or_default() {
+            self.wanted.remove(&(statement, ship));
+            let posted = self.posted.remove(&(statement, ship));
+            assert!(
+                posted.is_none_or(|restated| restated.amount == 0),
+                "what is taken out of the books has nothing posted"
+            );
+        }
+    }
+
     /// A statement of which something is not posted.
     pub(super) fn unposted(&self) -> Option<FactId> {
         let held = |key| self.posted.get(key).map_or(0, |restated| restated.amount);

@@ -21,9 +21,11 @@
 //! | `exchange.rs` | what is stated in another currency |
 //! | `group.rs` | what goods cost the group of companies |
 //! | `documents.rs` | invoices, reversals, allocations |
+//! | `doubt.rs` | facts whose clock was in doubt, and where HQ says they belong |
 //! | `touched.rs` | which facts have a difference to post |
 //! | `differences.rs` | what is posted of differences, summed |
 //! | `late_settings.rs` | accounts and categories found again |
+//! | `without_value.rs` | what is on hand and has no value yet |
 //! | `write_down.rs` | what goods were written down to market |
 //! | `posting.rs` | lines of a target |
 //! | `explain.rs` | how the cost of a pool came to be |
@@ -36,6 +38,7 @@
 mod check;
 mod differences;
 mod documents;
+mod doubt;
 mod exchange;
 mod explain;
 mod fact_table;
@@ -62,6 +65,7 @@ mod settle;
 mod touched;
 pub mod valuation;
 mod voucher;
+mod without_value;
 mod write_down;
 
 #[cfg(test)]
@@ -79,6 +83,7 @@ use shared::time::{Month, Timestamp};
 use smallvec::SmallVec;
 
 pub use check::Broken;
+pub use doubt::Doubtful;
 pub use exchange::{Foreign, Rate};
 pub use explain::{CostStep, PoolStanding};
 pub use fact_table::{FactRecord, FactTable, PoolId, PoolStep, TakenOver, Target};
@@ -94,9 +99,11 @@ pub use prepare::Waits;
 pub use rules::RULES;
 pub use settings::{Account, Company, Item, Lookup, Named, Refused, Settings, Site, is_control};
 pub use voucher::{Cause, Line, Side, Voucher};
+pub use without_value::{Held, ShipInDoubt};
 pub use write_down::Allowances;
 
 use documents::Awaited;
+use doubt::Doubt;
 use fact_table::Accounts;
 use flows::Flows;
 use in_transit::InTransit;
@@ -148,6 +155,20 @@ pub struct Waiting {
     pub facts: Vec<Fact>,
     /// Why.
     pub why: Waits,
+    /// It was in the books before, at another time: what it posts now is a difference.
+    pub again: bool,
+}
+
+impl Waiting {
+    /// How many facts it has.
+    pub fn len(&self) -> u64 {
+        self.facts.len() as u64
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.facts.is_empty()
+    }
 }
 
 /// What an entry leads to.
@@ -174,6 +195,10 @@ pub struct LogProgress {
     pub occurred_at: Timestamp,
     /// Facts taken, waiting ones included.
     pub facts: u64,
+    /// The latest time at which the log surely was, by facts whose clock was not in doubt.
+    pub trusted_at: Option<Timestamp>,
+    /// The clock of the last fact was in doubt.
+    pub in_doubt: bool,
 }
 
 /// All state of the fold.
@@ -194,6 +219,8 @@ pub struct Books {
     /// Invoiced units of receipts.
     fills: BTreeMap<FactId, Vec<Fill>>,
     awaited: Awaited,
+    /// Facts whose clock was in doubt.
+    doubt: Doubt,
     /// Which months are closed.
     periods: Periods,
     /// Captures of master data and period actions, which have effect once as well.
@@ -292,6 +319,7 @@ impl Books {
                 received_at: run.received_at,
                 facts: Vec::new(),
                 why: Waits::PartlyKnown,
+                again: false,
             };
             let facts = &run.facts[start..start + len];
             let parsed = parse_group(facts);
@@ -309,16 +337,26 @@ impl Books {
         parsed: &Result<Parsed, Waits>,
     ) {
         let progress = self.progress.entry((run.site, run.log)).or_default();
+        let known = progress.last;
         progress.last = Seq(first.0 + facts.len() as u64 - 1);
         progress.facts += facts.len() as u64;
-        let mut note = |stamp: &Stamp| {
+        let doubt = &mut self.doubt;
+        let mut note = |seq: u64, stamp: &Stamp| {
             progress.recorded_at = progress.recorded_at.max(stamp.recorded_at);
             progress.occurred_at = progress.occurred_at.max(stamp.occurred_at);
+            if Seq(seq) > known {
+                note_clock(progress, doubt, (run, Seq(seq)), stamp);
+            }
         };
-        match parsed {
-            Ok(parsed) => parsed.stamps.iter().for_each(note),
+        if let Ok(parsed) = parsed {
+            (first.0..).zip(&parsed.stamps).for_each(|(seq, stamp)| note(seq, stamp));
+        } else {
             // A fact that can't be read does not hide the times of the others.
-            Err(_) => facts.iter().flat_map(Stamp::parse).for_each(|stamp| note(&stamp)),
+            for (seq, stamp) in (first.0..).zip(facts.iter().map(Stamp::parse)) {
+                if let Ok(stamp) = stamp {
+                    note(seq, &stamp);
+                }
+            }
         }
     }
 
@@ -330,7 +368,7 @@ impl Books {
         parsed: Result<Parsed, Waits>,
         effects: &mut Effects,
     ) {
-        match parsed.and_then(|parsed| self.try_group(group, &parsed, effects)) {
+        match parsed.and_then(|parsed| self.try_group(group, facts, &parsed, effects)) {
             Ok(()) => {}
             Err(why) => {
                 let number = self.waited;
@@ -344,6 +382,7 @@ impl Books {
     fn try_group(
         &mut self,
         group: &Waiting,
+        facts: &[Fact],
         parsed: &Parsed,
         effects: &mut Effects,
     ) -> Result<(), Waits> {
@@ -368,18 +407,24 @@ impl Books {
         if parsed.statements.iter().all(|each| matches!(each, Statement::PeriodAction(_))) {
             return self.take_period_actions(group.site, parsed, effects);
         }
+        if parsed.statements.iter().all(|each| matches!(each, Statement::Retime(_))) {
+            return self.take_retimes(group, parsed, effects);
+        }
         self.claim_banks(group.site, &parsed.statements);
+        let stamps = self.placed(group, &parsed.stamps)?;
         let source = Source { site: group.site, log: group.log, first: group.first };
         let preparation = Preparation {
             settings: &self.settings,
             facts: &self.facts,
             periods: &self.periods,
             source,
-            stamps: &parsed.stamps,
+            stamps: &stamps,
             prepared: Vec::with_capacity(parsed.stamps.len()),
         };
         let records = preparation.group(&parsed.statements)?;
-        self.post_group(records, &parsed.statements, effects);
+        self.note_standing(group, facts, parsed);
+        let cause = if group.again { Cause::LateFact } else { Cause::Fact };
+        self.post_group(records, &parsed.statements, cause, effects);
         self.release_for_captures(&parsed.stamps, effects);
         Ok(())
     }
@@ -404,7 +449,7 @@ impl Books {
         }
         // All of a group or nothing; most groups are of one.
         let before = (parsed.statements.len() > 1).then(|| self.settings.clone());
-        let carrying = self.settings.carrying();
+        let (carrying, rules) = (self.settings.carrying(), self.settings.rules());
         for (stamp, statement) in parsed.stamps.iter().zip(&parsed.statements) {
             let Statement::MasterData { valid_from, data } = statement else { continue };
             if let Err(refused) = self.settings.take(*valid_from, data) {
@@ -420,6 +465,9 @@ impl Books {
             (self.mapping_changed, self.methods_changed) = (true, true);
         }
         self.master.extend(parsed.stamps.iter().map(|stamp| stamp.capture));
+        if rules < rules::RETIMES && self.settings.rules() >= rules::RETIMES {
+            self.doubt_what_stands(effects);
+        }
         self.sell_what_was_unasked(effects);
         self.release(effects, self.waiting.keys().copied().collect());
         self.meet_invoices_again(effects);
@@ -477,6 +525,7 @@ impl Books {
         &mut self,
         records: Vec<FactRecord>,
         statements: &[Statement],
+        cause: Cause,
         effects: &mut Effects,
     ) {
         let first = self.facts.next();
@@ -506,12 +555,17 @@ impl Books {
         if let Some(member) = ids.clone().find(|id| self.facts[*id].kind == Kind::RepackIn) {
             self.balance_repack(member);
         }
-        self.post_first(ids, effects);
+        self.post_first(ids, cause, effects);
     }
 
     /// Posts new facts: one voucher for the group, or one a month where it spans months. It goes
     /// whole into the first month where nothing that it touches is closed.
-    fn post_first(&mut self, ids: impl Iterator<Item = FactId> + Clone, effects: &mut Effects) {
+    fn post_first(
+        &mut self,
+        ids: impl Iterator<Item = FactId> + Clone,
+        cause: Cause,
+        effects: &mut Effects,
+    ) {
         let areas = ids.clone().map(|id| self.facts[id].area());
         let area = areas.min().unwrap_or(Area::Ledger);
         let mut vouchers: SmallVec<[(Head, Postings); 1]> = SmallVec::new();
@@ -522,7 +576,7 @@ impl Books {
             let of = |head: &Head| (head.company, head.month);
             let found = vouchers.iter().position(|(head, _)| of(head) == (record.company, month));
             let at = found.unwrap_or_else(|| {
-                vouchers.push((Head::of(record, Cause::Fact, month), Postings::new()));
+                vouchers.push((Head::of(record, cause, month), Postings::new()));
                 vouchers.len() - 1
             });
             let (_, postings) = &mut vouchers[at];
@@ -672,7 +726,7 @@ impl Books {
             let Some(mut group) = self.stop_waiting(number) else { continue };
             let facts = std::mem::take(&mut group.facts);
             let parsed = parse_group(&facts);
-            match parsed.and_then(|parsed| self.try_group(&group, &parsed, effects)) {
+            match parsed.and_then(|parsed| self.try_group(&group, &facts, &parsed, effects)) {
                 Ok(()) => effects.released.push(number),
                 Err(why) => self.wait(number, Waiting { facts, why, ..group }),
             }
@@ -680,14 +734,21 @@ impl Books {
     }
 
     fn wait(&mut self, number: u64, group: Waiting) {
-        if let Waits::NoReference(capture) = group.why {
-            self.waiting_for.entry(capture).or_default().insert(number);
+        match group.why {
+            Waits::NoReference(capture) => {
+                self.waiting_for.entry(capture).or_default().insert(number);
+            }
+            Waits::TimeInDoubt => self.doubt.begin_waiting(&group),
+            _ => {}
         }
         self.waiting.insert(number, group);
     }
 
     fn stop_waiting(&mut self, number: u64) -> Option<Waiting> {
         let group = self.waiting.remove(&number)?;
+        if group.why == Waits::TimeInDoubt {
+            self.doubt.stop_waiting(&group);
+        }
         if let Waits::NoReference(capture) = group.why
             && let Some(numbers) = self.waiting_for.get_mut(&capture)
         {
@@ -727,6 +788,28 @@ impl Head {
 fn group_len(facts: &[Fact]) -> usize {
     let left = shared::fact::field::GROUP_LEFT.of(&facts[0]).unwrap_or(0);
     usize::try_from(left).unwrap_or(usize::MAX).saturating_add(1).min(facts.len())
+}
+
+/// Notes what a fact that is new says of its log's clock.
+fn note_clock(
+    progress: &mut LogProgress,
+    doubt: &mut Doubt,
+    (run, seq): (&Run<'_>, Seq),
+    stamp: &Stamp,
+) {
+    let doubted = stamp.time_in_doubt > 0 && run.site != SiteNo::HQ;
+    if doubted {
+        doubt.note(run.log, seq, progress.trusted_at);
+    } else {
+        if progress.in_doubt {
+            doubt.end_stretch(run.log, stamp.recorded_at.min(run.received_at));
+        }
+        // A log whose clock once was ahead goes on there; what it does then happens now.
+        let ahead = stamp.recorded_at > run.received_at;
+        let surely = if ahead { stamp.occurred_at } else { stamp.recorded_at };
+        progress.trusted_at = progress.trusted_at.max(Some(surely.min(run.received_at)));
+    }
+    progress.in_doubt = doubted;
 }
 
 fn parse_group(facts: &[Fact]) -> Result<Parsed, Waits> {

@@ -42,6 +42,18 @@ pub enum Waits {
     /// HQ has no shelves.
     #[error("HQ's log can't state a {0}: only a site can")]
     NotForHq(Kind),
+    /// Nobody knows when it happened.
+    #[error(
+        "the clock was in doubt when it was recorded, so it has a quantity and no value: say when it \
+         happened with 'hq-server retime'"
+    )]
+    TimeInDoubt,
+    /// Nobody knows when what it refers to happened.
+    #[error(
+        "it refers to {0}, which was recorded by a clock in doubt: say when that happened with \
+         'hq-server retime'"
+    )]
+    ReferenceInDoubt(Capture),
     /// Some captures of the group are in the books, some are not.
     #[error("only part of this group is new: have a person rule on it")]
     PartlyKnown,
@@ -221,7 +233,9 @@ impl<'a> Preparation<'a> {
                 Statement::Payment(payment) => self.payment(stamp, index, payment)?,
                 Statement::Allocation(allocation) => self.allocation(stamp, index, allocation)?,
                 // These stand in groups of their own.
-                Statement::MasterData { .. } | Statement::PeriodAction(_) => {
+                Statement::MasterData { .. }
+                | Statement::PeriodAction(_)
+                | Statement::Retime(_) => {
                     let kind = statement.kind().number();
                     return Err(Waits::Unreadable(Unreadable::UnknownKind(kind.0)));
                 }
@@ -966,7 +980,7 @@ const fn moves_a_pool(kind: Kind) -> bool {
     }
 }
 
-fn pool_step(kind: Kind, units: i64, one_pool: bool) -> PoolStep {
+pub(super) fn pool_step(kind: Kind, units: i64, one_pool: bool) -> PoolStep {
     match kind {
         Kind::TransferReceive if one_pool => PoolStep::MoveIn,
         Kind::Receipt

@@ -19,6 +19,7 @@ use shared::time::{OffsetMinutes, Timestamp};
 use super::{Books, Effects, Entry, PoolId, Run};
 
 mod between;
+mod doubts;
 mod months;
 mod variances;
 
@@ -127,18 +128,30 @@ impl Story {
 
     /// A statement in the log of a site, `day` days after the epoch.
     fn tell(&mut self, site: u32, day: i64, statement: &Statement) -> Capture {
+        let at = Timestamp(day * DAY);
+        self.tell_by(site, at, (at, at, 0), statement)
+    }
+
+    /// A statement that HQ receives at a time, by a clock that says when it happened, when it was
+    /// recorded, and why it is in doubt.
+    fn tell_by(
+        &mut self,
+        site: u32,
+        received_at: Timestamp,
+        (occurred_at, recorded_at, time_in_doubt): (Timestamp, Timestamp, u8),
+        statement: &Statement,
+    ) -> Capture {
         let counter = self.next[site as usize];
         self.next[site as usize] += 1;
         let capture = Capture { device: DeviceNo(site + 1), counter };
-        let at = Timestamp(day * DAY);
         let stamp = Stamp {
             capture,
-            recorded_at: at,
-            occurred_at: at,
+            recorded_at,
+            occurred_at,
             utc_offset: OffsetMinutes(0),
             group_left: 0,
             person: None,
-            time_in_doubt: 0,
+            time_in_doubt,
             company: None,
         };
         let facts = [statement.to_fact(&stamp).expect("a legal fact")];
@@ -146,7 +159,7 @@ impl Story {
             site: SiteNo(site),
             log: LogRank(site.into()),
             first: Seq(counter),
-            received_at: at,
+            received_at,
             facts: &facts,
         };
         let effects = self.books.apply(&Entry::Run(run));
@@ -190,8 +203,11 @@ impl Story {
             self.text.push('\n');
         }
         for number in &effects.waiting {
-            let (_, waiting) = self.books.waiting().find(|(no, _)| no == number).expect("waits");
-            writeln!(self.text, "waits: {}", waiting.why).expect("to a string");
+            // What was taken back may be there again.
+            if let Some((_, waiting)) = self.books.waiting().find(|(no, _)| no == number) {
+                let why = self.books.reason(waiting);
+                writeln!(self.text, "waits: {why}").expect("to a string");
+            }
         }
     }
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use shared::fact::Kind;
 use shared::fact::statement::{
-    AccountType, CostMethod, CostScope, LateCost, MasterData, Permission, PolicyKind, ReceiptFx,
-    Role, StandardVariance,
+    AccountType, CostMethod, CostScope, DoubtfulTime, LateCost, MasterData, Permission, PolicyKind,
+    ReceiptFx, Role, StandardVariance,
 };
 use shared::ids::{AccountNo, CategoryNo, CompanyNo, ItemNo, PartnerNo, ReasonNo, SiteNo};
 use shared::money::{Currency, Price};
@@ -489,6 +489,12 @@ impl Settings {
     pub fn write_down_reversal(&self, company: CompanyNo, at: Timestamp) -> Permission {
         let choice = self.choice(company, PolicyKind::WriteDownReversal, at);
         Permission::from_number(choice).unwrap_or(Permission::Allowed)
+    }
+
+    /// Who says when something happened whose time is in doubt.
+    pub fn doubtful_time(&self, company: CompanyNo, at: Timestamp) -> DoubtfulTime {
+        let choice = self.choice(company, PolicyKind::DoubtfulTime, at);
+        DoubtfulTime::from_number(choice).unwrap_or(DoubtfulTime::WithinDay)
     }
 
     /// What one unit of a currency costs a company at a time: of the rates that hold the one that

@@ -4,7 +4,9 @@
 //! Source: `ARCHITECTURE`, "Policies of a company": CAS 1 and 企业会计准则讲解 for China, the Taiwanese
 //! adoption of IFRS, and IAS 2 and 21.
 
-use shared::fact::statement::{LateCost, Permission, PolicyKind, ReceiptFx, StandardVariance};
+use shared::fact::statement::{
+    DoubtfulTime, LateCost, Permission, PolicyKind, ReceiptFx, StandardVariance,
+};
 
 /// A policy and the number of its choice.
 pub type Choice = (PolicyKind, i64);
@@ -16,6 +18,7 @@ pub const CHINA: &[Choice] = &[
     (PolicyKind::LateCost, LateCost::Forward as i64),
     (PolicyKind::Lifo, Permission::Barred as i64),
     (PolicyKind::WriteDownReversal, Permission::Allowed as i64),
+    (PolicyKind::DoubtfulTime, DoubtfulTime::WithinDay as i64),
 ];
 
 /// IFRS as Taiwan adopted it.
@@ -25,6 +28,7 @@ pub const TAIWAN: &[Choice] = &[
     (PolicyKind::LateCost, LateCost::Trace as i64),
     (PolicyKind::Lifo, Permission::Barred as i64),
     (PolicyKind::WriteDownReversal, Permission::Allowed as i64),
+    (PolicyKind::DoubtfulTime, DoubtfulTime::WithinDay as i64),
 ];
 
 /// No standard in particular: nothing is barred.
@@ -34,6 +38,7 @@ pub const GENERIC: &[Choice] = &[
     (PolicyKind::LateCost, LateCost::Trace as i64),
     (PolicyKind::Lifo, Permission::Allowed as i64),
     (PolicyKind::WriteDownReversal, Permission::Allowed as i64),
+    (PolicyKind::DoubtfulTime, DoubtfulTime::WithinDay as i64),
 ];
 
 #[cfg(test)]

@@ -245,10 +245,12 @@ macro_rules! coded {
 mod costs;
 mod periods;
 mod policy;
+mod retime;
 
 pub use costs::{LandedCost, PoolName, Revaluation, SharedBy, StandardCost, WriteDown};
 pub use periods::{PeriodAction, PeriodStep};
-pub use policy::{LateCost, Permission, ReceiptFx, StandardVariance};
+pub use policy::{DoubtfulTime, LateCost, Permission, ReceiptFx, StandardVariance};
+pub use retime::Retime;
 
 coded! {
     /// What an account is for. Charts map roles to accounts; code never names an account.
@@ -367,6 +369,8 @@ coded! {
         8 WriteDownReversal "write_down_reversal";
         /// 1: a site is told only the items that it handles, 0: all.
         9 HandledOnly "handled_only";
+        /// Of a company: [`DoubtfulTime`].
+        10 DoubtfulTime "doubtful_time";
     }
 }
 
@@ -617,6 +621,8 @@ pub enum Statement {
         /// The one with effect.
         kept: Capture,
     },
+    /// Facts whose time was in doubt happened at the time of this fact.
+    Retime(Retime),
     /// One line of a supplier's invoice.
     SupplierInvoice(InvoiceLine),
     /// One line of an invoice to a customer.
@@ -1504,6 +1510,7 @@ impl Statement {
                 dropped: reader.need("REF_DEVICE", reader.reference()?)?,
                 kept: reader.need("BASIS_DEVICE", reader.basis()?)?,
             },
+            Kind::Retime => Self::Retime(Retime::parse(reader)?),
             Kind::SupplierInvoice => Self::SupplierInvoice(InvoiceLine::parse(reader)?),
             Kind::CustomerInvoice => Self::CustomerInvoice(InvoiceLine::parse(reader)?),
             Kind::CreditNote => Self::CreditNote(costs::parse_credit(reader)?),
@@ -1543,6 +1550,7 @@ impl Statement {
             Self::Movement(movement) => movement.kind,
             Self::Reversal { .. } => Kind::Reversal,
             Self::SameAs { .. } => Kind::SameAs,
+            Self::Retime(_) => Kind::Retime,
             Self::SupplierInvoice(_) => Kind::SupplierInvoice,
             Self::CustomerInvoice(_) => Kind::CustomerInvoice,
             Self::Payment(_) => Kind::Payment,
@@ -1571,6 +1579,7 @@ impl Statement {
                 put_capture(&mut fact, field::REF_DEVICE, field::REF_COUNTER, Some(*refers_to))?;
                 field::REASON.put(&mut fact, *reason)?;
             }
+            Self::Retime(retime) => retime.put(&mut fact)?,
             Self::SupplierInvoice(line) | Self::CustomerInvoice(line) => line.put(&mut fact)?,
             Self::CreditNote(line) => costs::put_credit(line, &mut fact)?,
             Self::LandedCost(landed) => landed.put(&mut fact)?,

@@ -4,8 +4,10 @@
 //! taken as if it referred to nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use num_traits::Signed;
+use shared::fact::effective::LogRank;
 use shared::fact::statement::{
     CostMethod, CostScope, Direction, Measure, Money, Movement, Payment, PoolName, Role, Stamp,
     Statement,
@@ -29,6 +31,8 @@ use super::{Spot, Written};
 pub enum Why {
     /// Says nothing that this version understands.
     Unreadable,
+    /// Nobody says when it happened.
+    InDoubt,
     /// The same capture stands at an earlier place.
     Repeated,
     /// Contradicts master data that can't change.
@@ -216,7 +220,8 @@ fn refers_to(statement: &Statement) -> Option<Capture> {
         Statement::Allocation(allocation) => Some(allocation.open_item),
         Statement::LandedCost(landed) => Some(landed.refers_to),
         Statement::Revaluation(stated) => stated.refers_to,
-        Statement::StandardCost(_)
+        Statement::Retime(_)
+        | Statement::StandardCost(_)
         | Statement::PeriodAction(_)
         | Statement::WriteDown(_)
         | Statement::Payment(_)
@@ -263,9 +268,11 @@ pub fn admit(written: &[Written], settings: &mut Settings) -> Admitted {
     let groups = groups(&by_spot);
     let mut left_out = BTreeMap::new();
     let mut readable: BTreeMap<Capture, Readable<'_>> = BTreeMap::new();
+    let retimes = retimes(&by_spot);
     for group in &groups {
         let members: Vec<&Written> = group.iter().map(|spot| by_spot[spot]).collect();
-        for each in read_group(&members, settings, &mut left_out) {
+        let read = read_group(&members, settings, &mut left_out);
+        for each in in_their_time(read, &retimes, &mut left_out) {
             if let std::collections::btree_map::Entry::Vacant(e) =
                 readable.entry(each.stamp.capture)
             {
@@ -312,6 +319,48 @@ pub fn admit(written: &[Written], settings: &mut Settings) -> Admitted {
     let mut entries: Vec<_> = entries.into_values().collect();
     entries.sort_by_key(|entry| entry.key);
     Admitted { entries, reversed, left_out }
+}
+
+/// What HQ says of facts in doubt: log, range, time; the last word first.
+fn retimes(by_spot: &BTreeMap<Spot, &Written>) -> Vec<(LogRank, RangeInclusive<u64>, Timestamp)> {
+    let stated = by_spot.values().filter(|written| written.site == SiteNo::HQ);
+    let stated = stated.filter_map(|written| match Statement::parse(&written.fact) {
+        Ok(Statement::Retime(retime)) => {
+            let stamp = Stamp::parse(&written.fact).ok()?;
+            let range = retime.first.0..=retime.last.0;
+            let what = (LogRank::of(&retime.log), range, stamp.occurred_at);
+            Some(((stamp.recorded_at, written.spot()), what))
+        }
+        _ => None,
+    });
+    let mut stated: Vec<_> = stated.collect();
+    stated.sort_by_key(|(when, _)| std::cmp::Reverse(*when));
+    stated.into_iter().map(|(_, what)| what).collect()
+}
+
+/// What was in doubt happened when HQ says so. Where HQ says nothing the group is left out.
+fn in_their_time<'a>(
+    mut group: Vec<Readable<'a>>,
+    retimes: &[(LogRank, RangeInclusive<u64>, Timestamp)],
+    left_out: &mut BTreeMap<Spot, Why>,
+) -> Vec<Readable<'a>> {
+    let mut unknown = false;
+    for each in &mut group {
+        let (log, seq) = each.written.spot();
+        if each.written.site == SiteNo::HQ || each.stamp.time_in_doubt == 0 {
+            continue;
+        }
+        let stated = retimes.iter().find(|(of, range, _)| *of == log && range.contains(&seq.0));
+        match stated {
+            Some((_, _, at)) => each.stamp.occurred_at = *at,
+            None => unknown = true,
+        }
+    }
+    if unknown {
+        left_out.extend(group.iter().map(|each| (each.written.spot(), Why::InDoubt)));
+        group.clear();
+    }
+    group
 }
 
 /// The spots of each group, groups in order.
@@ -376,6 +425,14 @@ fn read_group<'a>(
         for written in members {
             left_out.entry(written.spot()).or_insert(Why::Companion);
         }
+        return Vec::new();
+    }
+    let retimes = |each: &Readable<'_>| matches!(each.statement, Statement::Retime(_));
+    if readable.iter().all(retimes) {
+        return Vec::new();
+    }
+    if readable.iter().any(retimes) {
+        left_out.extend(members.iter().map(|written| (written.spot(), Why::Unreadable)));
         return Vec::new();
     }
     for each in &readable {
@@ -531,6 +588,7 @@ fn look_up(
         }
         Statement::Reversal { .. }
         | Statement::SameAs { .. }
+        | Statement::Retime(_)
         | Statement::PeriodAction(_)
         | Statement::MasterData { .. } => {}
     }
@@ -918,6 +976,7 @@ fn check_reference(entry: &Entry, entries: &BTreeMap<Capture, Entry>) -> Result<
         }
         // An invoice that fits no receipt is goods on their way: it never waits.
         Statement::CreditNote(_)
+        | Statement::Retime(_)
         | Statement::StandardCost(_)
         | Statement::PeriodAction(_)
         | Statement::WriteDown(_)

@@ -92,6 +92,7 @@ fn roles(entry: &Entry, entries: &BTreeMap<Capture, Entry>) -> Vec<Role> {
         Statement::LandedCost(_)
         | Statement::Reversal { .. }
         | Statement::SameAs { .. }
+        | Statement::Retime(_)
         | Statement::PeriodAction(_)
         | Statement::MasterData { .. } => Vec::new(),
     }
@@ -257,6 +258,7 @@ impl Posted<'_> {
             Statement::Allocation(allocation) => self.allocation(entry, allocation, &mut lines),
             Statement::Reversal { .. }
             | Statement::SameAs { .. }
+            | Statement::Retime(_)
             | Statement::PeriodAction(_)
             | Statement::MasterData { .. } => {}
         }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use edge_node::journal::Journal;
+use hq_server::books::Waits;
 use hq_server::gateway::intake::{Intake, LogStatus};
 use hq_server::headquarters::postings;
 use hq_server::sequencer::{Replay, ReplayError};
@@ -299,21 +300,32 @@ fn stock(world: &mut World) -> Result<(), Wrong> {
         // Another log of the site has moved goods, or something waits for what it names.
         let logs = hq.intake.logs();
         let alone = logs.iter().filter(|log| log.record.site == node.site).count() == 1;
-        if !alone || ledgers.books.waiting().any(|(_, group)| group.log == rank) {
+        // What waits for its time is on hand, without a value.
+        let waits = ledgers.books.waiting().filter(|(_, group)| group.log == rank);
+        let mut why = waits.map(|(_, group)| ledgers.books.reason(group));
+        if !alone || why.any(|why| why != Waits::TimeInDoubt) {
             continue;
         }
+        let without_value = ledgers.books.without_value();
+        let doubted = node.facts.iter().any(|fact| field::TIME_IN_DOUBT.of(fact).is_some());
         // What is received counts at HQ after it was shipped, whatever the clocks say; a count of
         // the keeper's may stand between. What the books can't take they don't have.
         let came: BTreeSet<u64> = (node.facts.iter())
-            .filter(|fact| {
-                matches!(fact.kind(), Some(Kind::TransferReceive | Kind::Reversal))
-                    || is_unbearable(fact)
+            .filter(|fact| match fact.kind() {
+                Some(Kind::TransferReceive | Kind::Reversal) => true,
+                // The node takes the newest count by the times that it stated.
+                Some(Kind::Count) if doubted => true,
+                _ => is_unbearable(fact),
             })
             .filter_map(|fact| field::ITEM.of(fact))
             .collect();
         for (item, seen) in seen.into_iter().filter(|(item, _)| !came.contains(&item.0.into())) {
             let held = ledgers.books.on_hand(CompanyNo::FIRST, node.site, item).0;
-            if held != seen {
+            let of_item = without_value.iter().filter(|(held, _)| {
+                (held.company, held.site, held.item) == (CompanyNo::FIRST, node.site, item)
+            });
+            let held = i128::from(held) + of_item.map(|(_, units)| units).sum::<i128>();
+            if held != i128::from(seen) {
                 let site = node.site;
                 return Err(Wrong(format!(
                     "site {site} has {seen} of item {item}, the books {held}"

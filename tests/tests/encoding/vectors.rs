@@ -2,9 +2,10 @@
 //! Every kind and every field stands in at least one fact.
 
 use shared::fact::statement::{
-    AccountType, Allocation, CostMethod, CostScope, Direction, InvoiceLine, LandedCost, MasterData,
-    Measure, Money, Movement, Payment, PeriodAction, PeriodStep, PolicyKind, PoolName, Revaluation,
-    Role, SharedBy, Stamp, StandardCost, Statement, WriteDown,
+    AccountType, Allocation, CostMethod, CostScope, Direction, DoubtfulTime, InvoiceLine,
+    LandedCost, MasterData, Measure, Money, Movement, Payment, PeriodAction, PeriodStep,
+    PolicyKind, PoolName, Retime, Revaluation, Role, SharedBy, Stamp, StandardCost, Statement,
+    WriteDown,
 };
 use shared::fact::{Fact, Kind, KindNo, Value, field};
 use shared::ids::{
@@ -122,6 +123,7 @@ pub(crate) fn facts() -> Facts {
     carriers(&mut facts);
     restores(&mut facts);
     handled_items(&mut facts);
+    doubts(&mut facts);
     facts
 }
 
@@ -199,6 +201,21 @@ fn restores(facts: &mut Facts) {
     say("ruling", MasterData::Ruling { log, upto: Seq(12) });
     let dropped = Capture { device: DeviceNo(5), counter: 12 };
     facts.say("told twice", &Statement::SameAs { dropped, kept: capture(1_042) });
+}
+
+fn doubts(facts: &mut Facts) {
+    let log = LogId([0xab; 32]);
+    let one = Retime { log, first: Seq(118), last: Seq(118), reason: None };
+    facts.say("retime of one", &Statement::Retime(one));
+    let stamp = facts.stamp();
+    let stamp = Stamp { occurred_at: Timestamp(stamp.occurred_at.0 - 86_400_000), ..stamp };
+    let range = Retime { last: Seq(121), reason: Some(ReasonNo(1)), ..one };
+    let range = Statement::Retime(range).to_fact(&stamp).expect("a legal fact");
+    facts.add("retime of four to the day before", range);
+    let (company, policy) = (Some(CompanyNo(1)), PolicyKind::DoubtfulTime);
+    let setting = DoubtfulTime::ByHand as i64;
+    let data = MasterData::Policy { company, site: None, policy, setting };
+    facts.say("times in doubt by hand", &Statement::MasterData { valid_from: None, data });
 }
 
 fn costs(facts: &mut Facts) {

@@ -43,6 +43,16 @@ coded! {
     }
 }
 
+coded! {
+    /// Who says when something happened whose time is in doubt.
+    DoubtfulTime {
+        /// HQ, where it knows the time to within a day of one month; else a person.
+        1 WithinDay "within_day";
+        /// A person, always.
+        2 ByHand "by_hand";
+    }
+}
+
 impl PolicyKind {
     /// The words of a policy that a company chooses among, numbered from 1; none for those of sites,
     /// whose settings are figures.
@@ -57,6 +67,7 @@ impl PolicyKind {
                 StandardVariance::ALL.iter().map(|each| each.word()).collect()
             }
             Self::LateCost => LateCost::ALL.iter().map(|each| each.word()).collect(),
+            Self::DoubtfulTime => DoubtfulTime::ALL.iter().map(|each| each.word()).collect(),
             Self::Lifo | Self::WriteDownReversal => {
                 Permission::ALL.iter().map(|each| each.word()).collect()
             }
