@@ -205,6 +205,7 @@ impl Server {
         let linking = tokio::spawn(link.run(until_stop(stopped.clone())));
         let telling = tokio::spawn(tell_changes(hq.clone()));
         let sealing = tokio::spawn(seal_often(hq.clone()));
+        let placing = tokio::spawn(place_what_is_known(hq.clone()));
 
         let (mut posting, mut intake) = (hq.published().failure(), hq.intake().failure());
         let ended = tokio::select! {
@@ -215,6 +216,7 @@ impl Server {
         stop.send_replace(true);
         telling.abort();
         sealing.abort();
+        placing.abort();
         let _ = linking.await;
         // Pages keep their live streams open: they end with the process.
         let _ = tokio::time::timeout(CLOSING, serving).await;
@@ -273,6 +275,21 @@ async fn tell_changes(hq: Headquarters) {
         };
         // Nobody may be looking.
         drop(hq.changes().send(Change::Posted(Arc::new(moved))));
+    }
+}
+
+/// Says when facts in doubt happened, wherever a commit tells it.
+async fn place_what_is_known(hq: Headquarters) {
+    let mut events = hq.published().events();
+    loop {
+        match hq.place_what_is_known().await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!("HQ said {count} times when facts in doubt happened"),
+            Err(error) => tracing::warn!("HQ did not say when facts in doubt happened: {error}"),
+        }
+        if let Err(broadcast::error::RecvError::Closed) = events.recv().await {
+            return;
+        }
     }
 }
 

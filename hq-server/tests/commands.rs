@@ -496,3 +496,17 @@ fn a_byte_that_flipped_is_noticed_before_anything_is_written() {
         assert!(noticed > 3, "{name}: only {noticed} of 40 hits noticed");
     }
 }
+
+#[test]
+fn a_retime_names_a_site_and_a_time() {
+    let place = Place::new();
+    place.json(&["site", "add", "EAST"]);
+    let retime = |site: &str, at: &str| {
+        place.error(&["retime", "--site", site, "--from", "1", "--to", "3", "--at", at])
+    };
+    let unknown = retime("WEST", "2026-11-24T16:30");
+    assert!(unknown.contains("there is no site 'WEST': see 'hq-server site list'"), "{unknown}");
+    let not_there = retime("EAST", "2026-11-24T16:30");
+    assert!(not_there.contains("HQ has no fact 3 of site 'EAST': wait"), "{not_there}");
+    assert_eq!(place.json(&["report", "in-doubt"])["count"], 0);
+}

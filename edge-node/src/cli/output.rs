@@ -104,7 +104,7 @@ impl Output {
         print(&format!("{what}: {} at {}", view.captures.join(", "), view.recorded_at));
         for doubt in &view.time_in_doubt {
             print(&format!(
-                "note: {doubt}: HQ marks this time as doubtful; set the clock (timedatectl)"
+                "note: {doubt}: HQ values this once it knows when it happened; set the clock (timedatectl)"
             ));
         }
     }

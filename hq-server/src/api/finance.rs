@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
 use shared::fact::statement::Stamp;
-use shared::ids::{Capture, DeviceNo};
+use shared::ids::{Capture, DeviceNo, Seq};
 use shared::time::Day;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -16,6 +16,7 @@ use super::whose::{Company, Whose};
 use crate::headquarters::Headquarters;
 use crate::own_log::{
     AllocationDraft, Desk, FinanceError, Group, InvoiceDraft, InvoiceLineDraft, PaymentDraft,
+    RetimeDraft,
 };
 
 /// An invoice, either side.
@@ -116,6 +117,30 @@ pub struct SameAsBody {
     pub kept: String,
 }
 
+/// When facts in doubt happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RetimeBody {
+    /// The site's code.
+    #[schema(example = "EAST")]
+    pub site: String,
+    /// The installation's number, where more than one of the site has such facts.
+    #[serde(default)]
+    pub device: Option<u32>,
+    /// The first fact, by its place in the site's log.
+    #[schema(example = 118)]
+    pub from: u64,
+    /// The last one; the first alone where absent.
+    #[serde(default)]
+    pub to: Option<u64>,
+    /// When they happened, in the company's zone.
+    #[schema(example = "2026-11-24T16:30")]
+    pub at: String,
+    /// Why: a reason's code.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
 /// A branch that a person has compared with the log that it leaves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -134,6 +159,7 @@ pub(super) fn router() -> OpenApiRouter<Headquarters> {
         .routes(routes!(allocate))
         .routes(routes!(void))
         .routes(routes!(same_as))
+        .routes(routes!(retime))
         .routes(routes!(rule))
 }
 
@@ -168,7 +194,7 @@ fn why_waiting(hq: &Headquarters, captures: &[Capture]) -> Vec<String> {
     let ledgers = hq.published().ledgers();
     let is_new = |fact| Stamp::parse(fact).is_ok_and(|stamp| captures.contains(&stamp.capture));
     let waiting = ledgers.books.waiting().filter(|(_, group)| group.facts.iter().any(is_new));
-    waiting.map(|(_, group)| group.why.to_string()).collect()
+    waiting.map(|(_, group)| ledgers.books.reason(group).to_string()).collect()
 }
 
 pub(super) fn day(written: Option<&String>) -> Result<Option<Day>, ApiError> {
@@ -300,6 +326,23 @@ async fn same_as(
     Json(body): Json<SameAsBody>,
 ) -> Result<Json<Recorded>, ApiError> {
     state(&hq, whose, |desk, _| desk.same_as(&body.dropped, &body.kept)).await
+}
+
+/// Says when facts happened that were recorded by a clock in doubt: from then on they have a value. Said
+/// again it holds instead of what was said before.
+#[utoipa::path(post, path = "/api/retimes", tag = "finance", request_body = RetimeBody,
+    params(Company),
+    responses((status = 200, body = Recorded)))]
+async fn retime(
+    State(hq): State<Headquarters>,
+    whose: Whose,
+    Json(body): Json<RetimeBody>,
+) -> Result<Json<Recorded>, ApiError> {
+    let (first, last) = (Seq(body.from), Seq(body.to.unwrap_or(body.from)));
+    let device = body.device.map(DeviceNo);
+    let RetimeBody { site, at, reason, .. } = body;
+    let draft = RetimeDraft { site, device, logs: hq.logs_of_sites(), first, last, at, reason };
+    state(&hq, whose, |desk, _| desk.retime(&draft)).await
 }
 
 /// Says that a branch was compared with the log that it leaves, and is not in doubt any more.

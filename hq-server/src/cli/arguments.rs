@@ -129,6 +129,28 @@ pub(super) enum Command {
         /// The fact with effect.
         kept: String,
     },
+    /// Say when facts happened that were recorded by a clock in doubt: they have a value from then on.
+    /// Said again it holds instead of what was said before. See 'report in-doubt'.
+    Retime {
+        /// The site's code.
+        #[arg(long, value_name = "CODE")]
+        site: String,
+        /// The first fact, by its place in the site's log.
+        #[arg(long, value_name = "PLACE")]
+        from: u64,
+        /// The last fact; the first alone where absent.
+        #[arg(long, value_name = "PLACE")]
+        to: Option<u64>,
+        /// When they happened, in the company's zone: YEAR-MONTH-DAYTHOUR:MINUTE.
+        #[arg(long, value_name = "TIME")]
+        at: String,
+        /// The installation's number, where more than one of the site has such facts.
+        #[arg(long)]
+        device: Option<u32>,
+        /// Why: a reason's code.
+        #[arg(long, value_name = "CODE")]
+        reason: Option<String>,
+    },
     /// Say that a branch was compared with the log that it leaves: its site is not in doubt any more.
     Rule {
         /// The branch's number, as status names it.
@@ -555,7 +577,8 @@ impl Rule {
 #[derive(Debug, Subcommand)]
 pub(super) enum PolicyCommand {
     /// Set a policy. Of the company: `receipt_fx` (exchange, cost), `standard_variance` (expense,
-    /// allocate), `late_cost` (trace, forward), `lifo` and `write_down_reversal` (allowed, barred).
+    /// allocate), `late_cost` (trace, forward), `lifo` and `write_down_reversal` (allowed, barred),
+    /// `doubtful_time` (`within_day`, `by_hand`).
     /// Of sites: `backdating_days`, `import_backdating_days`, `negative_stock` (1 allowed, 0 not).
     Set {
         /// The policy.
@@ -1041,6 +1064,13 @@ pub(super) enum ReportCommand {
     OpenItems,
     /// Facts that wait because something is missing, and why.
     SetAside,
+    /// Facts whose time is in doubt: they have a quantity and no value until 'retime' says when they
+    /// happened.
+    InDoubt {
+        /// Which page of a long list.
+        #[arg(long)]
+        page: Option<u64>,
+    },
     /// Vouchers, newest first.
     Vouchers {
         /// Only of this month, YEAR-MONTH.
@@ -1110,6 +1140,7 @@ impl ReportCommand {
             Self::Group { page } => ("group".to_owned(), vec![("page", number(page))]),
             Self::OpenItems => ("open-items".to_owned(), vec![]),
             Self::SetAside => ("set-aside".to_owned(), vec![]),
+            Self::InDoubt { page } => ("in-doubt".to_owned(), vec![("page", number(page))]),
             Self::Vouchers { month, page } => {
                 ("vouchers".to_owned(), vec![("month", text(month)), ("page", number(page))])
             }

@@ -180,6 +180,12 @@ fn ask(client: &Client<'_>, command: Command, json: bool) -> Result<ExitCode, Cl
             let body = json!({ "dropped": dropped, "kept": kept });
             (client.post("/api/same-as", &body)?, true)
         }
+        Command::Retime { site, from, to, at, device, reason } => {
+            let body = json!({
+                "site": site, "from": from, "to": to, "at": at, "device": device, "reason": reason,
+            });
+            (client.post("/api/retimes", &body)?, true)
+        }
         Command::Rule { device } => {
             (client.post("/api/rulings", &json!({ "device": device }))?, true)
         }

@@ -101,6 +101,13 @@ impl Deed {
             Command::SameAs { dropped, kept } => {
                 Self::Recorded(format!("{dropped} is {kept} told twice: it has no effect any more"))
             }
+            Command::Retime { site, from, to, at, .. } => {
+                let which = match to.filter(|to| to != from) {
+                    Some(to) => format!("facts {from} to {to}"),
+                    None => format!("fact {from}"),
+                };
+                Self::Recorded(format!("{which} of site '{site}' happened at {at}"))
+            }
             Command::Rule { device } => {
                 Self::Recorded(format!("branch {device} is not in doubt any more"))
             }

@@ -12,6 +12,7 @@
 
 mod backup;
 mod config;
+mod doubt;
 mod gate;
 mod losses;
 pub mod postings;

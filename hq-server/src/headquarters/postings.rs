@@ -75,7 +75,7 @@ impl<'a> Teller<'a> {
         let waiting = of_site
             .filter_map(|(_, group)| {
                 let first = field::capture(group.facts.first()?)?;
-                Some((first, group.why.to_string()))
+                Some((first, ledgers.books.reason(group).to_string()))
             })
             .collect();
         drop(ledgers);

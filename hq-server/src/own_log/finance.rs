@@ -3,6 +3,7 @@
 
 mod costs;
 mod periods;
+mod retimes;
 
 use shared::catalogue::Catalogue;
 use shared::decimal::{self, DecimalError};
@@ -10,7 +11,7 @@ use shared::fact::Kind;
 use shared::fact::statement::{
     Allocation, Direction, InvoiceLine, Measure, Money, Payment, SharedBy, Statement,
 };
-use shared::ids::{Capture, CompanyNo, NotACapture, PartnerNo};
+use shared::ids::{Capture, CompanyNo, NotACapture, PartnerNo, Seq};
 use shared::money::{Currency, Price};
 use shared::quantity::{Scaled, ShortText, Unit};
 use shared::time::{Day, Month, OffsetMinutes, Timestamp};
@@ -21,6 +22,7 @@ pub use costs::{
     LandedCostDraft, LandedOnDraft, PoolDraft, RevaluationDraft, StandardCostDraft, WriteDownDraft,
 };
 pub use periods::PeriodDraft;
+pub use retimes::{LogOfSite, RetimeDraft, known_closely};
 
 /// Noon: a document states a day, and its fact needs a time in it.
 const NOON_MS: i64 = 12 * 3_600_000;
@@ -190,6 +192,69 @@ pub enum FinanceError {
         /// How many wait.
         waiting: usize,
     },
+    /// Something may belong to the month, and nobody knows.
+    #[error(
+        "nobody knows when {waiting} groups of facts happened, and {month} may be theirs: see \
+         'hq-server report in-doubt', say so with 'hq-server retime', or close with \
+         --despite-waiting"
+    )]
+    TimeInDoubt {
+        /// The month to be closed.
+        month: Month,
+        /// How many there are.
+        waiting: usize,
+    },
+    /// The last fact stands before the first.
+    #[error("fact {last} stands before fact {first}: name the first one first")]
+    BackwardsRange {
+        /// The first.
+        first: Seq,
+        /// The last.
+        last: Seq,
+    },
+    /// HQ does not have it.
+    #[error(
+        "HQ has no fact {seq} of site '{site}': wait until it has sent it, or see 'hq-server report \
+         in-doubt'"
+    )]
+    NotReceived {
+        /// The site's code.
+        site: String,
+        /// The place in its log.
+        seq: Seq,
+    },
+    /// Its time stands.
+    #[error(
+        "the clock of site '{site}' was not in doubt at fact {seq}: its time stands; see 'hq-server \
+         report in-doubt'"
+    )]
+    NotInDoubt {
+        /// The site's code.
+        site: String,
+        /// The place in its log.
+        seq: Seq,
+    },
+    /// It is not clear which log is meant.
+    #[error(
+        "more than one installation of site '{site}' has a fact {seq} in doubt: name one with --device"
+    )]
+    SeveralLogs {
+        /// The site's code.
+        site: String,
+        /// The place in their logs.
+        seq: Seq,
+    },
+    /// What HQ has happened before it came.
+    #[error("HQ received fact {seq} at {received}: it can't have happened after that")]
+    AfterReceipt {
+        /// The place in its log.
+        seq: Seq,
+        /// When HQ received it.
+        received: Timestamp,
+    },
+    /// Not a time.
+    #[error("'{0}' is no time: write YEAR-MONTH-DAYTHOUR:MINUTE, for example 2026-11-24T16:30")]
+    NotATime(String),
     /// A log was continued twice.
     #[error(
         "a box of site '{site}' was copied or restored, and both parts of its log are booked: see \

@@ -29,8 +29,8 @@ use crate::store::FileError;
 pub use draft::{Draft, DraftError, ItemDraft, MappingDraft, PartnerDraft};
 pub use finance::{
     AllocationDraft, Desk, FinanceError, InvoiceDraft, InvoiceLineDraft, LandedCostDraft,
-    LandedOnDraft, PaymentDraft, PeriodDraft, PoolDraft, RevaluationDraft, StandardCostDraft,
-    WriteDownDraft,
+    LandedOnDraft, LogOfSite, PaymentDraft, PeriodDraft, PoolDraft, RetimeDraft, RevaluationDraft,
+    StandardCostDraft, WriteDownDraft, known_closely,
 };
 pub use mapping_check::{Missing, check_mapping};
 

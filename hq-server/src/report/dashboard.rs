@@ -49,6 +49,9 @@ pub struct Dashboard {
     pub waiting: Waiting,
     /// Facts set aside because something they need is missing.
     pub quarantined: u64,
+    /// Of those, facts whose time is in doubt: their quantity is shown, their value is not.
+    #[serde(default)]
+    pub in_doubt: u64,
     /// Owed by customers.
     #[schema(value_type = String)]
     pub receivable: Figure,
@@ -289,7 +292,8 @@ impl Dashboard {
             change_today: lens.money(stock.total.units() - yesterday),
             waiting: Waiting::sum(sites.iter().map(|site| &site.freshness.waiting)),
             sites,
-            quarantined: lens.books.waiting().map(|(_, group)| group.facts.len() as u64).sum(),
+            quarantined: lens.books.waiting().map(|(_, group)| group.len()).sum(),
+            in_doubt: lens.books.in_doubt().map(|doubt| doubt.group.len()).sum(),
             receivable: lens.money(on(Role::Receivable) + on(Role::UnbilledReceivable)),
             payable: lens.money(-on(Role::Payable)),
             received_not_invoiced: lens.money(-on(Role::ReceivedNotInvoiced)),

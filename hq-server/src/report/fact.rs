@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
+use shared::fact::effective::LogRank;
 use shared::fact::kind::KindNo;
 use shared::fact::statement::{Role, Stamp, Unreadable};
 use shared::fact::{Fact, Kind, Value, field};
@@ -37,6 +38,10 @@ pub struct FactReport {
     pub received_at: Option<Moment>,
     /// The clock was doubted.
     pub time_in_doubt: bool,
+    /// When it happened as HQ says, where the clock was doubted.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub placed_at: Option<Moment>,
     /// Its fields in the order in which they are signed.
     pub fields: Vec<FieldLine>,
     /// Its canonical bytes, in hex.
@@ -115,6 +120,10 @@ impl FactReport {
             recorded_at: lens.moment(stamp.recorded_at),
             received_at: stored.received_at.map(|at| lens.moment(at)),
             time_in_doubt: stamp.time_in_doubt != 0,
+            placed_at: lens
+                .books
+                .placed_at(LogRank::of(&stored.log), stored.seq)
+                .map(|at| lens.moment(at)),
             fields: fact
                 .fields()
                 .map(|(tag, value)| FieldLine::of(lens, fact, tag.number, value))

@@ -44,6 +44,28 @@ pub struct SetAsideGroup {
     pub received_at: Moment,
     /// Why it waits, and what to do.
     pub why: String,
+    /// Where nobody knows when it happened, what is known of when it was recorded.
+    #[serde(default)]
+    pub between: Option<Between>,
+}
+
+/// What is known of a time in doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Between {
+    /// After this, where an earlier fact of the log tells.
+    #[schema(value_type = Option<String>)]
+    pub since: Option<Moment>,
+    /// Before this.
+    #[schema(value_type = String)]
+    pub until: Moment,
+}
+
+impl Between {
+    /// In words.
+    pub fn text(&self) -> String {
+        let since = self.since.map(Moment::text).unwrap_or_default();
+        format!("{since} – {}", self.until.text()).trim_start().to_owned()
+    }
 }
 
 impl SetAside {
@@ -55,6 +77,20 @@ impl SetAside {
         Self {
             count: count as u64,
             rows: rows.map(|(_, group)| SetAsideGroup::of(lens, group)).collect(),
+            page: part.page,
+            pages: part.pages,
+        }
+    }
+
+    /// Of what waits that whose time is in doubt, site by site in the order of the logs.
+    pub fn in_doubt(lens: &Lens<'_>, page: u64) -> Self {
+        let mut groups: Vec<&Waiting> = lens.books.in_doubt().map(|it| it.group).collect();
+        groups.sort_by_key(|group| (group.site, group.log, group.first));
+        let part = Part::of(groups.len() as u64, page, Opens::AtTop);
+        let rows = groups[part.range()].iter();
+        Self {
+            count: groups.len() as u64,
+            rows: rows.map(|group| SetAsideGroup::of(lens, group)).collect(),
             page: part.page,
             pages: part.pages,
         }
@@ -72,7 +108,11 @@ impl SetAsideGroup {
             seq: group.first.0,
             facts: group.facts.len() as u64,
             received_at: lens.moment(group.received_at),
-            why: group.why.to_string(),
+            why: lens.books.reason(group).to_string(),
+            between: lens.books.doubt_of(group).map(|doubt| Between {
+                since: doubt.since.map(|since| lens.moment(since)),
+                until: lens.moment(doubt.until),
+            }),
         }
     }
 }

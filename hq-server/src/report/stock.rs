@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use shared::fact::effective::EffectiveKey;
 use shared::ids::{Capture, ItemNo, SiteNo};
 use shared::money::round_div;
+use shared::quantity::ShortText;
 use shared::time::Day;
 use utoipa::ToSchema;
 
@@ -14,7 +15,7 @@ use super::figure::{Figure, Moment, Named, as_text, as_text_or_none};
 use super::lens::Lens;
 use super::part::{Opens, Part};
 use crate::books::valuation::FactId;
-use crate::books::{Pool, PoolId, PoolStep};
+use crate::books::{Held, Pool, PoolId, PoolStep};
 
 /// What is on hand where, and what it is worth.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -50,6 +51,9 @@ pub struct StockBalance {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub carrying: Option<Figure>,
+    /// Some goods moved at a time in doubt: rows say how many of theirs have no value yet.
+    #[serde(default)]
+    pub any_without_value: bool,
     /// How many rows the filter lets through.
     pub count: u64,
     /// The page shown, from 1.
@@ -75,7 +79,11 @@ pub struct StockRow {
     /// How much.
     #[schema(value_type = String)]
     pub quantity: Figure,
-    /// Value of one unit.
+    /// So much of that moved at a time in doubt and has no value yet.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub without_value: Option<Figure>,
+    /// Value of one unit of the rest.
     #[schema(value_type = Option<String>)]
     pub unit_cost: Option<Figure>,
     /// Its value: what it cost.
@@ -284,9 +292,10 @@ pub struct StockFilter<'a> {
 struct Found<'a> {
     code: &'a str,
     item: ItemNo,
-    lot: Option<&'a [u8]>,
+    lot: Option<ShortText>,
     site: SiteNo,
     units: i64,
+    without_value: i128,
     value: i64,
     variance: i64,
     allowance: i64,
@@ -296,7 +305,10 @@ impl StockBalance {
     /// What the filter lets through, by item code and site.
     pub fn of(lens: &Lens<'_>, filter: StockFilter<'_>, page: u64) -> Self {
         let mut found = found(lens, filter);
-        found.sort_unstable_by_key(|row| (row.code, row.item, row.site, row.lot));
+        found.sort_unstable_by(|one, other| {
+            let place = (one.code, one.item, one.site, &one.lot);
+            place.cmp(&(other.code, other.item, other.site, &other.lot))
+        });
         let part = Part::of(found.len() as u64, page, Opens::AtTop);
         let sum = |of: fn(&Found<'_>) -> i64| found.iter().map(|row| i128::from(of(row))).sum();
         let value: i128 = sum(|row| row.value);
@@ -312,6 +324,7 @@ impl StockBalance {
             at: filter.at,
             known_at: filter.known_at,
             value: lens.money(value),
+            any_without_value: found.iter().any(|row| row.without_value != 0),
             count: found.len() as u64,
             page: part.page,
             pages: part.pages,
@@ -324,7 +337,9 @@ impl StockBalance {
 impl StockRow {
     fn of(lens: &Lens<'_>, found: &Found<'_>) -> Self {
         let (unit, decimals) = lens.unit(found.item);
-        let quantity = Figure::new(found.units.into(), decimals);
+        let valued = Figure::new(found.units.into(), decimals);
+        let without_value = found.without_value;
+        let quantity = Figure::new(i128::from(found.units) + without_value, decimals);
         let value = lens.money(found.value);
         let [at_standard, beyond, lost] = [found.value, found.variance, found.allowance];
         let Beside { variance, allowance, carrying } =
@@ -335,10 +350,11 @@ impl StockRow {
             carrying,
             item: lens.item(found.item),
             site: lens.site(found.site),
-            lot: found.lot.map(|lot| String::from_utf8_lossy(lot).into_owned()),
+            lot: found.lot.as_ref().map(|lot| String::from_utf8_lossy(lot).into_owned()),
             unit,
             quantity,
-            unit_cost: Figure::unit_cost(value, quantity),
+            without_value: (without_value != 0).then(|| Figure::new(without_value, decimals)),
+            unit_cost: Figure::unit_cost(value, valued),
             value,
         }
     }
@@ -346,17 +362,22 @@ impl StockRow {
 
 fn found<'a>(lens: &Lens<'a>, filter: StockFilter<'_>) -> Vec<Found<'a>> {
     let wanted = filter.search.map(str::to_lowercase);
+    let stated = |item: ItemNo| {
+        let stated = lens.stated_item(item)?;
+        let matches = wanted.as_ref().is_none_or(|wanted| {
+            [&stated.code, &stated.name].iter().any(|text| text.to_lowercase().contains(wanted))
+        });
+        matches.then_some(stated)
+    };
+    let is_wanted = |site: &SiteNo| filter.site.is_none_or(|only| only == *site);
     let mut found = Vec::new();
+    // What nobody can place in time is there now, and nobody knows on which days before.
+    let mut in_doubt = lens.books.without_value();
+    in_doubt.retain(|held, _| held.company == lens.company && filter.at.is_none());
     let allowances = lens.books.allowances(lens.end_of(filter.at));
     let pools = (0u32..).map(PoolId).zip(lens.books.pools());
     for (id, pool) in pools.filter(|(_, pool)| pool.company == lens.company) {
-        let Some(item) = lens.stated_item(pool.item) else { continue };
-        let matches = wanted.as_ref().is_none_or(|wanted| {
-            [&item.code, &item.name].iter().any(|text| text.to_lowercase().contains(wanted))
-        });
-        if !matches {
-            continue;
-        }
+        let Some(item) = stated(pool.item) else { continue };
         let allowance = allowances.of(pool);
         let [parts, variances, losses] = match filter.at {
             None => parts_now(pool, allowance),
@@ -365,13 +386,32 @@ fn found<'a>(lens: &Lens<'a>, filter: StockFilter<'_>) -> Vec<Found<'a>> {
         let beside = variances.into_iter().zip(losses);
         let beside = beside.map(|(variance, loss)| (variance.value, loss.value));
         for (Share { site, units, value }, (variance, allowance)) in parts.into_iter().zip(beside) {
-            let is_empty = (units, value, variance, allowance) == (0, 0, 0, 0);
-            let site = site.filter(|site| filter.site.is_none_or(|only| only == *site));
-            if let Some(site) = site.filter(|_| !is_empty) {
-                let (code, lot) = (&item.code, pool.lot.as_deref());
-                let item = pool.item;
-                found.push(Found { code, item, lot, site, units, value, variance, allowance });
+            let Some(site) = site.filter(is_wanted) else { continue };
+            let (company, item_no, lot) = (pool.company, pool.item, pool.lot.clone());
+            let held = Held { company, site, item: item_no, lot };
+            let without_value = in_doubt.remove(&held).unwrap_or(0);
+            if (units, value, variance, allowance, without_value) != (0, 0, 0, 0, 0) {
+                found.push(Found {
+                    code: &item.code,
+                    item: item_no,
+                    lot: held.lot,
+                    site,
+                    units,
+                    without_value,
+                    value,
+                    variance,
+                    allowance,
+                });
             }
+        }
+    }
+    for (Held { site, item: item_no, lot, .. }, without_value) in in_doubt {
+        if let Some(item) = stated(item_no).filter(|_| is_wanted(&site)) {
+            let (code, units, value, variance, allowance) = (item.code.as_str(), 0, 0, 0, 0);
+            let item = item_no;
+            let row =
+                Found { code, item, lot, site, units, without_value, value, variance, allowance };
+            found.push(row);
         }
     }
     found

@@ -37,6 +37,7 @@ pub fn text_of(name: &str, report: &Value, words: &Words) -> Option<String> {
         "open-items" => read::<OpenItems>(report).map(|report| open_items(&report, words)),
         "group" => read::<GroupReport>(report).map(|report| group(&report, words)),
         "set-aside" => read::<SetAside>(report).map(|report| set_aside(&report, words)),
+        "in-doubt" => read::<SetAside>(report).map(|report| in_doubt(&report, words)),
         _ => None,
     }
 }
@@ -274,6 +275,8 @@ fn fact(r: &FactReport, words: &Words) -> String {
         }
         None => format!("{}: {}", words.of("seal"), words.of("seal-none")),
     });
+    let placed = r.placed_at.map(|at| format!("{}: {}", words.of("placed-at"), at.text()));
+    lines.extend(placed);
     lines.extend(r.set_aside.as_ref().map(|why| format!("{}: {why}", words.of("set-aside"))));
     lines.push(voucher_rows(&r.vouchers, words));
     lines.join("\n")
@@ -290,6 +293,9 @@ fn stock(r: &StockBalance, words: &Words) -> String {
     if r.carrying.is_some() {
         heads.push("carrying-value");
     }
+    if r.any_without_value {
+        heads.push("without-value");
+    }
     let heads: Vec<_> = heads.into_iter().map(|key| words.of(key)).collect();
     let mut rows = Rows::new(&heads);
     for row in &r.rows {
@@ -305,6 +311,8 @@ fn stock(r: &StockBalance, words: &Words) -> String {
             [(r.variance, row.variance), (r.allowance, row.allowance), (r.carrying, row.carrying)];
         let shown = beside.into_iter().filter(|(column, _)| column.is_some());
         cells.extend(shown.map(|(_, each)| number(each.map(Figure::grouped).unwrap_or_default())));
+        let part = row.without_value.map(Figure::grouped).unwrap_or_default();
+        cells.extend(r.any_without_value.then(|| number(part)));
         rows.add(cells);
     }
     let beside =
@@ -638,6 +646,24 @@ fn set_aside(r: &SetAside, words: &Words) -> String {
             moment(Some(row.received_at)),
             number(row.facts),
             left(&row.why),
+        ]);
+    }
+    rows.text() + &of_pages(r.page, r.pages)
+}
+
+fn in_doubt(r: &SetAside, words: &Words) -> String {
+    let heads =
+        ["site", "place-in-log", "facts", "fact", "kind", "recorded-between", "received-at"];
+    let mut rows = Rows::new(&heads.map(|key| words.of(key)));
+    for row in &r.rows {
+        rows.add([
+            name(&row.site),
+            number(row.seq),
+            number(row.facts),
+            left(row.capture.map_or_else(String::new, |capture| capture.to_string())),
+            left(words.of_family("kind", &row.kind)),
+            left(row.between.map(|between| between.text()).unwrap_or_default()),
+            moment(Some(row.received_at)),
         ]);
     }
     rows.text() + &of_pages(r.page, r.pages)

@@ -10,8 +10,8 @@ use shared::fact::{Fact, Kind, field};
 use shared::ids::{Capture, ItemNo, SiteNo};
 use shared::quantity::Scaled;
 
-use crate::books::Books;
 use crate::books::valuation::FactId;
+use crate::books::{Books, Item, ShipInDoubt};
 use crate::gateway::keyed_state::{Audience, News};
 
 /// Remembers what can't be told yet.
@@ -56,14 +56,19 @@ impl Feed {
             let items: BTreeSet<ItemNo> = facts.iter().filter_map(moved).collect();
             news.extend(items.into_iter().map(|item| News::Handles(site, item)));
         }
-        let mut ships = BTreeSet::new();
+        let (mut ships, mut in_doubt) = (BTreeSet::new(), BTreeMap::new());
         for capture in concerned {
-            match books.facts().find(capture) {
-                Some(id) => ships.extend(ship_of(books, id)),
-                None => drop(self.unseen.insert(capture)),
+            if let Some(id) = books.facts().find(capture) {
+                ships.extend(ship_of(books, id));
+            } else {
+                // Who gets the goods needs no value of them.
+                in_doubt.extend(books.ship_in_doubt(capture));
+                self.unseen.insert(capture);
             }
         }
-        for transfer in ships.into_iter().filter_map(|ship| transfer_news(books, ship)) {
+        let in_doubt = in_doubt.into_iter().filter_map(|(ship, it)| in_doubt_news(books, ship, it));
+        let placed = ships.into_iter().filter_map(|ship| transfer_news(books, ship));
+        for transfer in placed.chain(in_doubt) {
             let Ok(fact) = transfer.to_fact() else { continue };
             news.push(News::Handles(transfer.to, transfer.item));
             news.push(News::Tell(Audience::Only(transfer.to), fact));
@@ -141,19 +146,37 @@ fn transfer_news(books: &Books, ship: FactId) -> Option<OpenTransfer> {
         .map(|each| each.quantity.0)
         .sum();
     let left = if record.is_active() { (record.quantity.0 - received).max(0) } else { 0 };
-    let exponent = -i8::try_from(settings.decimals).ok()?;
     Some(OpenTransfer {
         ship: record.capture,
         from: record.site,
         to,
         item,
-        quantity: Measure {
-            figure: Scaled::new(left, exponent).ok()?,
-            unit: settings.unit.clone(),
-        },
+        quantity: in_base_units(left, settings)?,
         lot: None,
         document: record.document.clone(),
         shipped_at: at,
         open: left > 0,
     })
+}
+
+/// How much of a ship in doubt is still on its way.
+fn in_doubt_news(books: &Books, ship: Capture, stated: ShipInDoubt) -> Option<OpenTransfer> {
+    let ShipInDoubt { from, movement, until, left } = stated;
+    let settings = books.settings().item(movement.item, until)?;
+    Some(OpenTransfer {
+        ship,
+        from,
+        to: movement.other_site?,
+        item: movement.item,
+        quantity: in_base_units(left, settings)?,
+        lot: None,
+        document: movement.document,
+        shipped_at: until,
+        open: left > 0,
+    })
+}
+
+fn in_base_units(units: i64, item: &Item) -> Option<Measure> {
+    let exponent = -i8::try_from(item.decimals).ok()?;
+    Some(Measure { figure: Scaled::new(units, exponent).ok()?, unit: item.unit.clone() })
 }

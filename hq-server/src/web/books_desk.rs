@@ -118,7 +118,8 @@ impl BooksDesk {
             for (_, group) in lens.books.waiting() {
                 let named = |fact| Stamp::parse(fact).is_ok_and(|stamp| stamp.capture == capture);
                 if let Some(index) = group.facts.iter().position(named) {
-                    return (Seq(group.first.0 + index as u64), Some(group.why.to_string()));
+                    let why = lens.books.reason(group).to_string();
+                    return (Seq(group.first.0 + index as u64), Some(why));
                 }
             }
             // Captures of an installation count with its log until something is restored.
@@ -259,6 +260,10 @@ impl Desk for BooksDesk {
 
     fn set_aside(&self, page: u64) -> Result<SetAside, DeskError> {
         Ok(self.read(|lens, _| SetAside::of(lens, page)))
+    }
+
+    fn in_doubt(&self, page: u64) -> Result<SetAside, DeskError> {
+        Ok(self.read(|lens, _| SetAside::in_doubt(lens, page)))
     }
 
     fn sites(&self) -> Vec<Named> {

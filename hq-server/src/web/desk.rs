@@ -99,6 +99,8 @@ pub trait Desk: Send + Sync + 'static {
     fn open_items(&self, filter: OpenFilter) -> Result<OpenItems, DeskError>;
     /// Facts that wait because something is missing.
     fn set_aside(&self, page: u64) -> Result<SetAside, DeskError>;
+    /// Of those, facts whose time is in doubt.
+    fn in_doubt(&self, page: u64) -> Result<SetAside, DeskError>;
     /// Every site, for filters.
     fn sites(&self) -> Vec<Named>;
     /// Every company, the one whose books these are first.

@@ -40,6 +40,7 @@ pub(super) fn router() -> OpenApiRouter<Desks> {
         .routes(routes!(account))
         .routes(routes!(open_items))
         .routes(routes!(set_aside))
+        .routes(routes!(in_doubt))
         .routes(routes!(live::events))
 }
 
@@ -209,4 +210,13 @@ async fn open_items(Whose(desk): Whose, Query(filter): Query<Filter>) -> Answer<
     responses((status = 200, body = SetAside)))]
 async fn set_aside(Whose(desk): Whose, Query(filter): Query<Filter>) -> Answer<SetAside> {
     ask(&desk, move |desk| desk.set_aside(filter.page())).await.map(Json)
+}
+
+/// Facts whose time is in doubt: they have a quantity and no value until a retime says when they
+/// happened.
+#[utoipa::path(get, path = "/api/reports/in-doubt", tag = "read",
+    params(Company, ("page" = Option<u64>, Query, description = "from 1")),
+    responses((status = 200, body = SetAside)))]
+async fn in_doubt(Whose(desk): Whose, Query(filter): Query<Filter>) -> Answer<SetAside> {
+    ask(&desk, move |desk| desk.in_doubt(filter.page())).await.map(Json)
 }

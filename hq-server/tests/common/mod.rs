@@ -126,6 +126,8 @@ pub struct Site {
     tip: JournalTip,
     sealed: u64,
     now: i64,
+    /// Why its clock is in doubt.
+    pub doubt: u8,
 }
 
 impl Site {
@@ -149,6 +151,7 @@ impl Site {
             tip: JournalTip::start(0),
             sealed: 0,
             now: START,
+            doubt: 0,
         }
     }
 
@@ -176,7 +179,7 @@ impl Site {
             utc_offset: OffsetMinutes(480),
             group_left: 0,
             person: None,
-            time_in_doubt: 0,
+            time_in_doubt: self.doubt,
             company: None,
         };
         self.facts.push(statement.to_fact(&stamp).expect("fits"));

@@ -5,7 +5,7 @@ use shared::ids::{CompanyNo, SiteNo};
 use shared::time::{Month, Timestamp};
 
 use super::{Desk, FinanceError};
-use crate::books::{Area, Waiting};
+use crate::books::{Area, Doubtful, Waiting};
 use crate::own_log::Group;
 
 /// A step of a ledger month.
@@ -42,9 +42,8 @@ impl Desk<'_> {
             }
         }
         let locks_stock = !reopens && step >= PeriodStep::CloseStock;
-        let waiting = self.books.waiting().filter(|(_, group)| self.concerns(group)).count();
-        if locks_stock && waiting > 0 && !draft.despite_waiting {
-            return Err(FinanceError::Waiting { month, waiting });
+        if locks_stock && !draft.despite_waiting {
+            self.must_not_wait(month)?;
         }
         if locks_stock && !draft.despite_doubt {
             self.must_be_certain(draft)?;
@@ -52,6 +51,25 @@ impl Desk<'_> {
         let reason = self.reason(draft.reason.as_deref())?;
         let action = PeriodAction { month, step, reason };
         self.group(None, vec![Statement::PeriodAction(action)])
+    }
+
+    /// What waits would be posted after the month. Facts in doubt are known to be later, or may be of it.
+    fn must_not_wait(&self, month: Month) -> Result<(), FinanceError> {
+        let concerned = self.books.waiting().filter(|(_, group)| self.concerns(group));
+        let may_be_of_it = |doubt: &Doubtful<'_>| {
+            doubt.since.is_none_or(|since| since.day(self.zone).month() <= month)
+        };
+        let (mut waiting, mut in_doubt) = (0, 0);
+        for (_, group) in concerned {
+            match self.books.doubt_of(group) {
+                None => waiting += 1,
+                Some(doubt) => in_doubt += usize::from(may_be_of_it(&doubt)),
+            }
+        }
+        if in_doubt > 0 {
+            return Err(FinanceError::TimeInDoubt { month, waiting: in_doubt });
+        }
+        if waiting > 0 { Err(FinanceError::Waiting { month, waiting }) } else { Ok(()) }
     }
 
     /// A branch that went on after the last stock close may have told something twice in months that
