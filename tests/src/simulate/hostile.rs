@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use ed25519_dalek::SigningKey;
 use hq_server::gateway::store::Peer;
-use shared::ids::{DeviceNo, Head, HistoryId, Seq, SiteNo};
+use shared::ids::{DeviceNo, Head, HistoryId, LogId, Seq, SiteNo};
 use shared::sync::edge::{EdgeRequest, EdgeSession, EdgeSettings, EdgeStart};
 use shared::sync::hq::{HqEvent, HqRequest, HqSession, HqSettings, HqStart};
 use shared::sync::{
@@ -209,7 +209,7 @@ pub(super) fn false_hq(world: &mut World, no: NodeNo) -> Result<(), Wrong> {
     let mut session = EdgeSession::new(start, EdgeSettings::default(), Moment(0));
     let now = Now { moment: Moment(1), wall: Timestamp(0) };
     drop(session.poll_frame(now));
-    let said = false_words(world, &before, history, site);
+    let said = false_words(world, &before, (log, history), site);
     let mut buffer = FrameBuffer::new();
     for bytes in said {
         buffer.push(&bytes);
@@ -251,7 +251,7 @@ type Standing = (Position, StateCursor, Option<shared::sync::SignedAcknowledgeme
 fn false_words(
     world: &mut World,
     (position, state, _): &Standing,
-    history: HistoryId,
+    (log, history): (LogId, HistoryId),
     site: SiteNo,
 ) -> Vec<Vec<u8>> {
     let other_key = SigningKey::from_bytes(&bytes(&mut world.random));
@@ -268,7 +268,6 @@ fn false_words(
         time: Timestamp(0),
         program: "hq-server".to_owned(),
     });
-    let log = world.places[0].node.genesis.log_id();
     let forged = Acknowledgement {
         history,
         log,
