@@ -60,6 +60,11 @@ impl Moves {
 struct Walk {
     units: BTreeMap<Held, i128>,
     moved: BTreeMap<Capture, (Held, i128)>,
+    /// What each reversal names, and by which each fact is named.
+    names: BTreeMap<Capture, Capture>,
+    reversals: BTreeMap<Capture, BTreeSet<Capture>>,
+    /// Facts that a reversal that stands names.
+    undone: BTreeSet<Capture>,
     /// What the books have of a log in a pool, by place.
     placed: BTreeMap<(Held, LogRank), BTreeMap<Seq, Moves>>,
 }
@@ -130,7 +135,7 @@ impl Books {
                         self.move_without_value(&mut walk, at, capture, &movement);
                     }
                     Ok(Statement::Reversal { refers_to, .. }) => {
-                        self.take_back_without_value(&mut walk, refers_to);
+                        self.take_back_without_value(&mut walk, capture, refers_to);
                     }
                     _ => {}
                 }
@@ -188,16 +193,47 @@ impl Books {
         walk.moved.insert(capture, (held, change));
     }
 
-    fn take_back_without_value(&self, walk: &mut Walk, named: Capture) {
-        let of_books = || {
-            let record = &self.facts[self.facts.find(named)?];
-            match Moves::of(record.step, record.quantity.0)? {
-                Moves::By(units) => Some((self.held_of(record)?, units)),
-                Moves::To(_) => None,
+    /// A fact counts while no reversal that stands names it: where that is a reversal, what it named
+    /// counts again, and so on.
+    fn take_back_without_value(&self, walk: &mut Walk, reversal: Capture, named: Capture) {
+        walk.names.insert(reversal, named);
+        walk.reversals.entry(named).or_default().insert(reversal);
+        let mut next = Some(named);
+        while let Some(named) = next.take() {
+            self.look_up_reversal(walk, named);
+            let reversals = walk.reversals.get(&named).into_iter().flatten();
+            let undone = reversals.into_iter().any(|it| !walk.undone.contains(it));
+            let is_new =
+                if undone { walk.undone.insert(named) } else { walk.undone.remove(&named) };
+            if !is_new {
+                return;
             }
-        };
-        if let Some((held, change)) = walk.moved.get(&named).cloned().or_else(of_books) {
-            *walk.units.entry(held).or_default() -= change;
+            next = walk.names.get(&named).copied();
+            let change = walk.moved.get(&named).cloned().or_else(|| self.moved_by(named));
+            if let Some((held, change)) = change.filter(|_| next.is_none()) {
+                let change = if undone { -change } else { change };
+                *walk.units.entry(held).or_default() += change;
+            }
+        }
+    }
+
+    /// Learns what a reversal in the books names, which does not count there.
+    fn look_up_reversal(&self, walk: &mut Walk, reversal: Capture) {
+        let Some(record) = self.facts.find(reversal).map(|id| &self.facts[id]) else { return };
+        let Some(origin) = record.origin.filter(|_| record.kind == Kind::Reversal) else { return };
+        let named = self.facts[origin].capture;
+        if walk.names.insert(reversal, named).is_none() {
+            walk.reversals.entry(named).or_default().insert(reversal);
+            walk.undone.insert(named);
+        }
+    }
+
+    /// What a movement in the books does.
+    fn moved_by(&self, capture: Capture) -> Option<(Held, i128)> {
+        let record = &self.facts[self.facts.find(capture)?];
+        match Moves::of(record.step, record.quantity.0)? {
+            Moves::By(units) => Some((self.held_of(record)?, units)),
+            Moves::To(_) => None,
         }
     }
 

@@ -257,6 +257,24 @@ fn quantities_without_value_go_by_the_order_of_their_log() {
 }
 
 #[test]
+fn a_reversal_in_doubt_counts_while_no_other_one_that_stands_names_it() {
+    let mut story = Story::new(CostScope::Site);
+    let received = story.movement(1, 1, receipt("10", "1"));
+    let undone = story.tell(1, 2, &Statement::Reversal { refers_to: received, reason: None });
+    let far = Timestamp(20_000 * DAY);
+    let mut reverse = |refers_to, expected: (i64, i128)| {
+        let reversal = Statement::Reversal { refers_to, reason: None };
+        let capture = story.tell_by(1, Timestamp(3 * DAY), (far, far, 4), &reversal);
+        assert_eq!((story.on_hand(1), story.without_value(1)), expected);
+        capture
+    };
+    let second = reverse(undone, (0, 10));
+    let third = reverse(second, (0, 0));
+    reverse(received, (0, 0));
+    reverse(third, (0, 0));
+}
+
+#[test]
 fn a_time_lies_between_what_the_log_had_and_what_came_after() {
     let mut story = Story::new(CostScope::Site);
     let known = |story: &Story| {
