@@ -103,6 +103,19 @@ impl<'a> Value<'a> {
         if let Self::Bytes(value) = self { Some(value) } else { None }
     }
 
+    /// Appends the value's bytes, as they stand behind a tag.
+    #[inline]
+    pub(crate) fn write(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Unsigned(value) => varint::write_unsigned(out, value),
+            Self::Signed(value) => varint::write_signed(out, value),
+            Self::Bytes(bytes) => {
+                varint::write_unsigned(out, bytes.len() as u64);
+                out.extend_from_slice(bytes);
+            }
+        }
+    }
+
     /// Whether it may stand as the value of this field.
     fn check(self, number: u16) -> Result<(), Malformed> {
         if number == 0 {

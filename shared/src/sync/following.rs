@@ -94,7 +94,7 @@ fn write_one(before: &Fact, fact: &Fact, out: &mut Vec<u8>) {
         varint::write_unsigned(&mut values, others.len() as u64);
         for (number, value) in others {
             varint::write_unsigned(&mut values, Tag { number, wire: value.wire() }.code());
-            write_value(value, &mut values);
+            value.write(&mut values);
         }
     }
     let byte = |bits: &[bool]| bits.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit));
@@ -108,19 +108,8 @@ fn write_difference(was: Value<'_>, is: Option<Value<'_>>, out: &mut Vec<u8>) {
             varint::write_signed(out, is.cast_signed() - was.cast_signed());
         }
         (Value::Signed(was), Some(Value::Signed(is))) => varint::write_signed(out, is - was),
-        (Value::Bytes(_), Some(value @ Value::Bytes(_))) => write_value(value, out),
+        (Value::Bytes(_), Some(value @ Value::Bytes(_))) => value.write(out),
         _ => out.push(0),
-    }
-}
-
-fn write_value(value: Value<'_>, out: &mut Vec<u8>) {
-    match value {
-        Value::Unsigned(value) => varint::write_unsigned(out, value),
-        Value::Signed(value) => varint::write_signed(out, value),
-        Value::Bytes(bytes) => {
-            varint::write_unsigned(out, bytes.len() as u64);
-            out.extend_from_slice(bytes);
-        }
     }
 }
 

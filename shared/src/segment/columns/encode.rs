@@ -39,14 +39,7 @@ fn write_one(fact: &Fact, out: &mut Vec<u8>) {
     let mut number = 0;
     for (tag, value) in fact.fields() {
         head(tag).write(number, out);
-        match value {
-            Value::Unsigned(value) => varint::write_unsigned(out, value),
-            Value::Signed(value) => varint::write_signed(out, value),
-            Value::Bytes(bytes) => {
-                varint::write_unsigned(out, bytes.len() as u64);
-                out.extend_from_slice(bytes);
-            }
-        }
+        value.write(out);
         number = tag.number;
     }
 }
