@@ -615,6 +615,9 @@ fn check_finance(hq: &Headquarters, received: Capture, sold: Capture) {
     let next = Capture { device: DeviceNo(1), counter: 1 };
     let over = desk.payment(&payment, next).err();
     assert_eq!(over, Some(FinanceError::OverAllocated("500".to_owned())));
+    let discounts = vec![AllocationDraft { of: sold.to_string(), amount: "1".to_owned() }];
+    let customers = PaymentDraft { allocations: vec![], discounts, ..payment.clone() };
+    assert_eq!(desk.payment(&customers, next).err(), Some(FinanceError::NoDiscountInward));
     let third_of_a_cent = PaymentDraft { amount: "0.001".to_owned(), ..payment };
     let written = "0.001".to_owned();
     let expected = FinanceError::TooManyDecimals { currency: common::currency(), written };

@@ -15,8 +15,8 @@ use super::problem::ApiError;
 use super::whose::{Company, Whose};
 use crate::headquarters::Headquarters;
 use crate::own_log::{
-    AllocationDraft, Desk, FinanceError, Group, InvoiceDraft, InvoiceLineDraft, PaymentDraft,
-    RetimeDraft,
+    AllocationDraft, Desk, DiscountDraft, FinanceError, Group, InvoiceDraft, InvoiceLineDraft,
+    PaymentDraft, RetimeDraft,
 };
 
 /// An invoice, either side.
@@ -80,6 +80,26 @@ pub struct PaymentBody {
     /// What it settles.
     #[serde(default)]
     pub allocations: Vec<AllocationBody>,
+    /// What the supplier lets the company off for early payment, bill by bill.
+    #[serde(default)]
+    pub discounts: Vec<AllocationBody>,
+}
+
+/// What a supplier lets the company off for early payment of a bill.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DiscountBody {
+    /// The bill: one of its lines.
+    #[schema(example = "1-77")]
+    pub of: String,
+    /// How much less is owed for it; its lines share that by value.
+    pub amount: String,
+    /// The number of the supplier's note.
+    #[serde(default)]
+    pub document: Option<String>,
+    /// Its date, YEAR-MONTH-DAY; today where absent.
+    #[serde(default)]
+    pub date: Option<String>,
 }
 
 /// Part of a payment that settles an open item.
@@ -156,6 +176,7 @@ pub(super) fn router() -> OpenApiRouter<Headquarters> {
         .routes(routes!(customer_invoice))
         .routes(routes!(supplier_credit))
         .routes(routes!(payment))
+        .routes(routes!(discount))
         .routes(routes!(allocate))
         .routes(routes!(void))
         .routes(routes!(same_as))
@@ -281,6 +302,7 @@ async fn payment(
         account: body.account,
         document: body.document,
         allocations: body.allocations.into_iter().map(allocation).collect(),
+        discounts: body.discounts.into_iter().map(allocation).collect(),
     };
     state(&hq, whose, |desk, next| desk.payment(&draft, next)).await
 }
@@ -301,6 +323,24 @@ async fn allocate(
 ) -> Result<Json<Recorded>, ApiError> {
     let draft = allocation(body);
     state(&hq, whose, |desk, _| desk.allocate(&payment, &draft)).await
+}
+
+/// Records what a supplier lets the company off for early payment. By the company's policy of the day
+/// the bill's goods cost less, or it is finance income.
+#[utoipa::path(post, path = "/api/discounts", tag = "finance", request_body = DiscountBody,
+    params(Company),
+    responses((status = 200, body = Recorded)))]
+async fn discount(
+    State(hq): State<Headquarters>,
+    whose: Whose,
+    Json(body): Json<DiscountBody>,
+) -> Result<Json<Recorded>, ApiError> {
+    let draft = DiscountDraft {
+        date: day(body.date.as_ref())?,
+        of: AllocationDraft { of: body.of, amount: body.amount },
+        document: body.document,
+    };
+    state(&hq, whose, |desk, _| desk.cash_discount(&draft)).await
 }
 
 /// Makes a fact one that never happened, or that was told twice. What it posted is taken back in its

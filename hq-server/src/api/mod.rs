@@ -30,8 +30,8 @@ pub use costs::{
 };
 pub use documents::{DocumentEdit, DocumentLine, DocumentShown, DocumentValue, QuarantineLine};
 pub use finance::{
-    AllocationBody, InvoiceBody, InvoiceLineBody, PaymentBody, RetimeBody, RulingBody, SameAsBody,
-    VoidBody,
+    AllocationBody, DiscountBody, InvoiceBody, InvoiceLineBody, PaymentBody, RetimeBody,
+    RulingBody, SameAsBody, VoidBody,
 };
 pub use installation::{BackupBody, BackupReport, BranchLine, LogLine, Status};
 pub use master::{

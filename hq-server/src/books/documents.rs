@@ -67,6 +67,7 @@ impl Books {
         for (id, line) in invoices {
             if self.link_invoice(id, &line, receipt, effects) {
                 linked += 1;
+                self.link_discounts(id, receipt, effects);
                 self.stop_keeping(id);
             } else {
                 left.push((id, line));
@@ -92,6 +93,23 @@ impl Books {
         if !link_invoice(&self.settings, &mut record, line, receipt, &self.facts[receipt]) {
             return false;
         }
+        self.link(id, record, receipt, effects);
+        let record = &mut self.facts[id];
+        if !record.reversed {
+            record.target.main = record.document_target.0;
+        }
+        self.forward_document(id, receipt);
+        true
+    }
+
+    /// Puts a record that became known to be about a receipt in the place of the one before.
+    pub(super) fn link(
+        &mut self,
+        id: FactId,
+        mut record: FactRecord,
+        receipt: FactId,
+        effects: &mut Effects,
+    ) {
         // Dimensions and accounts change: what is posted is taken back first.
         self.withdraw(id, Cause::Invoice, effects);
         if find_accounts(&self.settings, &mut record).is_err() {
@@ -100,20 +118,18 @@ impl Books {
         inherit_accounts(&mut record, |origin| &self.facts[origin].accounts);
         record.target = Target::default();
         record.posted = record.target;
-        if !record.reversed {
-            record.target.main = record.document_target.0;
-        }
         record.origin = None;
         self.facts[id] = record;
         self.facts.link(receipt, id);
         self.touched.insert(id, Cause::Invoice);
-        self.forward_document(id, receipt);
-        true
     }
 
     /// Takes back what is posted for a fact whose dimensions change.
     pub(super) fn withdraw(&mut self, id: FactId, cause: Cause, effects: &mut Effects) {
-        let month = self.month_of(&self.facts[id], Area::Trade);
+        let record = &self.facts[id];
+        // A ship that becomes a sale to another company is trade by now.
+        let area = if record.kind == Kind::CashDiscount { record.area() } else { Area::Trade };
+        let month = self.month_of(record, area);
         let record = &mut self.facts[id];
         record.target = Target::default();
         let mut postings = Postings::new();
@@ -183,13 +199,20 @@ impl Books {
         Some(foreign.worth_of(units, bill.quantity.0, rate))
     }
 
-    /// What is landed on a receipt, its bills whole and in any order. A sum that no pool could hold
-    /// is none.
-    fn add_landed_cost(&mut self, receipt: FactId, cause: Cause) {
+    /// What is landed on a receipt, its bills whole and in any order, less the discounts on all its
+    /// bills. A sum that no pool could hold is none.
+    pub(super) fn add_landed_cost(&mut self, receipt: FactId, cause: Cause) {
         let bills = self.facts.dependents(receipt).iter().map(|id| &self.facts[*id]);
-        let bills = bills.filter(|bill| bill.kind == Kind::LandedCost);
-        let bills = bills.filter(|bill| !bill.reversed && !bill.forwarded);
-        let landed = in_range(bills.map(|bill| i128::from(bill.stated.unwrap_or(0))).sum());
+        let bills = bills.filter(|bill| !bill.forwarded && bill.document_is_active(&self.facts));
+        let amount = |bill: &FactRecord| {
+            let stated = i128::from(bill.stated.unwrap_or(0));
+            match bill.kind {
+                Kind::LandedCost => stated,
+                Kind::CashDiscount => -stated,
+                _ => 0,
+            }
+        };
+        let landed = in_range(bills.map(amount).sum());
         let landed = landed.unwrap_or(0);
         let record = &mut self.facts[receipt];
         if record.landed() != landed {
@@ -302,6 +325,7 @@ impl Books {
             (Kind::SupplierInvoice | Kind::CreditNote | Kind::LandedCost, Some(receipt)) => {
                 self.price_receipt(receipt);
             }
+            (Kind::CashDiscount, _) => self.value_discount(id),
             (Kind::CustomerInvoice, Some(sale)) => self.bill_sale(sale),
             (Kind::Receipt, _) => self.price_receipt(id),
             (Kind::SaleIssue, _) => self.bill_sale(id),
@@ -318,8 +342,10 @@ impl Books {
         for index in 0..self.facts.dependents(id).len() {
             let dependent = self.facts.dependents(id)[index];
             self.mark_own_pool(dependent, Cause::Reversal);
-            if self.facts[dependent].kind == Kind::Allocation {
-                self.refresh_document(dependent);
+            match self.facts[dependent].kind {
+                Kind::Allocation => self.refresh_document(dependent),
+                Kind::CashDiscount => self.value_discount(dependent),
+                _ => {}
             }
         }
     }

@@ -435,6 +435,7 @@ fn references(statement: &Statement) -> SmallVec<[(Capture, Kind); 2]> {
             [*open_item, *payment].into_iter().collect()
         }
         Statement::LandedCost(landed) => [landed.refers_to].into_iter().collect(),
+        Statement::CashDiscount(discount) => [discount.refers_to].into_iter().collect(),
         Statement::Revaluation(stated) => stated.refers_to.into_iter().collect(),
         Statement::Retime(_)
         | Statement::Payment(_)

@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 
 use shared::fact::Kind;
 use shared::fact::effective::EffectiveKey;
+use shared::fact::statement::Role;
 use shared::ids::{
     AccountNo, Capture, CategoryNo, CompanyNo, ItemNo, PartnerNo, ReasonNo, Seq, SiteNo,
 };
@@ -175,7 +176,7 @@ pub struct FactRecord {
     pub group: FactId,
     /// Its name for ever.
     pub capture: Capture,
-    /// The second fact it names: the open item of an allocation.
+    /// The second fact it names: the open item of an allocation, the bill of a discount.
     pub second: Option<FactId>,
     /// The reason.
     pub reason: Option<ReasonNo>,
@@ -209,12 +210,20 @@ impl FactRecord {
         !self.reversed && !self.out_of_range
     }
 
-    /// Whether its document has effect: an allocation also needs both sides that it names. What
-    /// is out of range is so in its pool only.
+    /// Whether its document has effect: an allocation also needs both sides that it names, a
+    /// discount its bill. What is out of range is so in its pool only.
     pub fn document_is_active(&self, facts: &FactTable) -> bool {
-        let named = [self.origin, self.second];
-        let both = || named.into_iter().flatten().all(|id| !facts[id].reversed);
-        !self.reversed && (self.kind != Kind::Allocation || both())
+        let named = match self.kind {
+            Kind::Allocation => [self.origin, self.second],
+            Kind::CashDiscount => [None, self.second],
+            _ => [None, None],
+        };
+        !self.reversed && named.into_iter().flatten().all(|id| !facts[id].reversed)
+    }
+
+    /// Whether goods cost less by it: a supplier's discount that is no income.
+    pub fn lowers_cost(&self) -> bool {
+        self.kind == Kind::CashDiscount && self.roles.against == Some(Role::LandedCostClearing)
     }
 
     /// Where its units moved: its place in effective order, but for what takes effect later than it

@@ -27,7 +27,7 @@ impl Books {
         let month = key.effective_at().day(company.zone).month();
         let (pool, one_pool, accounts) = (named.pool, named.one_pool, named.accounts);
         let record = &mut self.facts[id];
-        let clears = record.kind == Kind::LandedCost;
+        let clears = matches!(record.kind, Kind::LandedCost | Kind::CashDiscount);
         let counter = if clears { Role::LandedCostClearing } else { Role::ReceivedNotInvoiced };
         record.roles = Roles {
             stock: Some(Role::Inventory),
@@ -43,7 +43,8 @@ impl Books {
         record.origin = Some(receipt);
         (record.key, record.month, record.pool, record.one_pool) = (key, month, pool, one_pool);
         (record.step, record.forwarded) = (PoolStep::AddLate, true);
-        record.taken_over.cost = clears.then_some(record.stated.unwrap_or(0));
+        let sign = if record.kind == Kind::CashDiscount { -1 } else { 1 };
+        record.taken_over.cost = clears.then_some(sign * record.stated.unwrap_or(0));
         self.place(id);
     }
 

@@ -37,6 +37,7 @@
 
 mod check;
 mod differences;
+mod discounts;
 mod documents;
 mod doubt;
 mod exchange;
@@ -606,6 +607,7 @@ impl Books {
                 }
             }
             Kind::Allocation => self.refresh_document(id),
+            Kind::CashDiscount => self.value_discount(id),
             _ if self.facts[id].pool.is_some() => self.place(id),
             _ => {}
         }

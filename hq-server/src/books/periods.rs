@@ -44,7 +44,7 @@ impl Area {
             | Kind::CustomerInvoice
             | Kind::CreditNote
             | Kind::LandedCost => Self::Trade,
-            Kind::Payment | Kind::Allocation => Self::OpenItems,
+            Kind::Payment | Kind::Allocation | Kind::CashDiscount => Self::OpenItems,
             _ => Self::Stock,
         }
     }

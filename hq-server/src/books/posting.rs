@@ -17,6 +17,7 @@
 //! | supplier invoice | | Dr received not invoiced (bought in transit) / Cr payable, rest exchange difference |
 //! | credit note | | Dr payable / Cr received not invoiced (bought in transit), rest exchange difference |
 //! | landed cost | | Dr landed cost clearing / Cr payable |
+//! | cash discount | | Dr payable / Cr landed cost clearing, or finance income |
 //! | revaluation, standard cost | inventory / revaluation | |
 //! | write-down | | Dr write-down / Cr allowance |
 //! | customer invoice | | Dr receivable / Cr unbilled receivable, rest revenue |
@@ -58,7 +59,7 @@ pub struct Roles {
 
 /// What decides the roles of a fact beside its kind.
 #[derive(Clone, Copy, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "six independent questions about one document")]
+#[expect(clippy::struct_excessive_bools, reason = "seven independent questions about one document")]
 pub struct Situation {
     /// The movement states a selling price.
     pub priced: bool,
@@ -72,6 +73,8 @@ pub struct Situation {
     pub foreign: bool,
     /// Goods go from one company to another.
     pub between: bool,
+    /// A discount makes goods cost less, and is no income.
+    pub of_goods: bool,
 }
 
 impl Situation {
@@ -83,6 +86,7 @@ impl Situation {
         inward: false,
         foreign: false,
         between: false,
+        of_goods: false,
     };
 }
 
@@ -147,6 +151,10 @@ pub fn roles(kind: Kind, situation: Situation) -> Roles {
         },
         Kind::ServiceSale => document(Role::Receivable, Role::Revenue),
         Kind::LandedCost if situation.priced => document(Role::Payable, Role::LandedCostClearing),
+        Kind::CashDiscount if situation.of_goods => {
+            document(Role::Payable, Role::LandedCostClearing)
+        }
+        Kind::CashDiscount => document(Role::Payable, Role::CashDiscount),
         Kind::Revaluation | Kind::StandardCost => stock(Role::Revaluation),
         Kind::WriteDown => document(Role::WriteDown, Role::Allowance),
         Kind::SupplierInvoice | Kind::CreditNote => Roles {
@@ -219,7 +227,8 @@ fn parts(id: FactId, record: &FactRecord, target: &Target) -> [Part; PARTS] {
         | Kind::StandardCost
         | Kind::SupplierInvoice
         | Kind::CreditNote
-        | Kind::LandedCost => by_sign(target.stock),
+        | Kind::LandedCost
+        | Kind::CashDiscount => by_sign(target.stock),
         Kind::Receipt
         | Kind::CustomerReturn
         | Kind::ProductionIn

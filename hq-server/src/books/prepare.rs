@@ -22,6 +22,7 @@ use super::posting::{self, Situation};
 use super::rules::BETWEEN_COMPANIES;
 use super::settings::{Item, Lookup, MeasureError, Settings, smallest_units};
 use super::valuation::{FactId, UnitCost};
+pub(super) use costs::discount_goods;
 pub(super) use foreign::{convert, rate_between, rate_of};
 
 /// Amounts and quantities of one fact stay below this.
@@ -226,6 +227,7 @@ impl<'a> Preparation<'a> {
                     self.supplier_invoice(stamp, index, statement.kind(), line)?
                 }
                 Statement::LandedCost(landed) => self.landed_cost(stamp, index, landed)?,
+                Statement::CashDiscount(stated) => self.cash_discount(stamp, index, stated)?,
                 Statement::Revaluation(stated) => self.revaluation(stamp, index, stated)?,
                 Statement::StandardCost(stated) => self.standard_cost(stamp, index, stated)?,
                 Statement::WriteDown(stated) => self.write_down(stamp, index, stated)?,
@@ -802,6 +804,9 @@ pub(super) fn find_accounts(settings: &Settings, record: &mut FactRecord) -> Res
 
 /// An open item is settled on the account where it was opened.
 pub(super) fn inherit_accounts<'f>(record: &mut FactRecord, of: impl Fn(FactId) -> &'f Accounts) {
+    if let (Kind::CashDiscount, Some(bill)) = (record.kind, record.second.map(&of)) {
+        record.accounts.main = bill.main;
+    }
     let Some(origin) = record.origin.map(&of) else { return };
     match record.kind {
         // What is owed to another company stands on an account of the receiver's own.
@@ -817,7 +822,7 @@ pub(super) fn inherit_accounts<'f>(record: &mut FactRecord, of: impl Fn(FactId) 
                 record.accounts.counter = origin.counter;
             }
         }
-        Kind::CustomerInvoice | Kind::LandedCost => {
+        Kind::CustomerInvoice | Kind::LandedCost | Kind::CashDiscount => {
             record.accounts.against = origin.main;
             if record.forwarded {
                 record.accounts.counter = origin.main;

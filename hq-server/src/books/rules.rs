@@ -8,11 +8,12 @@
 //! | 3 | transfers between companies, variances from a standard that stock carries |
 //! | 4 | voucher numbers that a lost history of HQ gave are left out; what was told twice has effect once |
 //! | 5 | what a clock in doubt recorded has no value until a retime says when it happened |
+//! | 6 | cash discounts that suppliers grant |
 
 use shared::fact::statement::{CostMethod, MasterData, Role, Statement};
 
 /// The newest rules; a sequence that states none follows these.
-pub const RULES: i64 = 5;
+pub const RULES: i64 = 6;
 
 /// The rules that first tell whose the site is that goods go to.
 pub(super) const BETWEEN_COMPANIES: i64 = 3;
@@ -22,6 +23,9 @@ pub(super) const CARRIED_VARIANCES: i64 = 3;
 
 /// The rules that first let facts in doubt wait for a retime.
 pub(super) const RETIMES: i64 = 5;
+
+/// The rules that first take cash discounts.
+const CASH_DISCOUNTS: i64 = 6;
 
 /// The rules that first gave a statement its effect.
 pub(super) const fn first_rules(statement: &Statement) -> i64 {
@@ -42,6 +46,11 @@ pub(super) const fn first_rules(statement: &Statement) -> i64 {
         Statement::SameAs { .. }
         | Statement::MasterData { data: MasterData::VoucherGap { .. }, .. } => 4,
         Statement::Retime(_) => RETIMES,
+        Statement::CashDiscount(_)
+        | Statement::MasterData {
+            data: MasterData::Mapping { role: Role::CashDiscount, .. },
+            ..
+        } => CASH_DISCOUNTS,
         _ => 1,
     }
 }

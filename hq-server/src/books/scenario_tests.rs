@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use shared::fact::Kind;
 use shared::fact::effective::LogRank;
 use shared::fact::statement::{
-    AccountType, Allocation, CostMethod, CostScope, Direction, InvoiceLine, LandedCost, MasterData,
-    Measure, Money, Movement, Payment, PolicyKind, PoolName, ReceiptFx, Revaluation, Role, Stamp,
-    StandardCost, Statement, WriteDown,
+    AccountType, Allocation, CashDiscount, CostMethod, CostScope, Direction, InvoiceLine,
+    LandedCost, MasterData, Measure, Money, Movement, Payment, PolicyKind, PoolName,
+    PurchaseCashDiscount, ReceiptFx, Revaluation, Role, Stamp, StandardCost, Statement, WriteDown,
 };
 use shared::ids::{
     AccountNo, Capture, CategoryNo, CompanyNo, DeviceNo, ItemNo, PartnerNo, ReasonNo, Seq, SiteNo,
@@ -16,7 +16,7 @@ use shared::money::{Currency, Price};
 use shared::quantity::Unit;
 use shared::time::{OffsetMinutes, Timestamp};
 
-use super::{Books, Effects, Entry, PoolId, Run};
+use super::{Books, Effects, Entry, PoolId, Run, Waits};
 
 mod between;
 mod doubts;
@@ -141,20 +141,36 @@ impl Story {
         (occurred_at, recorded_at, time_in_doubt): (Timestamp, Timestamp, u8),
         statement: &Statement,
     ) -> Capture {
+        let stamps = (occurred_at, recorded_at, time_in_doubt);
+        self.tell_group(site, received_at, stamps, std::slice::from_ref(statement))
+    }
+
+    /// The same of a group; returns the capture of its first.
+    fn tell_group(
+        &mut self,
+        site: u32,
+        received_at: Timestamp,
+        (occurred_at, recorded_at, time_in_doubt): (Timestamp, Timestamp, u8),
+        group: &[Statement],
+    ) -> Capture {
         let counter = self.next[site as usize];
-        self.next[site as usize] += 1;
+        self.next[site as usize] += group.len() as u64;
         let capture = Capture { device: DeviceNo(site + 1), counter };
-        let stamp = Stamp {
-            capture,
-            recorded_at,
-            occurred_at,
-            utc_offset: OffsetMinutes(0),
-            group_left: 0,
-            person: None,
-            time_in_doubt,
-            company: None,
-        };
-        let facts = [statement.to_fact(&stamp).expect("a legal fact")];
+        let mut facts = Vec::new();
+        let left = (0..u16::try_from(group.len()).expect("a short group")).rev();
+        for ((counter, group_left), statement) in (counter..).zip(left).zip(group) {
+            let stamp = Stamp {
+                capture: Capture { counter, ..capture },
+                recorded_at,
+                occurred_at,
+                utc_offset: OffsetMinutes(0),
+                group_left,
+                person: None,
+                time_in_doubt,
+                company: None,
+            };
+            facts.push(statement.to_fact(&stamp).expect("a legal fact"));
+        }
         let run = Run {
             site: SiteNo(site),
             log: LogRank(site.into()),
@@ -531,6 +547,68 @@ fn landed_cost_waits_on_the_clearing_account_for_its_bill() {
         "8 fact | Cr inventory@1 27.00 | Dr received_not_invoiced@1 30.00 | Dr return_difference@1 -3.00",
     );
     assert_eq!(story.books.check(), Ok(()));
+}
+
+/// A discount on a bill: the goods', unless it is income.
+fn discount(bill: Capture, amount: &str, of: PurchaseCashDiscount) -> Statement {
+    let (amount, document, document_date) = (money(amount), None, None);
+    Statement::CashDiscount(CashDiscount { refers_to: bill, amount, of, document, document_date })
+}
+
+#[test]
+fn a_discount_follows_its_goods_or_is_income() {
+    let mut story = Story::new(CostScope::Site);
+    let received = story.movement(1, 1, receipt("4", "10"));
+    story.movement(1, 2, sale("1", "20"));
+    let bill = story.tell(0, 3, &invoice(received, "4", "10"));
+    story.text.clear();
+    let taken = story.tell(0, 4, &discount(bill, "0.80", PurchaseCashDiscount::Cost));
+    story.expect(
+        "4 fact | Dr payable@0 0.80 | Cr landed_cost_clearing@1 0.80
+         5 cash_discount | Dr inventory@1 -0.80 | Cr inventory@1 -0.20 | Dr cost_of_sales@1 -0.20 | Cr landed_cost_clearing@1 -0.80",
+    );
+    story.text.clear();
+    story.tell(0, 5, &discount(bill, "0.40", PurchaseCashDiscount::Finance));
+    story.expect("6 fact | Dr payable@0 0.40 | Cr cash_discount@0 0.40");
+    let facts = story.books.facts();
+    let owed = facts[facts.find(bill).expect("taken")].main_item;
+    assert_eq!(story.books.open_items().of(Role::Payable, owed), -3_880);
+    story.tell(0, 6, &Statement::Reversal { refers_to: taken, reason: None });
+    assert_eq!((story.books.stock_value(), story.books.check()), (3_000, Ok(())));
+    // Without its bill a discount is none, of either kind.
+    story.tell(0, 7, &discount(bill, "2", PurchaseCashDiscount::Cost));
+    story.tell(0, 8, &Statement::Reversal { refers_to: bill, reason: None });
+    let roles = [Role::Payable, Role::CashDiscount, Role::LandedCostClearing, Role::Inventory];
+    assert_eq!(roles.map(|role| story.books.role_balance(role)), [0, 0, 0, 3_000]);
+    assert_eq!(story.books.check(), Ok(()));
+}
+
+#[test]
+fn a_discount_on_goods_that_are_on_the_way_waits_for_them() {
+    let mut story = Story::new(CostScope::Site);
+    let to_come = Capture { device: DeviceNo(2), counter: 1 };
+    let bill = story.tell(0, 1, &invoice(to_come, "4", "10"));
+    story.tell(0, 2, &discount(bill, "0.80", PurchaseCashDiscount::Cost));
+    assert_eq!(story.books.role_balance(Role::LandedCostClearing), -80);
+    assert_eq!(story.movement(1, 3, receipt("4", "9")), to_come);
+    assert_eq!(story.books.role_balance(Role::LandedCostClearing), 0);
+    assert_eq!((story.books.stock_value(), story.books.check()), (3_920, Ok(())));
+    // A discount on freight is one on the goods that the freight is of, and no bill is no reference.
+    let freight = LandedCost {
+        refers_to: to_come,
+        amount: money("3"),
+        shared_by: None,
+        partner: Some(PartnerNo(1)),
+        document: None,
+        document_date: None,
+        due_date: None,
+    };
+    let freight = story.tell(0, 4, &Statement::LandedCost(freight));
+    story.tell(0, 5, &discount(freight, "0.50", PurchaseCashDiscount::Cost));
+    assert_eq!((story.books.stock_value(), story.books.check()), (4_170, Ok(())));
+    story.tell(0, 6, &discount(to_come, "0.50", PurchaseCashDiscount::Cost));
+    let why: Vec<_> = story.books.waiting().map(|(_, group)| group.why.clone()).collect();
+    assert_eq!(why, [Waits::WrongReference(to_come, "supplier's bill")]);
 }
 
 #[test]

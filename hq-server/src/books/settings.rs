@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use shared::fact::Kind;
 use shared::fact::statement::{
     AccountType, CostMethod, CostScope, DoubtfulTime, LateCost, MasterData, Permission, PolicyKind,
-    ReceiptFx, Role, StandardVariance,
+    PurchaseCashDiscount, ReceiptFx, Role, StandardVariance,
 };
 use shared::ids::{AccountNo, CategoryNo, CompanyNo, ItemNo, PartnerNo, ReasonNo, SiteNo};
 use shared::money::{Currency, Price};
@@ -489,6 +489,16 @@ impl Settings {
     pub fn write_down_reversal(&self, company: CompanyNo, at: Timestamp) -> Permission {
         let choice = self.choice(company, PolicyKind::WriteDownReversal, at);
         Permission::from_number(choice).unwrap_or(Permission::Allowed)
+    }
+
+    /// Whose a discount is that a supplier grants for early payment.
+    pub fn purchase_cash_discount(
+        &self,
+        company: CompanyNo,
+        at: Timestamp,
+    ) -> PurchaseCashDiscount {
+        let choice = self.choice(company, PolicyKind::PurchaseCashDiscount, at);
+        PurchaseCashDiscount::from_number(choice).unwrap_or(PurchaseCashDiscount::Cost)
     }
 
     /// Who says when something happened whose time is in doubt.

@@ -37,6 +37,8 @@ pub enum Cause {
     LandedCost = 8,
     /// The averages of a month were taken.
     MonthEnd = 9,
+    /// A supplier granted a discount on the bill of a receipt.
+    CashDiscount = 10,
 }
 
 impl Cause {
@@ -52,6 +54,7 @@ impl Cause {
             7 => Some(Self::Settings),
             8 => Some(Self::LandedCost),
             9 => Some(Self::MonthEnd),
+            10 => Some(Self::CashDiscount),
             _ => None,
         }
     }
@@ -68,6 +71,7 @@ impl Cause {
             Self::Settings => "settings",
             Self::LandedCost => "landed_cost",
             Self::MonthEnd => "month_end",
+            Self::CashDiscount => "cash_discount",
         }
     }
 }

@@ -59,6 +59,7 @@ pub const GENERIC: Chart = Chart {
         account("4110", "Sales", Income, &[Role::Revenue]),
         account("4115", "Returns *", Income, &[Role::SalesReturns]),
         account("4120", "Inter-company sales *", Income, &[Role::InterCompanyRevenue]),
+        account("4210", "Discounts received *", Income, &[Role::CashDiscount]),
         account("5111", "Cost of goods sold", Expense, &[Role::CostOfSales]),
         account("5112", "Cost of inter-company sales *", Expense, &[Role::InterCompanyCost]),
         account("5115", "Price variance *", Expense, &[Role::PriceVariance]),

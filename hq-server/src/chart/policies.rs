@@ -5,7 +5,8 @@
 //! adoption of IFRS, and IAS 2 and 21.
 
 use shared::fact::statement::{
-    DoubtfulTime, LateCost, Permission, PolicyKind, ReceiptFx, StandardVariance,
+    DoubtfulTime, LateCost, Permission, PolicyKind, PurchaseCashDiscount, ReceiptFx,
+    StandardVariance,
 };
 
 /// A policy and the number of its choice.
@@ -19,6 +20,7 @@ pub const CHINA: &[Choice] = &[
     (PolicyKind::Lifo, Permission::Barred as i64),
     (PolicyKind::WriteDownReversal, Permission::Allowed as i64),
     (PolicyKind::DoubtfulTime, DoubtfulTime::WithinDay as i64),
+    (PolicyKind::PurchaseCashDiscount, PurchaseCashDiscount::Finance as i64),
 ];
 
 /// IFRS as Taiwan adopted it.
@@ -29,6 +31,7 @@ pub const TAIWAN: &[Choice] = &[
     (PolicyKind::Lifo, Permission::Barred as i64),
     (PolicyKind::WriteDownReversal, Permission::Allowed as i64),
     (PolicyKind::DoubtfulTime, DoubtfulTime::WithinDay as i64),
+    (PolicyKind::PurchaseCashDiscount, PurchaseCashDiscount::Cost as i64),
 ];
 
 /// No standard in particular: nothing is barred.
@@ -39,6 +42,7 @@ pub const GENERIC: &[Choice] = &[
     (PolicyKind::Lifo, Permission::Allowed as i64),
     (PolicyKind::WriteDownReversal, Permission::Allowed as i64),
     (PolicyKind::DoubtfulTime, DoubtfulTime::WithinDay as i64),
+    (PolicyKind::PurchaseCashDiscount, PurchaseCashDiscount::Cost as i64),
 ];
 
 #[cfg(test)]

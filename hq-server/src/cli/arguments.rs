@@ -578,7 +578,7 @@ impl Rule {
 pub(super) enum PolicyCommand {
     /// Set a policy. Of the company: `receipt_fx` (exchange, cost), `standard_variance` (expense,
     /// allocate), `late_cost` (trace, forward), `lifo` and `write_down_reversal` (allowed, barred),
-    /// `doubtful_time` (`within_day`, `by_hand`).
+    /// `doubtful_time` (`within_day`, `by_hand`), `purchase_cash_discount` (cost, finance).
     /// Of sites: `backdating_days`, `import_backdating_days`, `negative_stock` (1 allowed, 0 not).
     Set {
         /// The policy.
@@ -933,6 +933,19 @@ pub(super) enum PaymentCommand {
         #[arg(value_parser = part, value_name = "CAPTURE=AMOUNT")]
         of: Part,
     },
+    /// What a supplier lets the company off for early payment, apart from the payment. By the policy
+    /// `purchase_cash_discount` the bill's goods cost less, or it is finance income.
+    Discount {
+        /// The bill and how much less is owed for it: CAPTURE=AMOUNT.
+        #[arg(value_parser = part, value_name = "CAPTURE=AMOUNT")]
+        of: Part,
+        /// The number of the supplier's note.
+        #[arg(long)]
+        document: Option<String>,
+        /// Its date, YEAR-MONTH-DAY; today where absent.
+        #[arg(long)]
+        date: Option<String>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -944,6 +957,10 @@ pub(super) struct Payment {
     /// What it settles: CAPTURE=AMOUNT, for example 1-77=1050.00. May be given several times.
     #[arg(long = "for", value_parser = part, value_name = "CAPTURE=AMOUNT")]
     allocations: Vec<Part>,
+    /// What the supplier lets the company off of a bill for it: CAPTURE=AMOUNT. Its lines share that
+    /// by value. May be given several times.
+    #[arg(long = "discount", value_parser = part, value_name = "CAPTURE=AMOUNT")]
+    discounts: Vec<Part>,
     /// The bank or cash account's code; the mapping decides where absent.
     #[arg(long)]
     account: Option<String>,
@@ -965,6 +982,7 @@ impl Payment {
     pub(super) fn body(&self, direction: &str) -> Value {
         let part = |part: &Part| json!({ "of": part.of, "amount": part.amount });
         json!({
+            "discounts": self.discounts.iter().map(part).collect::<Vec<_>>(),
             "partner": self.partner, "direction": direction, "amount": self.amount,
             "account": self.account, "document": self.document, "date": self.date,
             "allocations": self.allocations.iter().map(part).collect::<Vec<_>>()

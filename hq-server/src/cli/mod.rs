@@ -252,6 +252,12 @@ fn payment(client: &Client<'_>, command: PaymentCommand) -> Result<Value, CliErr
             let body = json!({ "of": of.of, "amount": of.amount });
             client.post(&format!("/api/payments/{}/allocations", encoded(&payment)), &body)
         }
+        PaymentCommand::Discount { of, document, date } => {
+            let body = json!({
+                "of": of.of, "amount": of.amount, "document": document, "date": date
+            });
+            client.post("/api/discounts", &body)
+        }
     }
 }
 

@@ -92,6 +92,9 @@ impl Deed {
             Command::Payment(PaymentCommand::In(_) | PaymentCommand::Out(_)) => {
                 Self::Recorded("payment recorded".to_owned())
             }
+            Command::Payment(PaymentCommand::Discount { .. }) => {
+                Self::Recorded("discount recorded".to_owned())
+            }
             Command::Payment(PaymentCommand::Allocate { .. }) => {
                 Self::Recorded("allocation recorded".to_owned())
             }

@@ -2,6 +2,7 @@
 //! in the books. Pure.
 
 mod costs;
+mod discounts;
 mod periods;
 mod retimes;
 
@@ -12,7 +13,7 @@ use shared::fact::statement::{
     Allocation, Direction, InvoiceLine, Measure, Money, Payment, SharedBy, Statement,
 };
 use shared::ids::{Capture, CompanyNo, NotACapture, PartnerNo, Seq};
-use shared::money::{Currency, Price};
+use shared::money::{Amount, Currency, Price};
 use shared::quantity::{Scaled, ShortText, Unit};
 use shared::time::{Day, Month, OffsetMinutes, Timestamp};
 
@@ -21,6 +22,7 @@ use crate::books::Books;
 pub use costs::{
     LandedCostDraft, LandedOnDraft, PoolDraft, RevaluationDraft, StandardCostDraft, WriteDownDraft,
 };
+pub use discounts::DiscountDraft;
 pub use periods::PeriodDraft;
 pub use retimes::{LogOfSite, RetimeDraft, known_closely};
 
@@ -285,6 +287,17 @@ pub enum FinanceError {
          standard or specific; where its standards allow it, 'hq-server policy set lifo allowed'"
     )]
     LifoBarred,
+    /// More is let off than is owed.
+    #[error("{owed} would still be owed for {bill} without it: a discount can't be more than that")]
+    MoreThanOwed {
+        /// The bill.
+        bill: Capture,
+        /// What is open of it.
+        owed: String,
+    },
+    /// A customer's payment grants nothing to the company.
+    #[error("a discount is what a supplier lets the company off: enter it with a payment out")]
+    NoDiscountInward,
     /// More is allocated than paid.
     #[error("the allocations are more than the payment of {0}")]
     OverAllocated(String),
@@ -337,6 +350,8 @@ pub struct PaymentDraft {
     pub date: Option<Day>,
     /// What it settles.
     pub allocations: Vec<AllocationDraft>,
+    /// What the supplier lets the company off for it, bill by bill.
+    pub discounts: Vec<AllocationDraft>,
 }
 
 /// Part of a payment that settles an open item.
@@ -389,7 +404,7 @@ impl<'a> Desk<'a> {
         self.group(draft.date, lines.into_iter().map(Statement::CustomerInvoice).collect())
     }
 
-    /// A payment with its allocations: one group. `next` is the capture that the payment will have.
+    /// A payment with its allocations and discounts: one group. `next` is the capture that the payment will have.
     pub fn payment(&self, draft: &PaymentDraft, next: Capture) -> Result<Group, FinanceError> {
         let side = if draft.inward { Side::Customer } else { Side::Supplier };
         let partner = self.partner(&draft.partner, side)?;
@@ -416,6 +431,14 @@ impl<'a> Desk<'a> {
         }
         if left < 0 {
             return Err(FinanceError::OverAllocated(draft.amount.clone()));
+        }
+        if draft.inward && !draft.discounts.is_empty() {
+            return Err(FinanceError::NoDiscountInward);
+        }
+        for discount in &draft.discounts {
+            let note = (draft.document.as_deref(), draft.date);
+            let lines = self.discounted(discount, Some(partner), &statements, note)?;
+            statements.extend(lines);
         }
         self.group(draft.date, statements)
     }
@@ -595,6 +618,12 @@ impl<'a> Desk<'a> {
     fn code_of(&self, company: CompanyNo) -> String {
         let stated = self.catalogue.company(company);
         stated.map_or_else(|| company.to_string(), |stated| stated.code.clone())
+    }
+
+    /// An amount as people write it, with the currency.
+    fn shown(&self, amount: i128) -> String {
+        let amount = i64::try_from(amount).unwrap_or(i64::MAX);
+        format!("{} {}", Amount(amount).display(self.currency.decimals()), self.currency)
     }
 
     fn group(&self, date: Option<Day>, statements: Vec<Statement>) -> Result<Group, FinanceError> {

@@ -55,7 +55,8 @@ const FINANCE: [Kind; 5] = [
 ];
 
 /// Kinds that HQ's own log states of the goods at a site.
-const COSTS: [Kind; 4] = [Kind::LandedCost, Kind::Revaluation, Kind::StandardCost, Kind::WriteDown];
+const COSTS: [Kind; 5] =
+    [Kind::LandedCost, Kind::CashDiscount, Kind::Revaluation, Kind::StandardCost, Kind::WriteDown];
 
 /// Every posting of a company that has no account at a time.
 pub fn check_mapping(settings: &Settings, company: CompanyNo, at: Timestamp) -> Vec<Missing> {
@@ -96,7 +97,7 @@ fn needed(several: bool) -> BTreeSet<(Kind, Role)> {
     let kinds = movements.chain(FINANCE).chain(COSTS);
     let mut needed = BTreeSet::new();
     for kind in kinds {
-        for bits in 0..64u8 {
+        for bits in 0..128u8 {
             let situation = Situation {
                 priced: bits & 1 != 0,
                 invoice_later: bits & 2 != 0,
@@ -104,6 +105,7 @@ fn needed(several: bool) -> BTreeSet<(Kind, Role)> {
                 inward: bits & 8 != 0,
                 foreign: bits & 16 != 0,
                 between: several && bits & 32 != 0,
+                of_goods: bits & 64 != 0,
             };
             let found = roles(kind, situation);
             let found = [

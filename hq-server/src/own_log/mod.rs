@@ -28,9 +28,9 @@ use crate::sequencer::Published;
 use crate::store::FileError;
 pub use draft::{Draft, DraftError, ItemDraft, MappingDraft, PartnerDraft};
 pub use finance::{
-    AllocationDraft, Desk, FinanceError, InvoiceDraft, InvoiceLineDraft, LandedCostDraft,
-    LandedOnDraft, LogOfSite, PaymentDraft, PeriodDraft, PoolDraft, RetimeDraft, RevaluationDraft,
-    StandardCostDraft, WriteDownDraft, known_closely,
+    AllocationDraft, Desk, DiscountDraft, FinanceError, InvoiceDraft, InvoiceLineDraft,
+    LandedCostDraft, LandedOnDraft, LogOfSite, PaymentDraft, PeriodDraft, PoolDraft, RetimeDraft,
+    RevaluationDraft, StandardCostDraft, WriteDownDraft, known_closely,
 };
 pub use mapping_check::{Missing, check_mapping};
 

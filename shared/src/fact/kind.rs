@@ -112,6 +112,8 @@ kinds! {
     79 SameAs "same_as";
     /// A capture of a forked log did not happen.
     80 Void "void";
+    /// A supplier grants a discount for early payment of a bill.
+    81 CashDiscount "cash_discount";
 
     /// A company, its currency, zone and cost scope.
     128 Company "company";

@@ -247,9 +247,13 @@ mod periods;
 mod policy;
 mod retime;
 
-pub use costs::{LandedCost, PoolName, Revaluation, SharedBy, StandardCost, WriteDown};
+pub use costs::{
+    CashDiscount, LandedCost, PoolName, Revaluation, SharedBy, StandardCost, WriteDown,
+};
 pub use periods::{PeriodAction, PeriodStep};
-pub use policy::{DoubtfulTime, LateCost, Permission, ReceiptFx, StandardVariance};
+pub use policy::{
+    DoubtfulTime, LateCost, Permission, PurchaseCashDiscount, ReceiptFx, StandardVariance,
+};
 pub use retime::Retime;
 
 coded! {
@@ -327,6 +331,8 @@ coded! {
         35 InterCompanyCost "inter_company_cost";
         /// 材料成本差异: what goods on hand cost beyond their standard, shared with those that leave.
         36 StockVariance "stock_variance";
+        /// 现金折扣: what suppliers let a company off for early payment, as finance income.
+        37 CashDiscount "cash_discount";
     }
 }
 
@@ -371,6 +377,8 @@ coded! {
         9 HandledOnly "handled_only";
         /// Of a company: [`DoubtfulTime`].
         10 DoubtfulTime "doubtful_time";
+        /// Of a company: [`PurchaseCashDiscount`].
+        11 PurchaseCashDiscount "purchase_cash_discount";
     }
 }
 
@@ -635,6 +643,8 @@ pub enum Statement {
     CreditNote(InvoiceLine),
     /// Cost that belongs to a receipt.
     LandedCost(LandedCost),
+    /// A supplier lets the company off part of a bill for early payment.
+    CashDiscount(CashDiscount),
     /// An amount added to the value of a pool.
     Revaluation(Revaluation),
     /// A new standard cost.
@@ -1515,6 +1525,7 @@ impl Statement {
             Kind::CustomerInvoice => Self::CustomerInvoice(InvoiceLine::parse(reader)?),
             Kind::CreditNote => Self::CreditNote(costs::parse_credit(reader)?),
             Kind::LandedCost => Self::LandedCost(LandedCost::parse(reader)?),
+            Kind::CashDiscount => Self::CashDiscount(CashDiscount::parse(reader)?),
             Kind::Revaluation => Self::Revaluation(Revaluation::parse(reader)?),
             Kind::StandardCost => Self::StandardCost(StandardCost::parse(reader)?),
             Kind::PeriodAction => Self::PeriodAction(PeriodAction::parse(reader)?),
@@ -1557,6 +1568,7 @@ impl Statement {
             Self::Allocation(_) => Kind::Allocation,
             Self::CreditNote(_) => Kind::CreditNote,
             Self::LandedCost(_) => Kind::LandedCost,
+            Self::CashDiscount(_) => Kind::CashDiscount,
             Self::Revaluation(_) => Kind::Revaluation,
             Self::StandardCost(_) => Kind::StandardCost,
             Self::PeriodAction(_) => Kind::PeriodAction,
@@ -1583,6 +1595,7 @@ impl Statement {
             Self::SupplierInvoice(line) | Self::CustomerInvoice(line) => line.put(&mut fact)?,
             Self::CreditNote(line) => costs::put_credit(line, &mut fact)?,
             Self::LandedCost(landed) => landed.put(&mut fact)?,
+            Self::CashDiscount(discount) => discount.put(&mut fact)?,
             Self::Revaluation(revaluation) => revaluation.put(&mut fact)?,
             Self::StandardCost(standard) => standard.put(&mut fact)?,
             Self::PeriodAction(action) => action.put(&mut fact)?,

@@ -2,9 +2,9 @@
 
 use shared::fact::Kind;
 use shared::fact::statement::{
-    CostMethod, CostScope, LandedCost, LateCost, MasterData, Money, PeriodAction, PeriodStep,
-    PolicyKind, PoolName, Revaluation, SharedBy, StandardCost, StandardVariance, Statement,
-    WriteDown,
+    CashDiscount, CostMethod, CostScope, LandedCost, LateCost, MasterData, Money, PeriodAction,
+    PeriodStep, PolicyKind, PoolName, PurchaseCashDiscount, Revaluation, SharedBy, StandardCost,
+    StandardVariance, Statement, WriteDown,
 };
 use shared::ids::{Capture, CategoryNo, CompanyNo, ItemNo, SiteNo};
 use shared::quantity::ShortText;
@@ -131,7 +131,8 @@ impl Writer {
 
     /// HQ states something about cost.
     pub(super) fn cost_step(&mut self, back: i64) {
-        match self.random.below(12) {
+        match self.random.below(14) {
+            12.. => self.cash_discount(back),
             0..3 => self.credit_note(back),
             3..7 => self.landed_cost(back),
             7..9 => self.revaluation(back),
@@ -193,6 +194,28 @@ impl Writer {
         for capture in self.write_for(company, 0, &group, back) {
             let made = Made::bare(capture, SiteNo::HQ, Kind::LandedCost);
             self.made.push(Made { partner, company, ..made });
+        }
+    }
+
+    /// On a line of a supplier's bill, whose goods may be known or not; seldom on something else.
+    fn cash_discount(&mut self, back: i64) {
+        let wrong = self.chance(1, 20);
+        let bill = self
+            .find(|made| wrong || matches!(made.kind, Kind::SupplierInvoice | Kind::LandedCost));
+        let Some(bill) = bill else { return };
+        let of = *self.random.pick(PurchaseCashDiscount::ALL);
+        let amount = self.amount();
+        let stated = |refers_to| {
+            let (document, document_date) = (None, None);
+            Statement::CashDiscount(CashDiscount { refers_to, amount, of, document, document_date })
+        };
+        let mut group = vec![stated(bill.capture)];
+        if self.chance(1, 8) {
+            group.push(stated(self.yet_to_come(bill.capture)));
+        }
+        let company = bill.company;
+        for capture in self.write_for(company, 0, &group, back) {
+            self.made.push(Made::bare(capture, SiteNo::HQ, Kind::CashDiscount));
         }
     }
 

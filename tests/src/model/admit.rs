@@ -9,8 +9,8 @@ use std::ops::RangeInclusive;
 use num_traits::Signed;
 use shared::fact::effective::LogRank;
 use shared::fact::statement::{
-    CostMethod, CostScope, Direction, Measure, Money, Movement, Payment, PoolName, Role, Stamp,
-    Statement,
+    CostMethod, CostScope, Direction, Measure, Money, Movement, Payment, PoolName,
+    PurchaseCashDiscount, Role, Stamp, Statement,
 };
 use shared::fact::{Kind, field};
 use shared::ids::{Capture, CategoryNo, CompanyNo, ItemNo, ReasonNo, SiteNo};
@@ -219,6 +219,7 @@ fn refers_to(statement: &Statement) -> Option<Capture> {
         | Statement::CreditNote(line) => Some(line.refers_to),
         Statement::Allocation(allocation) => Some(allocation.open_item),
         Statement::LandedCost(landed) => Some(landed.refers_to),
+        Statement::CashDiscount(discount) => Some(discount.refers_to),
         Statement::Revaluation(stated) => stated.refers_to,
         Statement::Retime(_)
         | Statement::StandardCost(_)
@@ -564,6 +565,7 @@ fn look_up(
             check_bank(payment, company_no, settings)?;
         }
         Statement::Allocation(allocation) => check_money(allocation.amount, &entry)?,
+        Statement::CashDiscount(discount) => check_money(discount.amount, &entry)?,
         Statement::LandedCost(landed) => {
             if landed.partner.is_some_and(|partner| !settings.knows_partner(partner, time)) {
                 return Err(Why::UnknownPartner);
@@ -869,6 +871,17 @@ fn complete(
             (entry.goods, entry.line_site) = (receipt.goods.clone(), receipt.site);
             return Ok(entry);
         }
+        // On a bill whose goods nobody knows yet it is about no goods either, and income never is.
+        Statement::CashDiscount(discount) => {
+            let bill = named.ok_or(Why::WrongReference)?;
+            let about_goods = complete(bill, entries, settings)?.goods.is_some();
+            if about_goods && discount.of == PurchaseCashDiscount::Cost {
+                let receipt = bill.refers_to().and_then(|receipt| entries.get(&receipt));
+                let receipt = receipt.ok_or(Why::WrongReference)?;
+                (entry.goods, entry.line_site) = (receipt.goods.clone(), receipt.site);
+            }
+            return Ok(entry);
+        }
         Statement::Movement(movement) if movement.lot.is_none() && answers(movement.kind) => {
             entry.lot = named.and_then(|named| named.lot.clone());
             return Ok(entry);
@@ -967,6 +980,14 @@ fn check_reference(entry: &Entry, entries: &BTreeMap<Capture, Entry>) -> Result<
                 receipt.statement.kind() == Kind::Receipt && receipt.company_no == entry.company_no;
             if fits { Ok(()) } else { Err(Why::WrongReference) }
         }
+        Statement::CashDiscount(_) => {
+            let bill = known.ok_or(Why::Waits)?;
+            if is_bill(bill) && bill.company_no == entry.company_no {
+                Ok(())
+            } else {
+                Err(Why::WrongReference)
+            }
+        }
         Statement::Revaluation(stated) => {
             let receipt = known.ok_or(Why::Waits)?.movement();
             let fits = receipt.is_some_and(|receipt| {
@@ -1013,12 +1034,17 @@ fn check_allocation(entry: &Entry, open_item: &Entry, payment: &Entry) -> Result
             open_item.statement.kind(),
             Kind::SaleIssue | Kind::ServiceSale | Kind::CustomerInvoice | Kind::CustomerReturn
         ),
-        Direction::Out => match &open_item.statement {
-            Statement::SupplierInvoice(_) => true,
-            // What is accrued is owed to nobody.
-            Statement::LandedCost(landed) => landed.partner.is_some(),
-            _ => false,
-        },
+        Direction::Out => is_bill(open_item),
     };
     if fits { Ok(()) } else { Err(Why::WrongReference) }
+}
+
+/// Whether it says that something is owed to a supplier.
+fn is_bill(entry: &Entry) -> bool {
+    match &entry.statement {
+        Statement::SupplierInvoice(_) => true,
+        // What is accrued is owed to nobody.
+        Statement::LandedCost(landed) => landed.partner.is_some(),
+        _ => false,
+    }
 }

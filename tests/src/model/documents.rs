@@ -70,13 +70,25 @@ fn by_date(document: &Entry) -> Option<(i32, i64, Spot)> {
     Some((line.document_date.unwrap_or(own).0, document.recorded_at, document.spot))
 }
 
-/// All landed cost by receipt, in minor units.
-pub fn landed(happened: &[&Entry]) -> BTreeMap<Capture, Figure> {
+/// All landed cost by receipt, less the discounts on its bills, in minor units.
+pub fn landed(
+    happened: &[&Entry],
+    by_capture: &BTreeMap<Capture, &Entry>,
+) -> BTreeMap<Capture, Figure> {
     let mut landed = BTreeMap::new();
+    let mut add = |receipt, amount: Figure| {
+        *landed.entry(receipt).or_insert_with(|| whole(0)) += amount;
+    };
     for entry in happened {
-        if let Statement::LandedCost(stated) = &entry.statement {
-            *landed.entry(stated.refers_to).or_insert_with(|| whole(0)) +=
-                entry.minor(stated.amount);
+        match &entry.statement {
+            Statement::LandedCost(stated) => add(stated.refers_to, entry.minor(stated.amount)),
+            Statement::CashDiscount(stated) if entry.goods.is_some() => {
+                let bill = by_capture.get(&stated.refers_to);
+                if let Some(receipt) = bill.and_then(|bill| bill.refers_to()) {
+                    add(receipt, -entry.minor(stated.amount));
+                }
+            }
+            _ => {}
         }
     }
     landed

@@ -119,7 +119,7 @@ pub fn fold(admitted: &Admitted) -> Folded {
     let by_capture = happened.iter().map(|entry| (entry.capture, *entry)).collect();
     let averaged = monthly::averaged(admitted);
     let matched = documents::matched(&happened, &by_capture);
-    let landed = documents::landed(&happened);
+    let landed = documents::landed(&happened, &by_capture);
     let mut folded = Folded { matched, landed, ..Folded::default() };
     let mut of_pools: BTreeMap<PoolNo, Vec<&Entry>> = BTreeMap::new();
     for entry in &happened {

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use num_traits::{Signed, Zero};
 use shared::fact::Kind;
 use shared::fact::statement::{
-    Allocation, CostScope, Direction, InvoiceLine, LandedCost, Movement, Role, Statement,
+    Allocation, CashDiscount, CostScope, Direction, InvoiceLine, LandedCost, Movement,
+    PurchaseCashDiscount, Role, Statement,
 };
 use shared::ids::{AccountNo, Capture, PartnerNo, SiteNo};
 use shared::time::{Month, Timestamp};
@@ -85,6 +86,7 @@ fn roles(entry: &Entry, entries: &BTreeMap<Capture, Entry>) -> Vec<Role> {
         Statement::LandedCost(landed) if landed.partner.is_some() => {
             vec![Role::Payable, Role::LandedCostClearing]
         }
+        Statement::CashDiscount(discount) => vec![Role::Payable, against(discount)],
         Statement::Revaluation(_) | Statement::StandardCost(_) => {
             vec![Role::Inventory, Role::Revaluation]
         }
@@ -95,6 +97,14 @@ fn roles(entry: &Entry, entries: &BTreeMap<Capture, Entry>) -> Vec<Role> {
         | Statement::Retime(_)
         | Statement::PeriodAction(_)
         | Statement::MasterData { .. } => Vec::new(),
+    }
+}
+
+/// Where a discount goes: through landed cost to the goods, or into the result.
+const fn against(discount: &CashDiscount) -> Role {
+    match discount.of {
+        PurchaseCashDiscount::Cost => Role::LandedCostClearing,
+        PurchaseCashDiscount::Finance => Role::CashDiscount,
     }
 }
 
@@ -214,6 +224,7 @@ impl Posted<'_> {
             }
             Statement::CreditNote(line) => self.credit_note(entry, line, &mut lines),
             Statement::LandedCost(landed) => self.landed_cost(entry, landed, &mut lines),
+            Statement::CashDiscount(stated) => self.cash_discount(entry, stated, &mut lines),
             Statement::Revaluation(_) | Statement::StandardCost(_) => {
                 if self.folded.change.contains_key(&entry.capture) {
                     let goods = self.goods(entry);
@@ -420,6 +431,21 @@ impl Posted<'_> {
         let clearing = Item::new(entry.capture, None).opened_by(receipt);
         lines.debit_item(Role::LandedCostClearing, &amount, clearing);
         lines.credit_item(Role::Payable, &amount, Item::new(entry.group, landed.partner));
+    }
+
+    /// Less is owed, unless the bill did not happen; what it takes from stock is the receipt's.
+    fn cash_discount(&self, entry: &Entry, stated: &CashDiscount, lines: &mut Lines<'_>) {
+        let Some(bill) = self.find(stated.refers_to) else { return };
+        let amount = entry.minor(stated.amount);
+        let owed = Item::new(bill.group, partner(bill)).opened_by(Some(bill)).of_site(bill);
+        lines.debit_item(Role::Payable, &amount, owed);
+        let receipt = bill.refers_to().filter(|_| entry.goods.is_some());
+        let receipt = receipt.and_then(|receipt| self.all.get(&receipt).copied());
+        lines.credit_item(
+            against(stated),
+            &amount,
+            Item::new(entry.capture, None).opened_by(receipt),
+        );
     }
 
     /// What found room settles the shipment at its own price, the last takes the rest; what the

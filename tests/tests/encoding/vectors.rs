@@ -2,10 +2,10 @@
 //! Every kind and every field stands in at least one fact.
 
 use shared::fact::statement::{
-    AccountType, Allocation, CostMethod, CostScope, Direction, DoubtfulTime, InvoiceLine,
-    LandedCost, MasterData, Measure, Money, Movement, Payment, PeriodAction, PeriodStep,
-    PolicyKind, PoolName, Retime, Revaluation, Role, SharedBy, Stamp, StandardCost, Statement,
-    WriteDown,
+    AccountType, Allocation, CashDiscount, CostMethod, CostScope, Direction, DoubtfulTime,
+    InvoiceLine, LandedCost, MasterData, Measure, Money, Movement, Payment, PeriodAction,
+    PeriodStep, PolicyKind, PoolName, PurchaseCashDiscount, Retime, Revaluation, Role, SharedBy,
+    Stamp, StandardCost, Statement, WriteDown,
 };
 use shared::fact::{Fact, Kind, KindNo, Value, field};
 use shared::ids::{
@@ -124,6 +124,7 @@ pub(crate) fn facts() -> Facts {
     restores(&mut facts);
     handled_items(&mut facts);
     doubts(&mut facts);
+    discounts(&mut facts);
     facts
 }
 
@@ -216,6 +217,28 @@ fn doubts(facts: &mut Facts) {
     let setting = DoubtfulTime::ByHand as i64;
     let data = MasterData::Policy { company, site: None, policy, setting };
     facts.say("times in doubt by hand", &Statement::MasterData { valid_from: None, data });
+}
+
+fn discounts(facts: &mut Facts) {
+    let discount = CashDiscount {
+        refers_to: capture(1_061),
+        amount: money(2, 1, "CNY"),
+        of: PurchaseCashDiscount::Cost,
+        document: Some(short("2/10 n/30")),
+        document_date: Some(Day(20_791)),
+    };
+    facts.say("cash discount of the goods", &Statement::CashDiscount(discount.clone()));
+    let income = CashDiscount {
+        of: PurchaseCashDiscount::Finance,
+        document: None,
+        document_date: None,
+        ..discount
+    };
+    facts.say("cash discount as income", &Statement::CashDiscount(income));
+    let (company, policy) = (Some(CompanyNo(1)), PolicyKind::PurchaseCashDiscount);
+    let setting = PurchaseCashDiscount::Finance as i64;
+    let data = MasterData::Policy { company, site: None, policy, setting };
+    facts.say("discounts are income", &Statement::MasterData { valid_from: None, data });
 }
 
 fn costs(facts: &mut Facts) {

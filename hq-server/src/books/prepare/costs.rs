@@ -1,9 +1,10 @@
-//! Preparing what HQ states about cost: landed cost, revaluations, new standard costs, write-downs.
+//! Preparing what HQ states about cost: landed cost, cash discounts, revaluations, new standard costs, write-downs.
 //! As its parent: looks up, changes nothing.
 
 use shared::fact::Kind;
 use shared::fact::statement::{
-    CostScope, LandedCost, PoolName, Revaluation, Stamp, StandardCost, Unreadable, WriteDown,
+    CashDiscount, CostScope, LandedCost, PoolName, PurchaseCashDiscount, Revaluation, Stamp,
+    StandardCost, Unreadable, WriteDown,
 };
 use shared::ids::SiteNo;
 
@@ -58,6 +59,48 @@ impl<'a> Preparation<'a> {
         if let Some((foreign, rate)) = foreign {
             record.foreign = Some(Box::new(foreign));
             convert(&mut record, rate);
+        }
+        self.find_accounts(&mut record)?;
+        Ok(record)
+    }
+
+    /// Less is owed for the bill. Whose that is stands in the fact; where the goods are, in the bill.
+    pub(super) fn cash_discount(
+        &self,
+        stamp: &'a Stamp,
+        index: usize,
+        stated: &CashDiscount,
+    ) -> Result<FactRecord, Waits> {
+        self.only_hq(Kind::CashDiscount)?;
+        let bill = self.need(stated.refers_to)?;
+        let named = self.record(bill);
+        let is_bill = match named.kind {
+            Kind::SupplierInvoice => true,
+            // What is accrued is owed to nobody yet.
+            Kind::LandedCost => named.partner.is_some(),
+            _ => false,
+        };
+        if !is_bill {
+            return Err(Waits::WrongReference(stated.refers_to, "supplier's bill"));
+        }
+        let draft = self.draft(stamp, index, Kind::CashDiscount, SiteNo::HQ, None)?;
+        if named.company != draft.company_no {
+            return Err(Waits::OtherCompany(stated.refers_to));
+        }
+        let amount = money(&draft, stated.amount)?;
+        let mut record = blank(&draft, self.facts.next(), self.stamps.len());
+        let of_goods = stated.of == PurchaseCashDiscount::Cost;
+        record.roles =
+            posting::roles(Kind::CashDiscount, Situation { of_goods, ..Situation::PLAIN });
+        record.document.clone_from(&stated.document);
+        record.document_day = stated.document_date.unwrap_or(record.document_day);
+        record.partner = named.partner;
+        record.stated = Some(amount);
+        record.document_target = (amount, -amount);
+        record.second = Some(bill);
+        (record.main_item, record.main_site) = (named.main_item, named.main_site);
+        if let Some(receipt) = named.origin.filter(|_| of_goods) {
+            discount_goods(&mut record, receipt, self.record(receipt));
         }
         self.find_accounts(&mut record)?;
         Ok(record)
@@ -169,4 +212,14 @@ impl<'a> Preparation<'a> {
         record.one_pool = draft.company.scope == CostScope::Company;
         record
     }
+}
+
+/// Lets a discount that is the goods' be about the goods that its bill is for.
+pub(in super::super) fn discount_goods(
+    record: &mut FactRecord,
+    receipt: FactId,
+    named: &FactRecord,
+) {
+    record.origin = Some(receipt);
+    (record.site, record.item, record.category) = (named.site, named.item, named.category);
 }

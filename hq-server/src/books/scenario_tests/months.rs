@@ -284,6 +284,10 @@ fn the_open_month_bears_a_late_bill() {
     };
     story.tell(0, 41, &Statement::LandedCost(freight));
     assert_eq!(story.holds(1), (6, 8_400));
+    let taken = story.tell(0, 41, &discount(billed, "2.40", PurchaseCashDiscount::Cost));
+    assert_eq!(story.holds(1), (6, 8_160));
+    story.tell(0, 41, &Statement::Reversal { refers_to: taken, reason: None });
+    assert_eq!(story.holds(1), (6, 8_400));
     story.movement(1, 42, sale("6", "30"));
     assert_eq!(
         [JANUARY, FEBRUARY].map(|month| story.net(month, Role::CostOfSales)),

@@ -8,7 +8,7 @@ use shared::fact::statement::{
     SharedBy, StandardCost, Statement, WriteDown,
 };
 use shared::ids::{Capture, CategoryNo, ItemNo, ReasonNo, SiteNo};
-use shared::money::{Amount, Currency};
+use shared::money::Currency;
 use shared::quantity::{Scaled, ShortText};
 use shared::time::Day;
 
@@ -210,17 +210,13 @@ impl Desk<'_> {
         let allowances = self.books.allowances(self.now);
         let of_name = || self.pools_of(&pool);
         let written_down: i128 = of_name().map(|pool| i128::from(allowances.of(pool))).sum();
-        let show = |amount: i128| {
-            let amount = i64::try_from(amount).unwrap_or(i64::MAX);
-            format!("{} {}", Amount(amount).display(decimals), self.currency)
-        };
         if change < 0 {
             let barred = self.books.settings().write_down_reversal(self.company, self.now);
             if barred == Permission::Barred {
                 return Err(FinanceError::WriteDownStands);
             }
             if written_down + i128::from(change) < 0 {
-                return Err(FinanceError::MoreThanWrittenDown(show(written_down)));
+                return Err(FinanceError::MoreThanWrittenDown(self.shown(written_down)));
             }
         } else {
             if !of_name().any(|pool| pool.state.stock.quantity() > 0) {
@@ -228,7 +224,7 @@ impl Desk<'_> {
             }
             let value: i128 = of_name().map(|pool| i128::from(pool.state.stock.value())).sum();
             if i128::from(change) > value - written_down {
-                return Err(FinanceError::MoreThanCarried(show(value - written_down)));
+                return Err(FinanceError::MoreThanCarried(self.shown(value - written_down)));
             }
         }
         let reason = self.reason(draft.reason.as_deref())?;
@@ -385,7 +381,7 @@ fn signed_amount(written: &str, currency: Currency) -> Result<Money, FinanceErro
     money(figure, currency, written)
 }
 
-fn of_minor(amount: i64, currency: Currency) -> Money {
+pub(super) fn of_minor(amount: i64, currency: Currency) -> Money {
     let exponent = -currency.decimals().cast_signed();
     let figure = Scaled::new(amount, exponent).expect("a share of an amount that was written");
     Money { figure, currency }

@@ -1,10 +1,10 @@
-//! What HQ states about the cost of goods beside their invoices: landed cost, revaluations, new
-//! standard costs, write-downs. Knows their fields; shares nothing and values nothing.
+//! What HQ states about the cost of goods beside their invoices: landed cost, cash discounts,
+//! revaluations, new standard costs, write-downs. Knows their fields; shares nothing and values nothing.
 
 use super::{
     Capture, CostMethod, Day, Direction, Fact, InvoiceLine, ItemNo, Malformed, Money, PartnerNo,
-    Price, Reader, ReasonNo, ShortText, SiteNo, Unreadable, field, put_capture, put_money,
-    put_price,
+    Price, PurchaseCashDiscount, Reader, ReasonNo, ShortText, SiteNo, Unreadable, field,
+    put_capture, put_money, put_price,
 };
 
 coded! {
@@ -39,6 +39,22 @@ pub struct LandedCost {
     pub document_date: Option<Day>,
     /// When it is due.
     pub due_date: Option<Day>,
+}
+
+/// A supplier lets the company off part of a bill for early payment. A discount on a bill of several
+/// lines is a group of these, shared when it is entered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CashDiscount {
+    /// The line of the supplier's invoice, or the landed cost that is owed to somebody.
+    pub refers_to: Capture,
+    /// By how much less is owed, positive.
+    pub amount: Money,
+    /// Whose it is, by the company's policy of the day: a later choice does not move it.
+    pub of: PurchaseCashDiscount,
+    /// The number of the supplier's note about it.
+    pub document: Option<ShortText>,
+    /// The note's own date.
+    pub document_date: Option<Day>,
 }
 
 /// Which pool a statement about cost is about.
@@ -112,6 +128,29 @@ impl LandedCost {
         field::DUE_DATE.put(fact, self.due_date.map(|day| day.0))?;
         put_capture(fact, field::REF_DEVICE, field::REF_COUNTER, Some(self.refers_to))?;
         field::SHARED_BY.put(fact, self.shared_by.map(|by| by as u8))
+    }
+}
+
+impl CashDiscount {
+    pub(super) fn parse(reader: &Reader<'_>) -> Result<Self, Unreadable> {
+        let of = reader.need("STATUS", field::STATUS.at(reader.fields))?;
+        let of = PurchaseCashDiscount::from_number(of)
+            .ok_or_else(|| reader.bad("STATUS", "is neither 1 (cost) nor 2 (finance)"))?;
+        Ok(Self {
+            refers_to: reader.need("REF_DEVICE", reader.reference()?)?,
+            amount: reader.amount()?,
+            of,
+            document: reader.short(field::DOCUMENT),
+            document_date: reader.day(field::DOCUMENT_DATE)?,
+        })
+    }
+
+    pub(super) fn put(&self, fact: &mut Fact) -> Result<(), Malformed> {
+        put_money(fact, self.amount)?;
+        field::DOCUMENT.put(fact, self.document.as_deref())?;
+        field::DOCUMENT_DATE.put(fact, self.document_date.map(|day| day.0))?;
+        put_capture(fact, field::REF_DEVICE, field::REF_COUNTER, Some(self.refers_to))?;
+        field::STATUS.put(fact, Some(self.of as u8))
     }
 }
 

@@ -53,6 +53,17 @@ coded! {
     }
 }
 
+coded! {
+    /// Whose a discount is that a supplier grants for early payment. Its numbers stand in the facts
+    /// too: each says what was chosen when it was granted.
+    PurchaseCashDiscount {
+        /// The goods': they cost less (IAS 2.11).
+        1 Cost "cost";
+        /// Finance income (企业会计准则讲解: 总价法).
+        2 Finance "finance";
+    }
+}
+
 impl PolicyKind {
     /// The words of a policy that a company chooses among, numbered from 1; none for those of sites,
     /// whose settings are figures.
@@ -68,6 +79,9 @@ impl PolicyKind {
             }
             Self::LateCost => LateCost::ALL.iter().map(|each| each.word()).collect(),
             Self::DoubtfulTime => DoubtfulTime::ALL.iter().map(|each| each.word()).collect(),
+            Self::PurchaseCashDiscount => {
+                PurchaseCashDiscount::ALL.iter().map(|each| each.word()).collect()
+            }
             Self::Lifo | Self::WriteDownReversal => {
                 Permission::ALL.iter().map(|each| each.word()).collect()
             }
