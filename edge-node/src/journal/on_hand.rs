@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use shared::catalogue::{Catalogue, UnitError};
 use shared::fact::kind::Kind;
+use shared::fact::reversals::{Reversals, Toggled};
 use shared::fact::statement::{Movement, Stamp, Statement};
 use shared::fact::{Fact, field};
 use shared::ids::{DeviceNo, ItemNo, Seq};
@@ -97,10 +98,8 @@ struct Level {
 pub struct OnHand {
     at: Seq,
     levels: BTreeMap<Bucket, Level>,
-    /// The reversals of each fact of this log, also those that were reversed themselves.
-    reversals: BTreeMap<Seq, BTreeSet<Seq>>,
-    /// Facts of this log that a reversal undid and none restored.
-    reversed: BTreeSet<Seq>,
+    /// Which facts of this log count.
+    reversals: Reversals<Seq>,
     /// Where a count came that is older than what moved since: to be folded again.
     stale: BTreeSet<Bucket>,
     /// A fact named an item or unit that the catalogue doesn't have.
@@ -143,7 +142,7 @@ impl OnHand {
 
     /// Whether a reversal undid this fact.
     pub fn is_reversed(&self, seq: Seq) -> bool {
-        self.reversed.contains(&seq)
+        self.reversals.is_undone(seq)
     }
 
     /// How much is there.
@@ -207,44 +206,28 @@ impl OnHand {
         catalogue: &Catalogue,
         referred: impl Fn(Seq) -> Option<Fact>,
     ) {
-        self.reversals.entry(target).or_default().insert(reversal);
-        let mut next = Some(target);
-        while let Some(named) = next.take() {
-            let members = together(named, &referred);
-            let undone = members.iter().any(|member| self.is_named(*member));
-            for member in members {
-                let is_new = if undone {
-                    self.reversed.insert(member)
-                } else {
-                    self.reversed.remove(&member)
-                };
-                if !is_new {
-                    continue;
+        let effect = |seq| {
+            referred(seq).map_or(Effect::Unreadable, |it| Effect::of(seq, &it, device, catalogue))
+        };
+        let named_by = |seq| match effect(seq) {
+            Effect::Reverse(earlier) => Some(earlier).filter(|it| *it < seq),
+            _ => None,
+        };
+        let together = |seq| together(seq, &referred);
+        for Toggled { fact, undone } in self.reversals.reverse(reversal, target, together, named_by)
+        {
+            match effect(fact) {
+                Effect::None | Effect::Reverse(_) => {}
+                Effect::Unreadable => self.incomplete = true,
+                Effect::Stock(place, bucket, Change::Move(quantity)) if undone => {
+                    self.change(place, bucket, Change::Move(Quantity(-quantity.0)));
                 }
-                let Some(fact) = referred(member) else {
-                    self.incomplete = true;
-                    continue;
-                };
-                match Effect::of(member, &fact, device, catalogue) {
-                    Effect::None => {}
-                    Effect::Unreadable => self.incomplete = true,
-                    Effect::Stock(place, bucket, Change::Move(quantity)) if undone => {
-                        self.change(place, bucket, Change::Move(Quantity(-quantity.0)));
-                    }
-                    // A count, or what happened again: rare. Its bucket is folded again.
-                    Effect::Stock(_, bucket, _) => {
-                        self.stale.insert(bucket);
-                    }
-                    Effect::Reverse(earlier) => next = Some(earlier).filter(|it| *it < member),
+                // A count, or what happened again: rare. Its bucket is folded again.
+                Effect::Stock(_, bucket, _) => {
+                    self.stale.insert(bucket);
                 }
             }
         }
-    }
-
-    /// Whether a reversal names a fact that was not reversed itself.
-    fn is_named(&self, seq: Seq) -> bool {
-        let reversals = self.reversals.get(&seq).into_iter().flatten();
-        reversals.into_iter().any(|reversal| !self.reversed.contains(reversal))
     }
 
     /// Folds the stale buckets again from `opening` and the whole log, which `feed` gives in order.
@@ -260,7 +243,7 @@ impl OnHand {
             let effect = Effect::of(seq, fact, device, catalogue);
             if let Effect::Stock(place, bucket, change) = effect
                 && self.stale.contains(&bucket)
-                && !self.reversed.contains(&seq)
+                && !self.reversals.is_undone(seq)
             {
                 changes.entry(bucket).or_default().insert(place, change);
             }
@@ -286,12 +269,13 @@ impl OnHand {
         }
         let mut out = vec![LAYOUT];
         varint::write_unsigned(&mut out, self.at.0);
-        varint::write_unsigned(&mut out, self.reversed.len() as u64);
-        for seq in &self.reversed {
+        let (named, undone) = self.reversals.parts();
+        varint::write_unsigned(&mut out, undone.len() as u64);
+        for seq in undone {
             varint::write_unsigned(&mut out, seq.0);
         }
-        varint::write_unsigned(&mut out, self.reversals.len() as u64);
-        for (target, reversals) in &self.reversals {
+        varint::write_unsigned(&mut out, named.len() as u64);
+        for (target, reversals) in named {
             varint::write_unsigned(&mut out, target.0);
             varint::write_unsigned(&mut out, reversals.len() as u64);
             for seq in reversals {
@@ -322,16 +306,18 @@ impl OnHand {
         (*version == LAYOUT).then_some(())?;
         let input = &mut input;
         let mut found = Self { at: Seq(varint::read_unsigned(input).ok()?), ..Self::default() };
+        let (mut named, mut undone) = (BTreeMap::new(), BTreeSet::new());
         for _ in 0..varint::read_unsigned(input).ok()? {
-            found.reversed.insert(Seq(varint::read_unsigned(input).ok()?));
+            undone.insert(Seq(varint::read_unsigned(input).ok()?));
         }
         for _ in 0..varint::read_unsigned(input).ok()? {
             let target = Seq(varint::read_unsigned(input).ok()?);
-            let reversals = found.reversals.entry(target).or_default();
+            let reversals: &mut BTreeSet<Seq> = named.entry(target).or_default();
             for _ in 0..varint::read_unsigned(input).ok()? {
                 reversals.insert(Seq(varint::read_unsigned(input).ok()?));
             }
         }
+        found.reversals = Reversals::from_parts(named, undone);
         for _ in 0..varint::read_unsigned(input).ok()? {
             let item = ItemNo(u32::try_from(varint::read_unsigned(input).ok()?).ok()?);
             let length = usize::try_from(varint::read_unsigned(input).ok()?).ok()?;

@@ -5,8 +5,10 @@
 //! order things happened there: a count found what was there after everything before it in the log.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use shared::fact::effective::LogRank;
+use shared::fact::reversals::{Reversals, Toggled};
 use shared::fact::statement::{CostScope, Movement, Statement};
 use shared::fact::{Kind, field};
 use shared::ids::{Capture, CompanyNo, ItemNo, Seq, SiteNo};
@@ -14,6 +16,7 @@ use shared::quantity::ShortText;
 use shared::time::Timestamp;
 
 use super::fact_table::{FactRecord, PoolStep};
+use super::follow::is_repack;
 use super::pool::Pool;
 use super::prepare::pool_step;
 use super::settings::smallest_units;
@@ -60,11 +63,12 @@ impl Moves {
 struct Walk {
     units: BTreeMap<Held, i128>,
     moved: BTreeMap<Capture, (Held, i128)>,
-    /// What each reversal names, and by which each fact is named.
+    /// What each reversal among them names.
     names: BTreeMap<Capture, Capture>,
-    reversals: BTreeMap<Capture, BTreeSet<Capture>>,
-    /// Facts that a reversal that stands names.
-    undone: BTreeSet<Capture>,
+    /// Which facts count: those that wait, and those in the books that what waits speaks of.
+    reversals: Reversals<Capture>,
+    /// Repacks that wait: the facts of each that have effect together.
+    repacks: BTreeMap<Capture, Rc<[Capture]>>,
     /// What the books have of a log in a pool, by place.
     placed: BTreeMap<(Held, LogRank), BTreeMap<Seq, Moves>>,
 }
@@ -123,8 +127,11 @@ impl Books {
     /// By how many units more or less is on hand than the pools say, where that is so.
     pub fn without_value(&self) -> BTreeMap<Held, i128> {
         let mut walk = Walk::default();
-        let mut told = BTreeSet::new();
+        let (mut told, mut early) = (BTreeSet::new(), Vec::new());
         for group in self.waits_for_a_time() {
+            let repack = group.facts.iter().filter(|fact| fact.kind().is_some_and(is_repack));
+            let repack: Rc<[Capture]> = repack.filter_map(field::capture).collect();
+            walk.repacks.extend(repack.iter().map(|capture| (*capture, Rc::clone(&repack))));
             for (seq, fact) in (group.first.0..).zip(&group.facts) {
                 let Some(capture) = field::capture(fact).filter(|it| told.insert(*it)) else {
                     continue;
@@ -135,11 +142,19 @@ impl Books {
                         self.move_without_value(&mut walk, at, capture, &movement);
                     }
                     Ok(Statement::Reversal { refers_to, .. }) => {
-                        self.take_back_without_value(&mut walk, capture, refers_to);
+                        if told.contains(&refers_to) || self.facts.find(refers_to).is_some() {
+                            self.take_back_without_value(&mut walk, capture, refers_to);
+                        } else {
+                            early.push((capture, refers_to));
+                        }
                     }
                     _ => {}
                 }
             }
+        }
+        // HQ's own log comes first, and so its reversals before what they name.
+        for (capture, refers_to) in early {
+            self.take_back_without_value(&mut walk, capture, refers_to);
         }
         walk.units.retain(|_, units| *units != 0);
         walk.units
@@ -193,39 +208,52 @@ impl Books {
         walk.moved.insert(capture, (held, change));
     }
 
-    /// A fact counts while no reversal that stands names it: where that is a reversal, what it named
-    /// counts again, and so on.
+    /// A reversal that waits: what counts no more, or counts again, takes its units along.
     fn take_back_without_value(&self, walk: &mut Walk, reversal: Capture, named: Capture) {
-        walk.names.insert(reversal, named);
-        walk.reversals.entry(named).or_default().insert(reversal);
-        let mut next = Some(named);
-        while let Some(named) = next.take() {
-            self.look_up_reversal(walk, named);
-            let reversals = walk.reversals.get(&named).into_iter().flatten();
-            let undone = reversals.into_iter().any(|it| !walk.undone.contains(it));
-            let is_new =
-                if undone { walk.undone.insert(named) } else { walk.undone.remove(&named) };
-            if !is_new {
-                return;
+        let Walk { units, moved, names, reversals, repacks, .. } = walk;
+        names.insert(reversal, named);
+        let together = |fact| self.together(repacks, fact);
+        let named_by = |fact| names.get(&fact).copied().or_else(|| self.reversed_by(fact));
+        let mut chain = vec![named];
+        while let Some(earlier) = chain.last().and_then(|fact| named_by(*fact)) {
+            if chain.contains(&earlier) {
+                break;
             }
-            next = walk.names.get(&named).copied();
-            let change = walk.moved.get(&named).cloned().or_else(|| self.moved_by(named));
-            if let Some((held, change)) = change.filter(|_| next.is_none()) {
-                let change = if undone { -change } else { change };
-                *walk.units.entry(held).or_default() += change;
+            chain.push(earlier);
+        }
+        for member in chain.into_iter().flat_map(together) {
+            self.know_of(reversals, member);
+        }
+        for Toggled { fact, undone } in reversals.reverse(reversal, named, together, named_by) {
+            let change = moved.get(&fact).cloned().or_else(|| self.moved_by(fact));
+            if let Some((held, change)) = change {
+                *units.entry(held).or_default() += if undone { -change } else { change };
             }
         }
     }
 
-    /// Learns what a reversal in the books names, which does not count there.
-    fn look_up_reversal(&self, walk: &mut Walk, reversal: Capture) {
-        let Some(record) = self.facts.find(reversal).map(|id| &self.facts[id]) else { return };
-        let Some(origin) = record.origin.filter(|_| record.kind == Kind::Reversal) else { return };
-        let named = self.facts[origin].capture;
-        if walk.names.insert(reversal, named).is_none() {
-            walk.reversals.entry(named).or_default().insert(reversal);
-            walk.undone.insert(named);
-        }
+    /// What the books say of a fact of theirs.
+    fn know_of(&self, reversals: &mut Reversals<Capture>, fact: Capture) {
+        let Some(id) = self.facts.find(fact) else { return };
+        let dependents = self.facts.dependents(id).iter().map(|other| &self.facts[*other]);
+        let named_by = dependents.filter(|other| other.kind == Kind::Reversal);
+        reversals.know(fact, named_by.map(|other| other.capture), self.facts[id].reversed);
+    }
+
+    /// What a reversal in the books names.
+    fn reversed_by(&self, reversal: Capture) -> Option<Capture> {
+        let record = &self.facts[self.facts.find(reversal)?];
+        let origin = record.origin.filter(|_| record.kind == Kind::Reversal)?;
+        Some(self.facts[origin].capture)
+    }
+
+    /// The facts that have effect together with one.
+    fn together(&self, repacks: &BTreeMap<Capture, Rc<[Capture]>>, fact: Capture) -> Vec<Capture> {
+        let in_books = |id| self.effect_group(id).into_iter().map(|id| self.facts[id].capture);
+        repacks.get(&fact).map_or_else(
+            || self.facts.find(fact).map_or_else(|| vec![fact], |id| in_books(id).collect()),
+            |repack| repack.to_vec(),
+        )
     }
 
     /// What a movement in the books does.

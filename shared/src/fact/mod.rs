@@ -8,6 +8,7 @@ pub mod field;
 pub(crate) mod generated;
 pub mod kind;
 pub mod record;
+pub mod reversals;
 pub mod statement;
 
 pub(crate) use body::Encoded;

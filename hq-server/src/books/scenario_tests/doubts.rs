@@ -297,3 +297,64 @@ fn a_time_lies_between_what_the_log_had_and_what_came_after() {
     story.doubted(1, 13, sale("1", "30"));
     assert_eq!(known(&story)[3], (Some(7), 13));
 }
+
+/// A repack of four into one, by a clock that is right or in doubt.
+fn repacked(story: &mut Story, day: i64, in_doubt: bool) -> Capture {
+    let group = [(Kind::RepackOut, "4"), (Kind::RepackIn, "1")];
+    let group = group.map(|(kind, quantity)| Statement::Movement(movement(kind, quantity)));
+    let (received, far) = (Timestamp(day * DAY), Timestamp(20_000 * DAY));
+    let stamps = if in_doubt { (far, far, 4) } else { (received, received, 0) };
+    story.tell_group(1, received, stamps, &group)
+}
+
+fn reversal(refers_to: Capture) -> Statement {
+    Statement::Reversal { refers_to, reason: None }
+}
+
+#[test]
+fn a_reversal_in_doubt_takes_back_the_whole_repack() {
+    let mut story = Story::new(CostScope::Site);
+    story.movement(1, 1, receipt("10", "10"));
+    let booked = repacked(&mut story, 2, false);
+    let (received, far) = (Timestamp(3 * DAY), Timestamp(20_000 * DAY));
+    let taken_back = story.tell_by(1, received, (far, far, 4), &reversal(booked));
+    assert_eq!((story.on_hand(1), story.without_value(1)), (7, 3));
+    story.tell_by(1, received, (far, far, 4), &reversal(taken_back));
+    assert_eq!(story.without_value(1), 0);
+    let doubted = repacked(&mut story, 4, true);
+    assert_eq!(story.without_value(1), -3);
+    story.tell_by(1, received, (far, far, 4), &reversal(doubted));
+    assert_eq!(story.without_value(1), 0);
+}
+
+#[test]
+fn a_reversal_in_doubt_follows_the_reversals_in_the_books() {
+    let mut story = Story::new(CostScope::Site);
+    let received = story.movement(1, 1, receipt("10", "10"));
+    let first = story.tell(1, 2, &reversal(received));
+    let second = story.tell(1, 3, &reversal(first));
+    let (at, far) = (Timestamp(4 * DAY), Timestamp(20_000 * DAY));
+    story.tell_by(1, at, (far, far, 4), &reversal(second));
+    assert_eq!((story.on_hand(1), story.without_value(1)), (10, -10));
+    // Named twice, a fact needs both taken back to count.
+    let mut story = Story::new(CostScope::Site);
+    let received = story.movement(1, 1, receipt("10", "10"));
+    let both = [2, 3].map(|day| story.tell(1, day, &reversal(received)));
+    story.tell_by(1, at, (far, far, 4), &reversal(both[0]));
+    assert_eq!((story.on_hand(1), story.without_value(1)), (0, 0));
+}
+
+#[test]
+fn a_reversal_by_hq_takes_back_what_is_in_doubt_at_a_site() {
+    let mut story = Story::new(CostScope::Site);
+    story.movement(1, 1, receipt("10", "10"));
+    let sold = story.doubted(1, 8, sale("4", "30"));
+    assert_eq!(story.without_value(1), -4);
+    story.tell(0, 9, &reversal(sold));
+    assert_eq!(story.without_value(1), 0);
+    // A reversal of itself says nothing about anything.
+    let (at, far) = (Timestamp(9 * DAY), Timestamp(20_000 * DAY));
+    let itself = Capture { device: DeviceNo(2), counter: story.next[1] };
+    assert_eq!(story.tell_by(1, at, (far, far, 4), &reversal(itself)), itself);
+    assert_eq!((story.on_hand(1), story.without_value(1)), (10, 0));
+}
