@@ -1,6 +1,8 @@
 //! Every page and report over a made-up trading month: pages are whole, reports tie with each
 //! other, and the stream says where the books stand.
 
+#[path = "../examples/pages/papers.rs"]
+mod papers;
 #[path = "../examples/pages/sample.rs"]
 mod sample;
 
@@ -44,6 +46,7 @@ impl Site {
             company: CompanyNo::FIRST,
             books: sample.clone(),
             archive: sample.clone(),
+            documents: Arc::new(papers::shared_documents(NOW)),
             links: Arc::new(move || links.links(NOW)),
             clock: Clock::from_fn(|| NOW),
             changes: sample.changes.clone(),
@@ -97,6 +100,8 @@ async fn pages_are_whole_in_every_language_and_load_nothing_foreign() {
         "/accounts/1".to_owned(),
         "/open-items".to_owned(),
         "/open-items?partner=4".to_owned(),
+        "/documents".to_owned(),
+        "/documents/transfer:2-1042:1:2".to_owned(),
         "/sites".to_owned(),
     ];
     for address in &addresses {
@@ -114,9 +119,14 @@ async fn pages_are_whole_in_every_language_and_load_nothing_foreign() {
 #[tokio::test]
 async fn what_is_not_there_says_so() {
     let site = Site::new();
-    for address in
-        ["/vouchers/1-2026-11-99999", "/facts/9-9", "/items/77", "/accounts/x", "/nothing"]
-    {
+    for address in [
+        "/vouchers/1-2026-11-99999",
+        "/facts/9-9",
+        "/items/77",
+        "/accounts/x",
+        "/documents/x",
+        "/nothing",
+    ] {
         let response = site.ask(address, "en").await;
         assert_eq!(response.status(), StatusCode::NOT_FOUND, "{address}");
         let policy = response.headers().get(header::CONTENT_SECURITY_POLICY).expect("a policy");
@@ -126,6 +136,24 @@ async fn what_is_not_there_says_so() {
     let response = site.ask("/api/reports/items/77", "en").await;
     assert_eq!(response.status(), StatusCode::NOT_FOUND);
     assert_eq!(text(response).await, r#"{"error":"there is no item 77"}"#);
+}
+
+#[tokio::test]
+async fn documents_show_what_people_have_to_settle_and_what_was_refused() {
+    let site = Site::new();
+    let list = site.page("/documents", "en").await;
+    for told in ["/documents/transfer:2-1042:1:2", "On its way", "A 区年终盘点", "SH-01, SZ-02"]
+    {
+        assert!(list.contains(told), "no {told}");
+    }
+    assert!(list.contains("<td class=\"num due\">1</td>"), "one waits to be settled");
+    assert!(list.contains("Refused changes <span class=\"soft\">1</span>"));
+    let transfer = site.page("/documents/transfer:2-1042:1:2", "zh").await;
+    assert!(transfer.contains("有 1 处") || transfer.contains("1 处内容"), "{transfer}");
+    // Both remarks stand there, each with its site.
+    for remark in ["箱 3 受潮，请先验", "收货口今天关闭，明早再送"] {
+        assert!(transfer.contains(&format!("<td class=\"break due\">{remark}</td>")), "{remark}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Serves the pages over a made-up trading month that goes on trading, to look at them without an
 //! installation: `cargo run -p hq-server --example pages [ADDRESS]`.
 
+mod papers;
 mod sample;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ async fn main() -> std::io::Result<()> {
         company: CompanyNo::FIRST,
         books: sample.clone(),
         archive: sample.clone(),
+        documents: Arc::new(papers::shared_documents(clock.now())),
         links: Arc::new(move || links.links(ticking.now())),
         clock: clock.clone(),
         changes: sample.changes.clone(),

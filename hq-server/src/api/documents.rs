@@ -5,9 +5,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use shared::document::{
-    Change, DocumentId, DocumentKey, DocumentKind, Value, count_sheet, field, transfer,
-};
+use shared::document::DocumentId;
 use shared::ids::SiteNo;
 use shared::time::Timestamp;
 use utoipa::{IntoParams, ToSchema};
@@ -16,58 +14,9 @@ use utoipa_axum::routes;
 
 use super::problem::ApiError;
 use super::sites::find;
-use crate::gateway::documents::{ChangeError, DocumentState, RefusedChange};
+use crate::gateway::documents::ChangeError;
 use crate::headquarters::Headquarters;
-
-/// A document in a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct DocumentLine {
-    /// Its name.
-    pub document: String,
-    /// `transfer`, `order`, `count-sheet`, `notes`.
-    pub kind: String,
-    /// The codes of the sites that handle it.
-    pub sites: Vec<String>,
-    /// The generation that takes changes.
-    pub generation: u32,
-    /// What it is called, or how far a transfer has come.
-    pub state: Option<String>,
-    /// How many changes it has.
-    pub changes: usize,
-    /// When the last one came.
-    pub changed_at: String,
-    /// How many of its keys have values that a person has to settle.
-    pub to_settle: usize,
-}
-
-/// A value that somebody put.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct DocumentValue {
-    /// The key.
-    pub key: String,
-    /// The text.
-    pub text: String,
-    /// The code of the site that put it; `HQ`.
-    pub site: String,
-    /// The installation.
-    pub device: u32,
-    /// When, by its clock.
-    pub at: String,
-    /// It differs from what others put who did not know of it: a person has to settle.
-    pub to_settle: bool,
-}
-
-/// A document whole: every value that nothing replaces, those that hold first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct DocumentShown {
-    /// As in lists.
-    #[serde(flatten)]
-    pub line: DocumentLine,
-    /// The changes that nothing builds on.
-    pub heads: Vec<String>,
-    /// What it says.
-    pub values: Vec<DocumentValue>,
-}
+use crate::report::documents::{DocumentLine, DocumentShown, QuarantineLine, Writing};
 
 /// An edit: all of it or nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -75,27 +24,6 @@ pub struct DocumentShown {
 pub struct DocumentEdit {
     /// Texts by key; each replaces all that HQ has there.
     pub puts: std::collections::BTreeMap<String, String>,
-}
-
-/// A change that HQ refused, kept as it came.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct QuarantineLine {
-    /// The document that it was for.
-    pub document: String,
-    /// The code of the site that sent it.
-    pub site: String,
-    /// The installation.
-    pub device: u32,
-    /// When it came.
-    pub at: String,
-    /// Why it was refused.
-    pub reason: String,
-    /// What it would have put, where it reads.
-    pub puts: Vec<String>,
-    /// Its size.
-    pub bytes: usize,
-    /// The name that it was announced with.
-    pub hash: String,
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -147,54 +75,13 @@ fn named(hq: &Headquarters, text: &str) -> Result<DocumentId, ApiError> {
     })
 }
 
-fn line(hq: &Headquarters, state: &DocumentState) -> DocumentLine {
-    let (replica, key) = (&state.replica, state.replica.key());
-    let progress = || transfer::progress(replica).word().to_owned();
-    DocumentLine {
-        document: key.id.to_string(),
-        kind: key.id.kind().to_string(),
-        sites: key.id.sites().map(|site| code(hq, site)).collect(),
-        generation: key.generation,
-        state: match key.id.kind() {
-            DocumentKind::Transfer => Some(progress()),
-            _ => replica.text(field::TITLE),
-        },
-        changes: replica.len() - 1,
-        changed_at: state.changed_at.to_string(),
-        to_settle: to_settle(key, state),
-    }
-}
-
-/// Figures by counter differ line by line; elsewhere keys do.
-fn to_settle(key: DocumentKey, state: &DocumentState) -> usize {
-    if key.id.kind() != DocumentKind::CountSheet {
-        return state.conflicts().count();
-    }
-    let lines = count_sheet::lines(&state.replica);
-    let differs = Some(count_sheet::Standing::Differs);
-    lines.values().filter(|line| line.standing() == differs).count()
-}
-
 fn shown(hq: &Headquarters, id: DocumentId) -> Result<DocumentShown, ApiError> {
     let state = hq.documents().get(id)?;
-    let value = |key: &String, value: Value, to_settle| DocumentValue {
-        key: key.clone(),
-        text: value.text,
-        site: code(hq, value.actor.site()),
-        device: value.actor.device().0,
-        at: Timestamp(value.time.saturating_mul(1_000)).to_string(),
-        to_settle,
-    };
-    let mut values = Vec::new();
-    for key in state.replica.keys() {
-        let all = state.replica.conflict(&key);
-        let to_settle = all.is_some();
-        let holds = || state.replica.values(&key).into_iter().take(1).collect();
-        let all = all.unwrap_or_else(holds);
-        values.extend(all.into_iter().map(|one| value(&key, one, to_settle)));
-    }
-    let heads = state.replica.heads().iter().map(ToString::to_string).collect();
-    Ok(DocumentShown { line: line(hq, &state), heads, values })
+    Ok(DocumentShown::of(&state, Writing { code: &|site| code(hq, site), time: &universal }))
+}
+
+fn universal(at: Timestamp) -> String {
+    at.to_string()
 }
 
 /// Every shared document.
@@ -206,10 +93,12 @@ async fn document_list(
 ) -> Result<Json<Vec<DocumentLine>>, ApiError> {
     let site = query.site.map(|code| find(&hq, &code)).transpose()?.map(|(site, _)| site);
     let lines = blocking(move || {
+        let writing = Writing { code: &|site| code(&hq, site), time: &universal };
         let mut lines = Vec::new();
         for key in hq.documents().names() {
             if site.is_none_or(|site| key.id.is_of(site)) {
-                lines.push(line(&hq, &hq.documents().get(key.id)?));
+                let state = hq.documents().get(key.id)?;
+                lines.push(DocumentLine::of(&state, writing));
             }
         }
         Ok(lines)
@@ -272,23 +161,10 @@ async fn document_quarantine(
     State(hq): State<Headquarters>,
 ) -> Result<Json<Vec<QuarantineLine>>, ApiError> {
     let lines = blocking(move || {
-        let line = |refused: RefusedChange| {
-            let read = Change::read(&refused.bytes);
-            let puts = read.map(|change| change.puts).unwrap_or_default();
-            QuarantineLine {
-                document: refused.key.to_string(),
-                site: code(&hq, refused.site),
-                device: refused.device.0,
-                at: refused.at.to_string(),
-                reason: refused.reason,
-                puts: puts.into_iter().map(|put| format!("{}: {}", put.key, put.text)).collect(),
-                bytes: refused.bytes.len(),
-                hash: refused.hash.to_string(),
-            }
-        };
         let refused = hq.documents().refused();
         let refused = refused.map_err(|error| ApiError::failed(error.to_string()))?;
-        Ok(refused.into_iter().map(line).collect())
+        let writing = Writing { code: &|site| code(&hq, site), time: &universal };
+        Ok(refused.into_iter().map(|each| QuarantineLine::of(each, writing)).collect())
     });
     Ok(Json(lines.await?))
 }

@@ -28,7 +28,7 @@ pub use bundles::BundleReport;
 pub use costs::{
     CostingBody, LandedCostBody, LandedOnBody, RevaluationBody, StandardCostBody, WriteDownBody,
 };
-pub use documents::{DocumentEdit, DocumentLine, DocumentShown, DocumentValue, QuarantineLine};
+pub use documents::DocumentEdit;
 pub use finance::{
     AllocationBody, DiscountBody, InvoiceBody, InvoiceLineBody, PaymentBody, RetimeBody,
     RulingBody, SameAsBody, VoidBody,

@@ -466,6 +466,7 @@ impl Headquarters {
             company: CompanyNo::FIRST,
             books: Arc::new(self.clone()),
             archive: Arc::new(self.clone()),
+            documents: Arc::new(self.documents().clone()),
             links: Arc::new(move || links.log_links()),
             clock: self.inner.clock.clone(),
             changes: self.inner.changes.clone(),

@@ -4,14 +4,17 @@
 use std::ops::RangeInclusive;
 
 use ed25519_dalek::VerifyingKey;
+use shared::document::{DocumentId, DocumentKey};
 use shared::fact::{Fact, field};
 use shared::ids::{Capture, CompanyNo, DeviceNo, Seq};
 use shared::time::{Month, Timestamp};
 
 use super::Headquarters;
 use crate::books::{Books, VoucherLoss};
+use crate::gateway::documents::{ChangeError, DocumentState, Documents, RefusedChange};
 use crate::gateway::intake::{LogStatus, Piece};
 use crate::report::archive::{Archive, ArchiveError, StoredFact, StoredSeal, StoredVoucher};
+use crate::report::documents::Shelf;
 use crate::report::tally::Tally;
 use crate::sequencer::Replay;
 use crate::store::{Block, EntryNo, FileError, Record, SequenceEntry, VoucherKey};
@@ -32,6 +35,24 @@ impl Lender for Headquarters {
     fn as_known(&self, at: Timestamp) -> Result<Books, ArchiveError> {
         let known = Replay::new(&**self.store(), self.intake()).as_known(at);
         known.map_err(|error| ArchiveError(error.to_string()))
+    }
+}
+
+impl Shelf for Documents {
+    fn names(&self) -> Vec<DocumentKey> {
+        Self::names(self)
+    }
+
+    fn document(&self, id: DocumentId) -> Result<Option<DocumentState>, ArchiveError> {
+        match self.get(id) {
+            Ok(state) => Ok(Some(state)),
+            Err(ChangeError::Unknown(_)) => Ok(None),
+            Err(error) => Err(ArchiveError(error.to_string())),
+        }
+    }
+
+    fn refused(&self) -> Result<Vec<RefusedChange>, ArchiveError> {
+        Ok(Self::refused(self)?)
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod archive;
 pub mod cost;
 pub mod dashboard;
+pub mod documents;
 pub mod fact;
 pub mod figure;
 pub mod group;

@@ -86,7 +86,7 @@ impl Words {
     /// A message of the family `family`, for a word of the system: `kind` and `receipt` give
     /// `kind-receipt`. A word that no language has yet shows as itself.
     pub fn of_family<'a>(&'a self, family: &str, word: &'a str) -> &'a str {
-        let key = format!("{family}-{}", word.replace('_', "-"));
+        let key = format!("{family}-{}", word.replace(['_', ' '], "-"));
         self.messages.get(key.as_str()).copied().unwrap_or(word)
     }
 

@@ -3,8 +3,10 @@
 //! Invariant: no report holds the books while it reads a file, so that posting never waits for a
 //! reader's disk.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use shared::document::DocumentId;
 use shared::fact::effective::LogRank;
 use shared::fact::statement::Stamp;
 use shared::ids::{AccountNo, Capture, CompanyNo, DeviceNo, ItemNo, Seq, SiteNo};
@@ -17,8 +19,9 @@ use crate::clock::Clock;
 use crate::report::archive::{Archive, ArchiveError, StoredVoucher};
 use crate::report::cost::{CostDraft, CostFilter, CostReport};
 use crate::report::dashboard::{Dashboard, LogLink};
+use crate::report::documents::{DocumentList, DocumentShown, Shelf, Writing};
 use crate::report::fact::FactReport;
-use crate::report::figure::Named;
+use crate::report::figure::{Moment, Named};
 use crate::report::group::GroupReport;
 use crate::report::ledger::{AccountLedger, Months, TrialBalance};
 use crate::report::lens::Lens;
@@ -46,6 +49,8 @@ pub struct BooksDesk {
     pub books: Arc<dyn Lender>,
     /// Stored vouchers and facts.
     pub archive: Arc<dyn Archive>,
+    /// Shared documents.
+    pub documents: Arc<dyn Shelf>,
     /// How every log and its connection stand.
     pub links: Arc<dyn Fn() -> Vec<LogLink> + Send + Sync>,
     /// Ages are counted by it.
@@ -103,6 +108,22 @@ impl BooksDesk {
             None => self.read(|lens, _| read(lens)),
             Some(books) => read(&Lens::new(books, self.company)),
         }
+    }
+
+    /// Lends what writes sites and times as the pages do, without the books: documents are read from
+    /// a file.
+    fn written<T>(&self, read: impl FnOnce(Writing<'_>) -> T) -> T {
+        let (codes, zone) = self.read(|lens, _| {
+            let sites = lens.books.settings().sites();
+            let codes = sites.map(|(no, site)| (no, site.code.clone()));
+            (codes.collect::<BTreeMap<SiteNo, String>>(), lens.moment(Timestamp(0)).zone)
+        });
+        let code = |site| match codes.get(&site) {
+            _ if site == SiteNo::HQ => "HQ".to_owned(),
+            Some(code) => code.clone(),
+            None => site.to_string(),
+        };
+        read(Writing { code: &code, time: &|at| Moment { at, zone }.text() })
     }
 
     fn missing(what: &'static str, key: &impl ToString) -> DeskError {
@@ -264,6 +285,17 @@ impl Desk for BooksDesk {
 
     fn in_doubt(&self, page: u64) -> Result<SetAside, DeskError> {
         Ok(self.read(|lens, _| SetAside::in_doubt(lens, page)))
+    }
+
+    fn documents(&self, page: u64) -> Result<DocumentList, DeskError> {
+        self.written(|writing| Ok(DocumentList::of(&*self.documents, writing, page)?))
+    }
+
+    fn document(&self, name: &str) -> Result<DocumentShown, DeskError> {
+        let missing = || Self::missing("document", &name);
+        let id: DocumentId = name.parse().map_err(|_| missing())?;
+        let state = self.documents.document(id)?.ok_or_else(missing)?;
+        Ok(self.written(|writing| DocumentShown::of(&state, writing)))
     }
 
     fn sites(&self) -> Vec<Named> {

@@ -10,6 +10,7 @@ use tokio::sync::broadcast;
 
 use crate::report::cost::{CostFilter, CostReport};
 use crate::report::dashboard::Dashboard;
+use crate::report::documents::{DocumentList, DocumentShown};
 use crate::report::fact::FactReport;
 use crate::report::figure::Named;
 use crate::report::group::GroupReport;
@@ -101,6 +102,10 @@ pub trait Desk: Send + Sync + 'static {
     fn set_aside(&self, page: u64) -> Result<SetAside, DeskError>;
     /// Of those, facts whose time is in doubt.
     fn in_doubt(&self, page: u64) -> Result<SetAside, DeskError>;
+    /// Shared documents, and changes of them that were refused.
+    fn documents(&self, page: u64) -> Result<DocumentList, DeskError>;
+    /// One shared document by its name.
+    fn document(&self, name: &str) -> Result<DocumentShown, DeskError>;
     /// Every site, for filters.
     fn sites(&self) -> Vec<Named>;
     /// Every company, the one whose books these are first.

@@ -49,6 +49,8 @@ pub fn pages(desk: Arc<dyn Desk>) -> Router {
         .route("/accounts", get(pages::accounts))
         .route("/accounts/{no}", get(pages::account))
         .route("/open-items", get(pages::open_items))
+        .route("/documents", get(pages::documents))
+        .route("/documents/{name}", get(pages::document))
         .route("/sites", get(pages::sites))
         .route("/events/dashboard", get(live::dashboard_events))
         .route("/livez", get(pages::alive))

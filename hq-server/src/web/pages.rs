@@ -17,6 +17,7 @@ use super::{Desks, ask, assets};
 use crate::address::encoded;
 use crate::report::cost::CostFilter;
 use crate::report::dashboard::Dashboard;
+use crate::report::documents::{DocumentList, DocumentShown};
 use crate::report::fact::FactReport;
 use crate::report::figure::{Figure, Named};
 use crate::report::ledger::{AccountLedger, AccountLine, Months, TrialBalance};
@@ -34,16 +35,18 @@ pub(super) enum Section {
     Stock,
     Accounts,
     OpenItems,
+    Documents,
     Sites,
 }
 
 impl Section {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Dashboard,
         Self::Vouchers,
         Self::Stock,
         Self::Accounts,
         Self::OpenItems,
+        Self::Documents,
         Self::Sites,
     ];
 
@@ -54,6 +57,7 @@ impl Section {
             Self::Stock => "/stock",
             Self::Accounts => "/accounts",
             Self::OpenItems => "/open-items",
+            Self::Documents => "/documents",
             Self::Sites => "/sites",
         }
     }
@@ -65,6 +69,7 @@ impl Section {
             Self::Stock => "nav-stock",
             Self::Accounts => "nav-accounts",
             Self::OpenItems => "nav-open-items",
+            Self::Documents => "nav-documents",
             Self::Sites => "nav-sites",
         }
     }
@@ -590,6 +595,44 @@ pub(super) async fn open_items(request: Request, Query(filter): Query<Filter>) -
             let frame = request.frame(Section::OpenItems);
             let pager = request.pager(r.page, r.pages);
             request.show(&OpenItemsPage { frame, t: request.words(), pager, r })
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "documents.html")]
+struct DocumentsPage {
+    frame: Frame,
+    t: &'static Words,
+    pager: Pager,
+    r: DocumentList,
+}
+
+pub(super) async fn documents(request: Request, Query(filter): Query<Filter>) -> Response {
+    match ask(&request.desk, move |desk| desk.documents(filter.page())).await {
+        Err(error) => request.problem(&error),
+        Ok(r) => {
+            let frame = request.frame(Section::Documents);
+            let pager = request.pager(r.page, r.pages);
+            request.show(&DocumentsPage { frame, t: request.words(), pager, r })
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "document.html")]
+struct DocumentPage {
+    frame: Frame,
+    t: &'static Words,
+    r: DocumentShown,
+}
+
+pub(super) async fn document(request: Request, Path(name): Path<String>) -> Response {
+    match ask(&request.desk, move |desk| desk.document(&name)).await {
+        Err(error) => request.problem(&error),
+        Ok(r) => {
+            let frame = request.frame(Section::Documents);
+            request.show(&DocumentPage { frame, t: request.words(), r })
         }
     }
 }
