@@ -173,6 +173,11 @@ pub struct Doubtful<'a> {
 }
 
 impl Books {
+    /// Whether anything waits for its time to be stated.
+    pub fn has_doubts(&self) -> bool {
+        !self.doubt.waiting.is_empty()
+    }
+
     /// Groups that have no value because nobody knows when they happened.
     pub fn in_doubt(&self) -> impl Iterator<Item = Doubtful<'_>> {
         self.waiting.values().filter_map(|group| self.doubt_of(group))

@@ -71,21 +71,17 @@ impl Between {
 impl SetAside {
     /// What waits.
     pub fn of(lens: &Lens<'_>, page: u64) -> Self {
-        let count = lens.books.waiting().count();
-        let part = Part::of(count as u64, page, Opens::AtTop);
-        let rows = lens.books.waiting().skip(part.range().start).take(part.range().len());
-        Self {
-            count: count as u64,
-            rows: rows.map(|(_, group)| SetAsideGroup::of(lens, group)).collect(),
-            page: part.page,
-            pages: part.pages,
-        }
+        Self::page_of(lens, &lens.books.waiting().map(|(_, group)| group).collect::<Vec<_>>(), page)
     }
 
     /// Of what waits that whose time is in doubt, site by site in the order of the logs.
     pub fn in_doubt(lens: &Lens<'_>, page: u64) -> Self {
         let mut groups: Vec<&Waiting> = lens.books.in_doubt().map(|it| it.group).collect();
         groups.sort_by_key(|group| (group.site, group.log, group.first));
+        Self::page_of(lens, &groups, page)
+    }
+
+    fn page_of(lens: &Lens<'_>, groups: &[&Waiting], page: u64) -> Self {
         let part = Part::of(groups.len() as u64, page, Opens::AtTop);
         let rows = groups[part.range()].iter();
         Self {

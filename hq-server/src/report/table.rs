@@ -591,11 +591,12 @@ fn account(r: &AccountLedger, words: &Words) -> String {
 fn open_items(r: &OpenItems, words: &Words) -> String {
     let mut parts = Vec::new();
     for side in &r.sides {
-        let heads = ["document", "partner", "date", "due", "age-days", "amount", "open"];
+        let heads = ["fact", "document", "partner", "date", "due", "age-days", "amount", "open"];
         let mut rows = Rows::new(&heads.map(|key| words.of(key)));
         for row in &side.rows {
             rows.add([
-                left(row.document.clone().unwrap_or_else(|| row.capture.to_string())),
+                left(row.capture),
+                left(row.document.as_deref().unwrap_or_default()),
                 name(&row.partner),
                 left(row.day),
                 left(row.due.map(|due| due.to_string()).unwrap_or_default()),
