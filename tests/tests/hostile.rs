@@ -31,6 +31,7 @@ fn kept_inputs_do_no_harm() {
     give_again("facts", targets::facts);
     give_again("segments", targets::segments);
     give_again("frames", targets::frames);
+    give_again("documents", targets::documents);
     give_again("bundles", targets::bundles);
     give_again("edge_session", targets::edge_session);
     give_again("hq_session", targets::hq_session);

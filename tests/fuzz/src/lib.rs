@@ -4,4 +4,4 @@ mod seeds;
 mod targets;
 
 pub use seeds::seeds;
-pub use targets::{bundles, edge_session, facts, frames, hq_session, segments};
+pub use targets::{bundles, documents, edge_session, facts, frames, hq_session, segments};

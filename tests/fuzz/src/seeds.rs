@@ -1,6 +1,7 @@
 //! Inputs to begin with: one of each kind that is right, for the fuzzer to change.
 
 use ed25519_dalek::SigningKey;
+use shared::document::{Change, Outcome};
 use shared::ids::{ChangeHash, DeviceNo, Head, HistoryId, LogId, Seq, SiteNo};
 use shared::segment::chain::Genesis;
 use shared::segment::seal::Seal;
@@ -8,8 +9,12 @@ use shared::segment::{columns, packing};
 use shared::sync::bundle::{BundleHead, BundleWriter, Direction, Seed};
 use shared::sync::{Code, FactsFrame, Frame, PostingsAsked, Refusal, StateCursor};
 use shared::time::Timestamp;
+use shared::varint;
 
-use crate::targets::{acknowledgement, fact, hello, key, position, postings, run, state, welcome};
+use crate::targets::{
+    acknowledgement, chunk, disputed, edited, fact, hello, key, position, postings, run, state,
+    welcome,
+};
 
 /// (target, name, bytes).
 pub fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
@@ -66,6 +71,23 @@ pub fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
         let body = encoded.iter().position(|byte| byte & 0x80 == 0).expect("a length") + 1;
         seeds.push(("frames", frame.name().replace(' ', "-"), encoded[body..].to_vec()));
     }
+    let document = disputed();
+    let settled = edited(&document, 3, &[("remark", "dried"), ("topic/door", "sticks")]);
+    let unseen = edited(&document, 4, &[("topic/door", "mended"), ("item/7", "caps come loose")]);
+    let mut changes = Vec::new();
+    for change in [settled, unseen] {
+        // Magic and checksum, type, length: the fuzzer writes those anew.
+        let mut contents = &change.bytes()[9..];
+        let length: u64 = varint::read_unsigned(&mut contents).expect("a length");
+        assert_eq!(length, contents.len() as u64);
+        let read = Change::read(&chunk(contents)).expect("the same change");
+        assert_eq!(document.clone().admit([read]).outcomes, [Outcome::Taken]);
+        changes.extend(u16::try_from(length).expect("a short change").to_le_bytes());
+        changes.extend_from_slice(contents);
+    }
+    seeds.push(("documents", "two".to_owned(), changes));
+    seeds.push(("documents", "key".to_owned(), document.key().encode()));
+    seeds.push(("documents", "name".to_owned(), b"transfer:3-1042:5:7".to_vec()));
     seeds.push(("bundles", "to-hq".to_owned(), bundle(key(1), &frames)));
     seeds.push(("edge_session", "usual".to_owned(), EDGE.to_vec()));
     seeds.push(("hq_session", "usual".to_owned(), HQ.to_vec()));

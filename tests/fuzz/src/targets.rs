@@ -5,11 +5,13 @@
 use std::collections::VecDeque;
 
 use ed25519_dalek::SigningKey;
+use sha2::{Digest, Sha256};
 use shared::catalogue::{Catalogue, OpenOrder, OpenTransfer, StateKey};
 use shared::document::journal::JournalTip;
+use shared::document::{Actor, Change, DocumentId, DocumentKey, Replica, count_sheet, transfer};
 use shared::fact::statement::{Stamp, Statement};
 use shared::fact::{Fact, Kind, field};
-use shared::ids::{ChangeHash, Head, HistoryId, LogId, Seq, SiteNo};
+use shared::ids::{ChangeHash, DeviceNo, Head, HistoryId, LogId, Seq, SiteNo};
 use shared::segment::chain::{Chain, Genesis};
 use shared::segment::seal::{Seal, SignedSeal};
 use shared::segment::{columns, packing};
@@ -94,6 +96,71 @@ pub fn frames(bytes: &[u8]) {
             drop(frame.encode());
         }
     }
+}
+
+/// The most changes that one input offers to the gate.
+const CHANGES_MAX: usize = 16;
+
+/// Changes of a shared document: as they came, and one after the other through the gate with checksums
+/// that hold, each behind its length. Whatever comes in, the document loads as it is.
+pub fn documents(bytes: &[u8]) {
+    drop(Change::read(bytes));
+    if let Some(key) = DocumentKey::decode(bytes) {
+        assert_eq!(key.encode(), bytes, "a name has one form");
+    }
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    if let Ok(id) = text.parse::<DocumentId>() {
+        assert_eq!(id.to_string(), text, "a name has one form");
+    }
+    let mut document = disputed();
+    let mut rest = bytes;
+    for _ in 0..CHANGES_MAX {
+        let Some((length, after)) = rest.split_first_chunk::<2>() else { break };
+        let length = after.len().min(u16::from_le_bytes(*length).into());
+        let (contents, after) = after.split_at(length);
+        rest = after;
+        if let Ok(change) = Change::read(&chunk(contents)) {
+            document.admit([change]);
+        }
+    }
+    let kept = document.changes().map(Change::bytes);
+    let loaded = Replica::load(document.key(), kept).expect("what came in loads");
+    assert_eq!(loaded.heads(), document.heads());
+    for key in document.keys() {
+        assert_eq!(loaded.values(&key), document.values(&key));
+        drop(document.conflict(&key));
+    }
+    drop(count_sheet::lines(&document));
+    drop(transfer::lines(&document));
+    let _ = transfer::progress(&document);
+}
+
+/// A document with two remarks, neither of which was seen by the author of the other.
+pub(crate) fn disputed() -> Replica {
+    let begun = Replica::begin(DocumentKey::first(DocumentId::SiteNotes { site: SITE }));
+    let mut document = begun.clone();
+    for device in [1, 2] {
+        let change =
+            edited(&begun, device, &[("topic/door", "sticks"), ("topic/fork-lift", "due")]);
+        document.admit([change]);
+    }
+    document
+}
+
+/// What somebody puts who has seen a document.
+pub(crate) fn edited(seen: &Replica, device: u32, puts: &[(&str, &str)]) -> Change {
+    let puts: Vec<_> = puts.iter().map(|(key, text)| (*key, (*text).to_owned())).collect();
+    let actor = Actor::of(SITE, DeviceNo(device), &log_id());
+    seen.clone().edit(actor, 1_795_519_885, &puts).expect("short texts")
+}
+
+/// A change chunk with these contents, whose checksum holds.
+pub(crate) fn chunk(contents: &[u8]) -> Vec<u8> {
+    let mut hashed = vec![1];
+    varint::write_unsigned(&mut hashed, contents.len() as u64);
+    hashed.extend_from_slice(contents);
+    let hash: [u8; 32] = Sha256::digest(&hashed).into();
+    [&[0x85, 0x6f, 0x4a, 0x83], &hash[..4], &hashed].concat()
 }
 
 /// A bundle: its outside, and where somebody signed it rightly, its inside.
