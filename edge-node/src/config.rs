@@ -20,7 +20,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("", &["version", "hq", "link", "neighbours", "api", "site", "store"]),
     ("hq", &["address"]),
     ("link", &["profile", "rate_kbits", "metered_minutes"]),
-    ("neighbours", &["listen", "addresses", "after_seconds", "carry_mib"]),
+    ("neighbours", &["listen", "addresses", "discover", "after_seconds", "carry_mib"]),
     ("api", &["listen", "token_file"]),
     ("site", &["zone"]),
     ("store", &["cache_mib", "keys_kept_days"]),
@@ -48,6 +48,10 @@ metered_minutes = 15
 # Warehouses that carry this node's data, sealed, while it does not reach HQ; HQ allows it with
 # 'hq-server site carry'. Host and port of each.
 # addresses = ["10.0.3.2:7421"]
+# Whether neighbours are also looked for on the local network (multicast DNS), and this node is
+# announced there, by its number and port. Whoever is found has to show HQ's certificate, and is met
+# where HQ lets the one carry for the other. Without 'listen' a free port is taken.
+discover = false
 # Where neighbours find this node, to have theirs carried (UDP).
 # listen = "0.0.0.0:7421"
 # For how many seconds HQ is not reached before a neighbour is asked.
@@ -185,6 +189,7 @@ struct Link {
 struct Neighbours {
     listen: Option<SocketAddr>,
     addresses: Vec<String>,
+    discover: bool,
     after_seconds: Option<u32>,
     carry_mib: Option<u16>,
 }
@@ -195,6 +200,7 @@ impl From<Neighbours> for NeighbourConfig {
         Self {
             listen: set.listen,
             addresses: set.addresses,
+            discover: set.discover,
             after: set.after_seconds.map_or(usual.after, |after| Duration::from_secs(after.into())),
             quota_bytes: set.carry_mib.map_or(usual.quota_bytes, |mib| u64::from(mib) << 20),
         }

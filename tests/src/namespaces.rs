@@ -74,6 +74,11 @@ impl Namespaces {
         ip(&["-n", &edge, "addr", "add", &format!("{to}/24"), "dev", "to-relay"])
     }
 
+    /// The node's machine loses its network.
+    pub fn silence_edge(&self) -> Result<(), ProcessError> {
+        ip(&["-n", &self.name("edge"), "link", "set", "to-relay", "down"])
+    }
+
     fn name(&self, part: &str) -> String {
         format!("{}-{part}", self.name)
     }

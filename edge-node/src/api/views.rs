@@ -18,7 +18,7 @@ use crate::bundle::{ExportError, ImportError, Imported};
 use crate::documents::Documents;
 use crate::journal::{Recorded, StockLine, StoreError};
 use crate::link::LinkStatus;
-use crate::neighbour::NeighbourStatus;
+use crate::neighbour::{AnnouncedName, FoundNeighbour, NeighbourStatus};
 use crate::record::{GroupInput, Moment, Recorder, Refused};
 
 /// A group that is durable.
@@ -336,6 +336,9 @@ pub struct NeighboursView {
     pub listen: Option<String>,
     /// Configured neighbours.
     pub addresses: Vec<NeighbourView>,
+    /// The local network, where neighbours are looked for there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discovery: Option<DiscoveryView>,
     /// Who has facts of this node that HQ has not acknowledged.
     pub carried_by: Vec<CarriedByView>,
     /// What lies here of others on its way to HQ.
@@ -363,6 +366,36 @@ pub struct NeighbourView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub site: Option<String>,
     /// The last error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// The local network, where neighbours are looked for there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DiscoveryView {
+    /// As what this node is announced.
+    #[schema(example = "warebook-3-7-8a1f0c2b9d4e6f70")]
+    pub name: String,
+    /// Why nobody can be found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// Who was found. What they announce proves nothing: a site here is by its certificate.
+    pub found: Vec<FoundNeighbourView>,
+}
+
+/// A node that was found on the local network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FoundNeighbourView {
+    /// As what it is announced.
+    pub name: String,
+    /// Where it says it is.
+    pub addresses: Vec<String>,
+    /// It is connected now.
+    pub connected: bool,
+    /// Its site's code, once it showed its certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
+    /// Why it is not met, or the last error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }
@@ -877,6 +910,18 @@ fn neighbours_view(status: &NeighbourStatus, recorder: &Recorder) -> NeighboursV
         site: state.site.map(code),
         problem: state.problem.clone(),
     });
+    let found = |(name, found): (&AnnouncedName, &FoundNeighbour)| FoundNeighbourView {
+        name: name.as_str().to_owned(),
+        addresses: found.addresses.iter().map(ToString::to_string).collect(),
+        connected: found.state.connected,
+        site: found.state.site.map(code),
+        problem: found.state.problem.clone(),
+    };
+    let discovery = status.discovery.as_ref().map(|discovery| DiscoveryView {
+        name: discovery.name.as_str().to_owned(),
+        problem: discovery.problem.clone(),
+        found: discovery.found.iter().map(found).collect(),
+    });
     let carried_by = status.carried_by.iter().map(|carried| CarriedByView {
         site: code(carried.site),
         last: carried.last.0,
@@ -894,6 +939,7 @@ fn neighbours_view(status: &NeighbourStatus, recorder: &Recorder) -> NeighboursV
     NeighboursView {
         listen: status.listen.map(|address| address.to_string()),
         addresses: addresses.collect(),
+        discovery,
         carried_by: carried_by.collect(),
         carries: carries.collect(),
         warnings: status.accused.iter().map(warning).collect(),

@@ -12,8 +12,8 @@ use crate::api::documents::{
 };
 use crate::api::views::{
     BackupView, BundleMadeView, BundleTakenView, CarriedByView, CarriesView, FoundItem, FoundView,
-    HandledInput, ItemView, LinkView, LogPage, NeighboursView, Problem, ProblemView, RecordedView,
-    StatusView, StockView, TransferView, VerifiedView,
+    HandledInput, ItemView, LinkView, LogPage, NeighbourView, NeighboursView, Problem, ProblemView,
+    RecordedView, StatusView, StockView, TransferView, VerifiedView,
 };
 
 /// How to print.
@@ -55,11 +55,25 @@ fn neighbours(view: &NeighboursView) {
     if let Some(listen) = &view.listen {
         print(&format!("neighbours are served at {listen}"));
     }
-    for neighbour in &view.addresses {
-        let site = neighbour.site.as_ref().map_or_else(String::new, |site| format!(" ({site})"));
-        let state = if neighbour.connected { "connected" } else { "not connected" };
-        let problem = neighbour.problem.as_ref().map_or_else(String::new, |why| format!(": {why}"));
-        print(&format!("neighbour  {}{site} {state}{problem}", neighbour.address));
+    let line =
+        |who: &str, how: &str, site: &Option<String>, connected, problem: &Option<String>| {
+            let site = site.as_ref().map_or_else(String::new, |site| format!(" ({site})"));
+            let state = if connected { "connected" } else { "not connected" };
+            let problem = problem.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+            print(&format!("neighbour  {who}{site} {state}{how}{problem}"));
+        };
+    for NeighbourView { address, connected, site, problem } in &view.addresses {
+        line(address, "", site, *connected, problem);
+    }
+    if let Some(discovery) = &view.discovery {
+        print(&format!("discovery  announced as {}", discovery.name));
+        for found in &discovery.found {
+            let at = found.addresses.first().unwrap_or(&found.name);
+            line(at, ", discovered", &found.site, found.connected, &found.problem);
+        }
+        if let Some(problem) = &discovery.problem {
+            print(&format!("note       neighbours are not discovered: {problem}"));
+        }
     }
     for carried in &view.carried_by {
         let CarriedByView { site, last, at } = carried;

@@ -4,14 +4,18 @@
 //! or has something for a neighbour.
 
 mod depot;
+mod dial;
+mod discovery;
 mod dispatch;
+mod found;
+mod live;
 mod meeting;
 mod post;
 mod tls;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -25,12 +29,17 @@ use tokio::task::JoinSet;
 
 use crate::bundle::{Bundles, Keys};
 use crate::journal::Journal;
-use crate::link::{Backoff, Identity, Incoming, LinkState, LinkStatus, Outgoing, Wall, resolve};
+use crate::link::{Identity, Incoming, LinkState, LinkStatus, Outgoing, Wall};
 use crate::record::Arrivals;
+use dial::Dialling;
+use discovery::{Announcement, Heard};
+use found::Found;
+use live::{Installation, Live};
 use meeting::{Meeting, stopped};
 use post::SharedPost;
 
 pub use depot::Depot;
+pub use found::{AnnouncedName, FoundNeighbour};
 pub use post::{CarriedBy, Counterpart, Peer, Post};
 
 /// The port where neighbours listen unless an address says another.
@@ -55,6 +64,8 @@ pub struct NeighbourConfig {
     pub listen: Option<SocketAddr>,
     /// Where this node finds neighbours: "host:port" or "host".
     pub addresses: Vec<String>,
+    /// Neighbours are looked for on the local network, and this node is announced there.
+    pub discover: bool,
     /// How long HQ is not reached before a neighbour is asked.
     pub after: Duration,
     /// The most bytes kept for others.
@@ -66,13 +77,14 @@ impl Default for NeighbourConfig {
         Self {
             listen: None,
             addresses: Vec::new(),
+            discover: false,
             after: Duration::from_secs(60),
             quota_bytes: 256 << 20,
         }
     }
 }
 
-/// A configured neighbour, as it stands.
+/// A neighbour that is dialled, as it stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NeighbourState {
     /// It is connected.
@@ -107,6 +119,8 @@ pub struct NeighbourStatus {
     pub listen: Option<SocketAddr>,
     /// Configured neighbours, by address.
     pub addresses: BTreeMap<String, NeighbourState>,
+    /// The local network, where neighbours are looked for there.
+    pub discovery: Option<DiscoveryStatus>,
     /// Who has this node's log beyond what HQ acknowledged.
     pub carried_by: Vec<CarriedBy>,
     /// What this node carries for others.
@@ -115,14 +129,38 @@ pub struct NeighbourStatus {
     pub accused: BTreeMap<SiteNo, String>,
 }
 
+/// What the local network holds, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiscoveryStatus {
+    /// As what this node is announced.
+    pub name: AnnouncedName,
+    /// Why nobody can be found.
+    pub problem: Option<String>,
+    /// Who was found.
+    pub found: BTreeMap<AnnouncedName, FoundNeighbour>,
+}
+
 /// The neighbours of a running node; clones share everything.
 #[derive(Clone, Debug)]
 pub struct Neighbours {
     post: SharedPost,
     wall: Wall,
+    own: Installation,
     listen: Option<SocketAddr>,
     addresses: Arc<Mutex<BTreeMap<String, NeighbourState>>>,
+    discovery: Option<Arc<Discovery>>,
+    live: Live,
     away: watch::Receiver<bool>,
+}
+
+/// The local network.
+#[derive(Debug)]
+struct Discovery {
+    announcement: Announcement,
+    found: Mutex<Found>,
+    problem: Mutex<Option<String>>,
+    /// Somebody was found or is gone.
+    changes: watch::Sender<()>,
 }
 
 /// What neighbours need of the node.
@@ -181,21 +219,35 @@ impl Neighbours {
         let keys = Keys::of(&identity).ok_or(NeighbourError::NotEnrolled)?;
         let depot = Depot::open(folder, config.quota_bytes, wall.now());
         let depot = depot.map_err(NeighbourError::Depot)?;
+        let (genesis, log) = (journal.genesis(), journal.log());
+        let own = (genesis.site, genesis.device);
         let post = Arc::new(Post::new(depot, journal, bundles, keys, wall.clone(), arrivals));
-        let endpoint = config.listen.map(|address| bind(address, pin, &identity)).transpose()?;
+        let endpoint = listener(&config, pin, &identity)?;
         let listen = endpoint.as_ref().and_then(|endpoint| endpoint.local_addr().ok());
+        let discovery = listen
+            .filter(|_| config.discover)
+            .map(|listen| Arc::new(Discovery::new(Announcement::new(own.0, own.1, log, listen))));
         let (away_in, away) = watch::channel(false);
         let known = config.addresses.iter();
         let known = known.map(|address| (address.clone(), NeighbourState::default())).collect();
-        let neighbours = Self { post, wall, listen, addresses: Arc::new(Mutex::new(known)), away };
+        let addresses = Arc::new(Mutex::new(known));
+        let live = Live::default();
+        let neighbours = Self { post, wall, own, listen, addresses, discovery, live, away };
         tokio::spawn(watch_hq(link, away_in, config.after, stop.clone()));
         tokio::spawn(neighbours.clone().carry_to_hq(hq, stop.clone()));
         if let Some(endpoint) = endpoint {
             tokio::spawn(neighbours.clone().listen(endpoint, stop.clone()));
         }
+        let dialling = Dialling { pin, identity };
         for address in config.addresses {
-            let neighbours = neighbours.clone();
-            tokio::spawn(neighbours.dial(address, pin, identity.clone(), stop.clone()));
+            tokio::spawn(neighbours.clone().dial_configured(
+                address,
+                dialling.clone(),
+                stop.clone(),
+            ));
+        }
+        if let Some(discovery) = neighbours.discovery.clone() {
+            tokio::spawn(neighbours.clone().dial_found(discovery, dialling, stop));
         }
         Ok(neighbours)
     }
@@ -226,6 +278,7 @@ impl Neighbours {
         NeighbourStatus {
             listen: self.listen,
             addresses: self.states().clone(),
+            discovery: self.discovery.as_deref().map(Discovery::status),
             carried_by: self.post.carried_by(),
             carries,
             accused: self.post.accused(),
@@ -274,80 +327,12 @@ impl Neighbours {
             return connection.close(0_u8.into(), b"this certificate names nobody");
         };
         tracing::info!(%from, %site, %device, "a neighbour connected");
+        let _listed = self.live.list((site, device), &connection);
         let meeting = self.meeting(Peer::Neighbour(site, device), false, None);
         let why = meeting.run(Incoming::new(recv), Outgoing::new(send), &mut stop).await;
         let why = why.unwrap_or_default();
         tracing::info!(%from, %site, "a neighbour left{}{why}", if why.is_empty() { "" } else { ": " });
         connection.close(0_u8.into(), b"the meeting is over");
-    }
-
-    /// Keeps a connection to a neighbour for as long as it is of use.
-    async fn dial(
-        self,
-        address: String,
-        pin: AuthorityPin,
-        identity: Identity,
-        mut stop: watch::Receiver<bool>,
-    ) {
-        let mut backoff = Backoff::default();
-        while !*stop.borrow() {
-            tokio::select! {
-                () = self.useful() => {}
-                () = stopped(&mut stop) => return,
-            }
-            let met = tokio::select! {
-                met = self.meet(&address, pin, &identity) => met,
-                () = stopped(&mut stop) => return,
-            };
-            let problem = match met {
-                Ok(()) => {
-                    backoff.reset();
-                    None
-                }
-                Err(why) => {
-                    tracing::info!("neighbour {address}: {why}");
-                    Some(why)
-                }
-            };
-            self.note(&address, |state| (state.connected, state.problem) = (false, problem));
-            let wait = backoff.next(getrandom::u64().unwrap_or(0));
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = stopped(&mut stop) => return,
-            }
-        }
-    }
-
-    /// One connection from beginning to end.
-    async fn meet(
-        &self,
-        address: &str,
-        pin: AuthorityPin,
-        identity: &Identity,
-    ) -> Result<(), String> {
-        let settings = tls::client(pin, identity).map_err(|error| error.to_string())?;
-        let (endpoint, connection) = connect(address, settings).await?;
-        let Some((site, device)) = tls::peer(&connection) else {
-            return Err("its certificate names no site".to_owned());
-        };
-        self.note(address, |state| {
-            *state = NeighbourState { connected: true, site: Some(site), problem: None };
-        });
-        let (send, recv) = connection.open_bi().await.map_err(|error| error.to_string())?;
-        let (leave_in, mut leave) = watch::channel(false);
-        let meeting = self.meeting(Peer::Neighbour(site, device), true, None);
-        let running = meeting.run(Incoming::new(recv), Outgoing::new(send), &mut leave);
-        tokio::pin!(running);
-        let why = tokio::select! {
-            why = &mut running => why,
-            () = self.useless() => {
-                leave_in.send_replace(true);
-                running.await
-            }
-        };
-        connection.close(0_u8.into(), b"the meeting is over");
-        let _ = tokio::time::timeout(Duration::from_millis(500), endpoint.wait_idle()).await;
-        why.map_or(Ok(()), Err)
     }
 
     /// Whether a neighbour is of use: it may carry for this node, or wants what lies here.
@@ -412,6 +397,53 @@ impl Neighbours {
     }
 }
 
+impl Discovery {
+    fn new(announcement: Announcement) -> Self {
+        let (found, problem) = (Mutex::default(), Mutex::default());
+        Self { announcement, found, problem, changes: watch::Sender::new(()) }
+    }
+
+    fn status(&self) -> DiscoveryStatus {
+        let problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let name = self.announcement.name.clone();
+        DiscoveryStatus { name, problem, found: self.found().all() }
+    }
+
+    fn hear(&self, heard: Heard) {
+        match heard {
+            Heard::Announced(name, addresses) => self.found().announced(name, addresses),
+            Heard::Gone(name) => self.found().gone(&name),
+            Heard::Anew => self.found().all_gone(),
+            Heard::Works(works) => {
+                *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = works.err();
+            }
+        }
+        self.changes.send_replace(());
+    }
+
+    fn found(&self) -> MutexGuard<'_, Found> {
+        // The table is whole after every operation.
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes the port. A node that is announced listens, at a free port where none is set.
+fn listener(
+    config: &NeighbourConfig,
+    pin: AuthorityPin,
+    identity: &Identity,
+) -> Result<Option<Endpoint>, NeighbourError> {
+    match config.listen {
+        Some(address) => bind(address, pin, identity).map(Some),
+        None if config.discover => {
+            let any = bind((Ipv6Addr::UNSPECIFIED, 0).into(), pin, identity);
+            let any = any.or_else(|_| bind((Ipv4Addr::UNSPECIFIED, 0).into(), pin, identity));
+            any.map(Some)
+        }
+        None => Ok(None),
+    }
+}
+
 fn bind(
     address: SocketAddr,
     pin: AuthorityPin,
@@ -420,34 +452,6 @@ fn bind(
     let settings = tls::server(pin, identity).map_err(NeighbourError::Certificate)?;
     Endpoint::server(settings, address)
         .map_err(|error| NeighbourError::Listen { address, why: error.to_string() })
-}
-
-/// Connects to each address of a neighbour in turn.
-async fn connect(
-    neighbour: &str,
-    settings: quinn::ClientConfig,
-) -> Result<(Endpoint, Connection), String> {
-    let addresses = resolve(neighbour, DEFAULT_PORT).await.map_err(|error| {
-        format!("'{neighbour}' leads nowhere ({error}): write HOST:PORT, and check the network")
-    })?;
-    let mut why = "no address".to_owned();
-    for address in addresses {
-        let any = match address {
-            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        };
-        let endpoint =
-            Endpoint::client(SocketAddr::new(any, 0)).map_err(|error| error.to_string())?;
-        let connecting = endpoint
-            .connect_with(settings.clone(), address, tls::SERVER_NAME)
-            .map_err(|error| error.to_string())?;
-        match tokio::time::timeout(HANDSHAKE, connecting).await {
-            Ok(Ok(connection)) => return Ok((endpoint, connection)),
-            Ok(Err(error)) => why = error.to_string(),
-            Err(_) => why = format!("no answer within {} s", HANDSHAKE.as_secs()),
-        }
-    }
-    Err(format!("it does not answer ({why}): check the address, and that its node listens"))
 }
 
 /// Says when HQ was not reached for a while, and when it is.

@@ -194,6 +194,19 @@ impl Post {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).accused.clone()
     }
 
+    /// Whether a site is worth meeting although nobody named it: HQ lets the one carry for the other.
+    pub(super) fn may_meet(&self, site: SiteNo) -> Result<(), String> {
+        let (own, catalogue) = (self.journal.genesis().site, self.journal.catalogue());
+        let is_allowed = catalogue.may_carry(own, site) || catalogue.may_carry(site, own);
+        if site == own || is_allowed {
+            return Ok(());
+        }
+        Err(format!(
+            "HQ lets neither of the sites {own} and {site} carry for the other: it allows it with \
+             'hq-server site carry'"
+        ))
+    }
+
     /// Who wrote a bundle that lies here.
     pub(super) fn author(&self, held: &Held) -> Option<SiteLog> {
         self.journal.catalogue().site_log(&held.offer.head.log).copied()

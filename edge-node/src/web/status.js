@@ -4,6 +4,7 @@ const texts = {
   zh: {
     recorded: "已记录", received: "已到总部", safe: "已备份", posted: "已入账", waiting: "待发送",
     set_aside: "总部待处理", carried: "由邻站代送：", newest: "最近记录",
+    neighbours: "邻站", connected: "已连接", apart: "未连接", discovered: "自动发现", undiscovered: "无法自动发现邻站",
     columns: ["序号", "单号", "类别", "发生时间", "物料", "数量", "单位", "进度", "凭证"],
     progress: { recorded: "已记录", received: "已到总部", posted: "已入账", waits: "总部待处理" },
     link: { online: "已连接总部", connecting: "正在连接总部", waiting: "未连接，自动重试", refused: "总部拒绝", stopped: "未运行" },
@@ -18,6 +19,7 @@ const texts = {
   en: {
     recorded: "Recorded", received: "At HQ", safe: "Safe", posted: "Posted", waiting: "To be sent",
     set_aside: "Waiting at HQ", carried: "Carried by ", newest: "Newest records",
+    neighbours: "Neighbours", connected: "connected", apart: "not connected", discovered: "discovered", undiscovered: "Neighbours are not discovered",
     columns: ["Place", "Capture", "Kind", "Happened", "Item", "Quantity", "Unit", "Progress", "Voucher"],
     progress: { recorded: "recorded", received: "at HQ", posted: "posted", waits: "waits at HQ" },
     link: { online: "HQ is connected", connecting: "looking for HQ", waiting: "no link, tried again by itself", refused: "HQ refuses", stopped: "stopped" },
@@ -54,6 +56,29 @@ function row(fact) {
   return made;
 }
 
+function neighbour(one, how) {
+  const made = document.createElement("li");
+  const where = one.address ?? one.addresses[0] ?? one.name;
+  made.append(
+    element("b", one.site ?? where), " ", element("span", one.connected ? t.connected : t.apart, one.connected ? "on" : ""), " ",
+    element("small", [one.site && where, how, one.problem].filter(Boolean).join(" · ")),
+  );
+  return made;
+}
+
+function neighbours(status) {
+  const discovery = status.discovery;
+  const all = [
+    ...(status.addresses ?? []).map((one) => neighbour(one)),
+    ...(discovery?.found ?? []).map((one) => neighbour(one, t.discovered)),
+    ...(discovery?.problem ? [element("li", `${t.undiscovered}: ${discovery.problem}`)] : []),
+  ];
+  const section = at("neighbours");
+  section.hidden = all.length === 0;
+  section.querySelector("h2").textContent = t.neighbours;
+  section.querySelector("ul").replaceChildren(...all);
+}
+
 function problem(text) {
   at("problem").hidden = !text;
   at("problem").textContent = text ?? "";
@@ -75,9 +100,10 @@ async function show() {
     problem(status.link.problem ?? status.link.warning);
     at("levels").replaceChildren(
       level(t.recorded, status.last), level(t.waiting, status.waiting), level(t.received, status.received),
-      ...status.neighbours.carried_by.map((carrier) => level(t.carried + carrier.site, carrier.last)),
+      ...(status.neighbours?.carried_by ?? []).map((carrier) => level(t.carried + carrier.site, carrier.last)),
       level(t.safe, status.safe), level(t.posted, status.posted), level(t.set_aside, status.set_aside),
     );
+    neighbours(status.neighbours ?? {});
     at("facts").replaceChildren(...log.facts.reverse().map(row));
   } catch (error) {
     problem(`${t.lost}: ${error.message}`);

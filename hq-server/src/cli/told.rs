@@ -158,7 +158,8 @@ impl Deed {
                 None => format!("nobody carries the data of site '{name}' any more"),
                 Some(codes) => format!(
                     "{codes} may carry the data of site '{name}'; both sides learn it with their next \
-                     link. Next, at '{name}': name the other under [neighbours] in node.toml"
+                     link. Next, at '{name}': name the other under [neighbours] in node.toml, or let both \
+                     look for each other ('discover')"
                 ),
             },
             Self::BackedUp => {

@@ -115,6 +115,36 @@ fn an_open_page_moves_with_the_books_and_leads_to_the_signed_movement() -> Resul
     Ok(())
 }
 
+#[test]
+fn a_nodes_page_says_what_became_of_its_movements_and_who_its_neighbours_are()
+-> Result<(), ProcessError> {
+    let Some((driver, chromium)) = browser() else { return Ok(()) };
+    let root = tempfile::tempdir()?;
+    let mut company = Company::open(root.path())?;
+    company.receive("first", "40", "68.50")?;
+    company.node.wait_until_posted(std::time::Duration::from_secs(30))?;
+    let browser = Browser::start(&driver, &chromium)?;
+    browser.open(&format!("http://{}/", company.node.api))?;
+    browser.wait_for_text("#site", "SH-01 上海浦东仓")?;
+    browser.wait_for_text("#facts tr td.posted", "已入账")?;
+    let is_hidden =
+        |id: &str| browser.script(&format!("return document.getElementById('{id}').hidden"));
+    assert_eq!((is_hidden("neighbours")?, is_hidden("problem")?), (json!(true), json!(true)));
+
+    let file = company.node.data.join("node.toml");
+    let set = std::fs::read_to_string(&file)?;
+    let set = set.replace("# addresses = [\"10.0.3.2:7421\"]", "addresses = [\"127.0.0.1:9\"]");
+    std::fs::write(&file, set.replace("discover = false", "discover = true"))?;
+    company.node.restart()?;
+    browser.open(&format!("http://{}/", company.node.api))?;
+    browser.wait_for_text("#neighbours li b", "127.0.0.1:9")?;
+    assert_eq!(browser.text("#neighbours li span")?.as_deref(), Some("未连接"));
+    let shots = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    browser.screenshot(&shots.join("node.png"))?;
+    assert_eq!(browser.complaints()?, Vec::<String>::new());
+    Ok(())
+}
+
 /// No page is wider than the narrowest telephone.
 fn fits_a_telephone(browser: &Browser, company: &Company, shot: &Path) -> Result<(), ProcessError> {
     browser.set_size(Some((360, 780)))?;
