@@ -197,6 +197,10 @@ impl Server {
             // The sender lives as long as this function.
             let _ = stopped.wait_for(|stop| *stop).await;
         };
+        // Whom an older program revoked, or one that ended before it said so.
+        if let Err(error) = hq.agree_on_revoked().await {
+            tracing::warn!("neighbours are not told who was revoked: {error}");
+        }
         let router = api::router(&hq, access);
         let serving = axum::serve(listener, router)
             .with_graceful_shutdown(until_stop(stopped.clone()))

@@ -13,7 +13,7 @@ use hq_server::report::words::Language;
 use hq_server::web::desk::Desk as _;
 use shared::fact::statement::CostScope;
 use shared::ids::{Capture, CompanyNo, DeviceNo, Head, ItemNo, Seq, SiteNo};
-use shared::sync::{Position, SignedAcknowledgement, SignedStateBatch, StateCursor};
+use shared::sync::{Code, Position, SignedAcknowledgement, SignedStateBatch, StateCursor};
 use tempfile::TempDir;
 
 /// HQ with one site that recorded something, and a backup of both.
@@ -207,6 +207,42 @@ async fn what_nodes_know_is_stated_again_under_its_numbers() {
     let own = hq.intake().given().stated;
     hq.take_back(forged).await;
     assert_eq!(hq.intake().given().stated, own, "what HQ did not sign is left");
+    hq.close().await;
+}
+
+#[tokio::test]
+async fn who_was_revoked_after_the_backup_is_revoked_again_once_a_neighbour_tells() {
+    let (mut company, hq) = Company::new().await;
+    let mut late = Site::new(1, 3);
+    late.enrol(&hq).await;
+    late.record(receipt(1, "1", "2"));
+    let stated = hq.own_log().record(|published, _| {
+        let mut draft = Draft::new(&published.catalogue());
+        draft.site(SiteNo(7), "seven", "Seven")?;
+        let own = draft.known().site(SiteNo(1)).expect("it is populated").code.clone();
+        draft.carrier(&own, "seven", true)?;
+        Ok::<_, DraftError>((draft.into_groups(), ()))
+    });
+    stated.await.expect("recorded");
+    let early = told(&hq);
+    hq.authority().site_revoke(SiteNo(1), hq.clock().now()).expect("a site");
+    assert_eq!(hq.agree_on_revoked().await.expect("stated"), 2);
+    assert_eq!(hq.agree_on_revoked().await.expect("stated"), 0, "once");
+    let told = told(&hq);
+
+    let hq = company.restored(hq).await;
+    let (known, forgotten) = (company.site.peer, late.peer);
+    assert_eq!(hq.authority().revocation(known), None, "the backup is older");
+    for batch in told.iter().chain(&early) {
+        hq.take_back(batch.clone()).await;
+    }
+    for peer in [known, forgotten] {
+        assert!(hq.published().catalogue().is_revoked(peer.site, peer.device));
+        assert!(hq.authority().revocation(peer).is_some());
+    }
+    let introduced = hq.register_log(forgotten, CompanyNo::FIRST, late.genesis.clone()).await;
+    assert_eq!(introduced.map_err(|refusal| refusal.code), Err(Code::REVOKED));
+    assert_whole(&hq);
     hq.close().await;
 }
 

@@ -130,6 +130,8 @@ pub struct SiteLog {
     pub device: DeviceNo,
     /// The key that signs its seals.
     pub public_key: [u8; 32],
+    /// HQ has revoked the installation.
+    pub revoked: bool,
 }
 
 /// Keyed state: goods on their way to a site.
@@ -437,6 +439,8 @@ pub struct Catalogue {
     closed_transfers: BTreeSet<Capture>,
     orders: BTreeMap<Capture, OpenOrder>,
     site_logs: BTreeMap<LogId, SiteLog>,
+    /// Installations that HQ has revoked, which is for ever.
+    revoked: BTreeSet<(SiteNo, DeviceNo)>,
     /// Whose data, who carries it.
     carriers: BTreeSet<(SiteNo, SiteNo)>,
 }
@@ -538,8 +542,11 @@ impl Catalogue {
             MasterData::Policy { company: None, site, policy, setting } => {
                 self.policies.entry((policy, site)).or_default().set(from, setting);
             }
-            MasterData::SiteLog { site, device, log, public_key } => {
-                self.site_logs.insert(log, SiteLog { site, device, public_key });
+            MasterData::SiteLog { site, device, log, public_key, revoked } => {
+                if revoked {
+                    self.revoked.insert((site, device));
+                }
+                self.site_logs.insert(log, SiteLog { site, device, public_key, revoked });
             }
             MasterData::Carrier { site, carrier, allowed: true } => {
                 self.carriers.insert((site, carrier));
@@ -569,6 +576,11 @@ impl Catalogue {
     /// Every log that is known, with who writes it.
     pub fn site_logs(&self) -> impl Iterator<Item = (&LogId, &SiteLog)> {
         self.site_logs.iter()
+    }
+
+    /// Whether HQ has revoked an installation, as far as it said so here.
+    pub fn is_revoked(&self, site: SiteNo, device: DeviceNo) -> bool {
+        self.revoked.contains(&(site, device))
     }
 
     /// Whether a site may carry another one's data.

@@ -239,6 +239,50 @@ fn hq_asks_for_its_own_leave_once_more() -> Result<(), ProcessError> {
     Ok(())
 }
 
+#[test]
+fn a_neighbour_that_hq_has_revoked_is_turned_away_also_by_whom_a_stick_told()
+-> Result<(), ProcessError> {
+    let folder = tempfile::tempdir()?;
+    let hq = headquarters(folder.path(), &["NEAR", "FAR"])?;
+    hq.command(&["site", "carry", "FAR", "--by", "NEAR"])?;
+    let near = node(folder.path(), &hq, "NEAR", None, false)?;
+    let mut far = node(folder.path(), &hq, "FAR", Some(&listens(&near)?), false)?;
+    know_everything(&hq, &[&near, &far])?;
+    near.find_each(1..=1)?;
+    near.wait_until_posted(PATIENCE)?;
+    near.relay.set_cut(true);
+    far.relay.set_cut(true);
+    far.restart()?;
+    far.find_each(1..=5)?;
+    wait_until_carried(&far, "NEAR", 5)?;
+
+    assert_eq!(hq.command(&["site", "revoke", "FAR"])?, json!([3]));
+    let answer = folder.path().join("near.bundle");
+    hq.command(&["bundle", "export", "--site", "NEAR", text(&answer)])?;
+    run("edge-node", &["--data", text(&near.data), "bundle", "import", text(&answer)])?;
+    // The connection that they have ends, and the next one is none.
+    let said = wait_for("FAR to be turned away", PATIENCE, || {
+        let neighbours = far.status()?["neighbours"]["addresses"].clone();
+        let problem = neighbours[0]["problem"].as_str().unwrap_or_default().to_owned();
+        Ok(problem.contains("HQ has revoked").then_some(problem))
+    })?;
+    assert!(said.contains("the other side refuses"), "{said}");
+    let warnings = near.status()?["neighbours"]["warnings"].to_string();
+    assert!(warnings.contains("HQ has revoked the installation 3 of site FAR"), "{warnings}");
+    far.find_each(6..=7)?;
+    far.restart()?;
+    wait_for("FAR to be turned away once more", PATIENCE, || {
+        let neighbours = far.status()?["neighbours"]["addresses"].to_string();
+        Ok(neighbours.contains("HQ has revoked").then_some(()))
+    })?;
+    let lasts: Vec<_> = carries(&near)?.iter().map(|each| each["last"].clone()).collect();
+    assert_eq!(lasts, [5]);
+    near.relay.set_cut(false);
+    wait_for("HQ to refuse it as well", PATIENCE, || Ok(carries(&near)?.is_empty().then_some(())))?;
+    assert_eq!(log_of(&hq, "FAR")?["received"], 0);
+    Ok(())
+}
+
 fn transfers(node: &EdgeNode) -> Result<Vec<Value>, ProcessError> {
     Ok(get(&node.api, "/v1/transfers")?.as_array().cloned().unwrap_or_default())
 }

@@ -6,7 +6,7 @@ use shared::catalogue::{Catalogue, Item};
 use shared::fact::field;
 use shared::fact::statement::{Movement, Stamp, Statement};
 use shared::fact::{Fact, Kind};
-use shared::ids::{Seq, SiteNo};
+use shared::ids::{DeviceNo, Seq, SiteNo};
 use shared::money::Price;
 use shared::sync::bundle::{BundleError, Scanned};
 use shared::sync::edge::EdgeEnd;
@@ -935,14 +935,22 @@ fn neighbours_view(status: &NeighbourStatus, recorder: &Recorder) -> NeighboursV
         since: at(carries.since),
         problem: carries.problem.clone(),
     });
-    let warning = |(site, why): (&SiteNo, &String)| format!("site {}: {why}", code(*site));
+    let accused = |(site, why): (&SiteNo, &String)| format!("site {}: {why}", code(*site));
+    let turned_away = |(site, device): &(SiteNo, DeviceNo)| {
+        let site = code(*site);
+        format!(
+            "HQ has revoked the installation {device} of site {site}: nothing is taken from it or given \
+             to it any more; where it is in use, ask HQ for a code and enrol anew"
+        )
+    };
+    let warnings = status.turned_away.iter().map(turned_away);
     NeighboursView {
         listen: status.listen.map(|address| address.to_string()),
         addresses: addresses.collect(),
         discovery,
         carried_by: carried_by.collect(),
         carries: carries.collect(),
-        warnings: status.accused.iter().map(warning).collect(),
+        warnings: warnings.chain(status.accused.iter().map(accused)).collect(),
     }
 }
 

@@ -143,7 +143,7 @@ impl Neighbours {
         let peer = met.peer;
         discovery.found().named(key, peer.0);
         if let Err(why) = self.may_meet(peer) {
-            met.leave(b"HQ lets neither carry for the other").await;
+            met.leave(b"HQ does not let the two meet").await;
             return Err(why);
         }
         discovery.found().connected(key);
@@ -159,6 +159,9 @@ impl Neighbours {
     fn may_meet(&self, peer: Installation) -> Result<(), String> {
         if peer == self.own {
             return Err("this is this node itself".to_owned());
+        }
+        if let Some(refusal) = self.post.revocation(Peer::Neighbour(peer.0, peer.1)) {
+            return Err(refusal.text);
         }
         self.post.may_meet(peer.0)
     }

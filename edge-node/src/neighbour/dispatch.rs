@@ -46,7 +46,8 @@ pub(super) enum DispatchError {
 }
 
 impl Dispatch {
-    /// A note to every installation of a site that something was shipped to lately. Whether HQ has
+    /// A note to every installation of a site that something was shipped to lately, but for those
+    /// that HQ has revoked: nobody knows who has their keys. Whether HQ has
     /// told of it the receiver knows best.
     pub(super) fn notes(
         &mut self,
@@ -64,7 +65,8 @@ impl Dispatch {
         self.changed.retain(|_, (_, at)| *at >= since);
         let mut gifts = Vec::new();
         for (site, (changed, _)) in &self.changed {
-            for (log, of) in catalogue.site_logs().filter(|(_, of)| of.site == *site) {
+            for (log, of) in catalogue.site_logs().filter(|(_, of)| of.site == *site && !of.revoked)
+            {
                 let known = self.notes.get(log).filter(|(up_to, _)| up_to == changed);
                 let gift = if let Some((_, gift)) = known {
                     gift.clone()

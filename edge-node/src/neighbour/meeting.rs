@@ -108,6 +108,9 @@ impl Driver {
     }
 
     fn ask(&mut self) -> bool {
+        if let Some(refusal) = self.meeting.post.revocation(self.meeting.peer) {
+            return self.hear(CarryEvent::Noted(Err(refusal)));
+        }
         let is_over = self.meeting.idle.is_some_and(|idle| self.with.active.elapsed() > idle);
         self.hear(if is_over { CarryEvent::Leave } else { CarryEvent::News })
     }

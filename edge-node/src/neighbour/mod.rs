@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use quinn::{Connection, Endpoint};
-use shared::ids::{Seq, SiteNo};
+use shared::ids::{DeviceNo, Seq, SiteNo};
 use shared::sync::AuthorityPin;
 use shared::time::Timestamp;
 use tokio::sync::watch;
@@ -127,6 +127,8 @@ pub struct NeighbourStatus {
     pub carries: Vec<Carries>,
     /// What was wrong with a neighbour, by site.
     pub accused: BTreeMap<SiteNo, String>,
+    /// Installations that came although HQ has revoked them.
+    pub turned_away: Vec<(SiteNo, DeviceNo)>,
 }
 
 /// What the local network holds, for people.
@@ -282,6 +284,7 @@ impl Neighbours {
             carried_by: self.post.carried_by(),
             carries,
             accused: self.post.accused(),
+            turned_away: self.post.turned_away(),
         }
     }
 

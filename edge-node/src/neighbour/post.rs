@@ -3,7 +3,7 @@
 //! site carry, or that its author did not sign; HQ's words count by HQ's signature alone; whoever
 //! brings something forged is named.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 use super::depot::{Depot, Held, short};
 use super::dispatch::{self, Dispatch};
+use super::live::Installation;
 use crate::bundle::{Bundles, ExportError, ImportError, Keys, Since};
 use crate::journal::Journal;
 use crate::link::Wall;
@@ -74,9 +75,11 @@ pub struct Post {
 
 #[derive(Debug, Default)]
 struct Notes {
-    carried_by: BTreeMap<SiteNo, CarriedBy>,
+    carried_by: BTreeMap<Installation, CarriedBy>,
     /// What is wrong with a neighbour, for people.
     accused: BTreeMap<SiteNo, String>,
+    /// Who came although HQ has revoked them.
+    turned_away: BTreeSet<Installation>,
     /// HQ's newest answer that was taken, and when.
     answer: Option<(BundleDigest, Instant)>,
 }
@@ -151,6 +154,9 @@ impl Post {
         away: bool,
         request: CarryRequest,
     ) -> Option<CarryEvent> {
+        if let Some(refusal) = self.revocation(with.peer) {
+            return Some(CarryEvent::Noted(Err(refusal)));
+        }
         if request != CarryRequest::Next {
             with.active = Instant::now();
         }
@@ -178,9 +184,36 @@ impl Post {
 
     /// Neighbours that have this node's log beyond what HQ acknowledged.
     pub(super) fn carried_by(&self) -> Vec<CarriedBy> {
-        let received = self.received();
+        let (received, catalogue) = (self.received(), self.journal.catalogue());
         let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
-        notes.carried_by.values().filter(|carried| carried.last > received).copied().collect()
+        // HQ takes nothing of whom it has revoked.
+        let counts = |(site, device): &Installation| !catalogue.is_revoked(*site, *device);
+        let carried =
+            notes.carried_by.iter().filter(|(by, _)| counts(by)).map(|(_, carried)| carried);
+        carried.filter(|carried| carried.last > received).copied().collect()
+    }
+
+    /// What somebody is told whom HQ has revoked; `None` for anybody else. People are told, too.
+    pub(super) fn revocation(&self, peer: Peer) -> Option<Refusal> {
+        let Peer::Neighbour(site, device) = peer else { return None };
+        if !self.journal.catalogue().is_revoked(site, device) {
+            return None;
+        }
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        if notes.turned_away.insert((site, device)) {
+            tracing::warn!(%site, %device, "a neighbour is turned away: HQ has revoked it");
+        }
+        let text = format!(
+            "HQ has revoked the installation {device} of site {site}: neighbours take nothing from it \
+             and give it nothing; ask HQ for a code ('hq-server site code') and enrol anew"
+        );
+        Some(Refusal::new(Code::REVOKED, text))
+    }
+
+    /// Who came although HQ has revoked them.
+    pub(super) fn turned_away(&self) -> Vec<Installation> {
+        let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.turned_away.iter().copied().collect()
     }
 
     /// Whether a dispatch note lies here for somebody else.
@@ -490,8 +523,8 @@ impl Post {
     fn given(&self, with: &mut Counterpart, offer: &Offer) {
         let head = offer.head;
         match (with.peer, head.direction) {
-            (Peer::Neighbour(site, _), Direction::ToHq) if head.log == self.journal.log() => {
-                self.own_is_there(with, site, head.last);
+            (Peer::Neighbour(site, device), Direction::ToHq) if head.log == self.journal.log() => {
+                self.own_is_there(with, (site, device), head.last);
             }
             (Peer::Neighbour(site, _), Direction::FromHq | Direction::ToSite(_)) => {
                 let to = match head.direction {
@@ -600,11 +633,11 @@ impl Post {
         self.depot.notes().iter().filter(|offer| goes(offer)).find_map(|offer| self.read(offer))
     }
 
-    fn own_is_there(&self, with: &mut Counterpart, site: SiteNo, last: Seq) {
+    fn own_is_there(&self, with: &mut Counterpart, by: Installation, last: Seq) {
         with.own = with.own.max(last);
-        let at = self.wall.now();
+        let (site, at) = (by.0, self.wall.now());
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = notes.carried_by.entry(site).or_insert(CarriedBy { site, last, at });
+        let known = notes.carried_by.entry(by).or_insert(CarriedBy { site, last, at });
         if known.last < last {
             *known = CarriedBy { site, last, at };
         }
@@ -617,8 +650,9 @@ impl Post {
         let own = self.journal.log();
         let is_own = offer.head.log == own && offer.head.direction == Direction::ToHq;
         match (with.peer, declined.code) {
-            (Peer::Neighbour(site, _), Code::HELD) if is_own => {
-                self.own_is_there(with, site, declined.held.min(self.journal.position().last));
+            (Peer::Neighbour(site, device), Code::HELD) if is_own => {
+                let by = (site, device);
+                self.own_is_there(with, by, declined.held.min(self.journal.position().last));
                 with.own_due = Instant::now();
             }
             (_, Code::HELD) => {}
@@ -667,10 +701,19 @@ impl Post {
     }
 }
 
-/// Who writes a log.
+/// Who writes a log; nothing of whom HQ has revoked is taken any more.
 fn known_log(catalogue: &Catalogue, log: &LogId) -> Result<SiteLog, (Code, String)> {
-    let text = || format!("HQ has not told this site whose log {} is", log.short());
-    catalogue.site_log(log).copied().ok_or_else(|| (Code::UNKNOWN_LOG, text()))
+    let Some(author) = catalogue.site_log(log) else {
+        let text = format!("HQ has not told this site whose log {} is", log.short());
+        return Err((Code::UNKNOWN_LOG, text));
+    };
+    if author.revoked {
+        let SiteLog { site, device, .. } = author;
+        let text =
+            format!("HQ has revoked the installation {device} of site {site}, which wrote it");
+        return Err((Code::REVOKED, text));
+    }
+    Ok(*author)
 }
 
 /// Proves that a bundle is its sender's.

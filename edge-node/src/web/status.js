@@ -4,7 +4,7 @@ const texts = {
   zh: {
     recorded: "已记录", received: "已到总部", safe: "已备份", posted: "已入账", waiting: "待发送",
     set_aside: "总部待处理", carried: "由邻站代送：", newest: "最近记录",
-    neighbours: "邻站", connected: "已连接", apart: "未连接", discovered: "自动发现", undiscovered: "无法自动发现邻站",
+    neighbours: "邻站", connected: "已连接", apart: "未连接", discovered: "自动发现", undiscovered: "无法自动发现邻站", warning: "注意",
     columns: ["序号", "单号", "类别", "发生时间", "物料", "数量", "单位", "进度", "凭证"],
     progress: { recorded: "已记录", received: "已到总部", posted: "已入账", waits: "总部待处理" },
     link: { online: "已连接总部", connecting: "正在连接总部", waiting: "未连接，自动重试", refused: "总部拒绝", stopped: "未运行" },
@@ -19,7 +19,7 @@ const texts = {
   en: {
     recorded: "Recorded", received: "At HQ", safe: "Safe", posted: "Posted", waiting: "To be sent",
     set_aside: "Waiting at HQ", carried: "Carried by ", newest: "Newest records",
-    neighbours: "Neighbours", connected: "connected", apart: "not connected", discovered: "discovered", undiscovered: "Neighbours are not discovered",
+    neighbours: "Neighbours", connected: "connected", apart: "not connected", discovered: "discovered", undiscovered: "Neighbours are not discovered", warning: "Note",
     columns: ["Place", "Capture", "Kind", "Happened", "Item", "Quantity", "Unit", "Progress", "Voucher"],
     progress: { recorded: "recorded", received: "at HQ", posted: "posted", waits: "waits at HQ" },
     link: { online: "HQ is connected", connecting: "looking for HQ", waiting: "no link, tried again by itself", refused: "HQ refuses", stopped: "stopped" },
@@ -71,6 +71,7 @@ function neighbours(status) {
   const all = [
     ...(status.addresses ?? []).map((one) => neighbour(one)),
     ...(discovery?.found ?? []).map((one) => neighbour(one, t.discovered)),
+    ...(status.warnings ?? []).map((warning) => element("li", `${t.warning}: ${warning}`)),
     ...(discovery?.problem ? [element("li", `${t.undiscovered}: ${discovery.problem}`)] : []),
   ];
   const section = at("neighbours");

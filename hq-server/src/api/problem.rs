@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use crate::authority::SiteError;
 use crate::gateway::intake::IntakeError;
+use crate::headquarters::RevokedError;
 use crate::own_log::{DraftError, FinanceError, RecordError};
 
 /// What went wrong, in a sentence to show.
@@ -92,6 +93,15 @@ impl<E: Refusal> From<RecordError<E>> for ApiError {
 impl From<IntakeError> for ApiError {
     fn from(error: IntakeError) -> Self {
         Self::failed(error.to_string())
+    }
+}
+
+impl From<RevokedError> for ApiError {
+    fn from(error: RevokedError) -> Self {
+        Self::failed(format!(
+            "revoked, and neighbours are not told yet ({error}): HQ tells them when it starts again, \
+             or when this is asked for once more"
+        ))
     }
 }
 

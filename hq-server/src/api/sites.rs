@@ -133,7 +133,7 @@ async fn site_code(
     give_code(hq, site, code, name).await
 }
 
-/// Revokes every installation of a site; live connections close at once.
+/// Revokes every installation of a site; live connections close at once, neighbours are told.
 #[utoipa::path(post, path = "/api/sites/{code}/revoke", tag = "sites",
     responses((status = 200, body = Vec<u32>, description = "the installations revoked")))]
 async fn site_revoke(
@@ -142,7 +142,9 @@ async fn site_revoke(
 ) -> Result<Json<Vec<u32>>, ApiError> {
     let (site, _) = find(&hq, &code)?;
     let now = hq.clock().now();
-    let devices = blocking(move || hq.authority().site_revoke(site, now)).await??;
+    let authority = hq.authority().clone();
+    let devices = blocking(move || authority.site_revoke(site, now)).await??;
+    hq.agree_on_revoked().await?;
     Ok(Json(devices.into_iter().map(|device| device.0).collect()))
 }
 

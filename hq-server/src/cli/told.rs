@@ -151,7 +151,8 @@ impl Deed {
                 None => format!("site '{name}' has no installation: nothing to revoke"),
                 Some(devices) => format!(
                     "device {devices} of site '{name}' may not connect any more; what it recorded and \
-                     did not send stays in its own log"
+                     did not send stays in its own log. Neighbours turn it away from HQ's next word on, over \
+                     a link or in a bundle"
                 ),
             },
             Self::Carriers(name) => match listed(answer) {

@@ -386,7 +386,8 @@ mod tests {
         for site in 2..=4_u8 {
             let (device, public_key) = (DeviceNo(site.into()), [site; 32]);
             let (site, log) = (SiteNo(site.into()), LogId([site; 32]));
-            let (audience, fact) = stated(MasterData::SiteLog { site, device, log, public_key });
+            let (audience, fact) =
+                stated(MasterData::SiteLog { site, device, log, public_key, revoked: false });
             state.put(audience, fact);
         }
         state.put(Audience::Everybody, item(1, 10));
@@ -417,6 +418,12 @@ mod tests {
         assert_eq!(told(&state, 4), [log(2), log(3), log(4), carrier(2), carrier(4)]);
         put(&mut state, 2, 3, false);
         assert_eq!(told(&state, 4), [carrier(2)]);
+        let (site, device, of) = (SiteNo(3), DeviceNo(3), LogId([3; 32]));
+        let data =
+            MasterData::SiteLog { site, device, log: of, public_key: [3; 32], revoked: true };
+        let (audience, fact) = stated(data);
+        state.put(audience, fact);
+        assert_eq!(told(&state, 4), [log(3)], "a revocation is news to its neighbours");
     }
 
     #[test]

@@ -141,6 +141,9 @@ impl HqStore for Headquarters {
         if let Err(error) = self.state_again(&batch).await {
             tracing::error!("what a node gave back was not stated again: {error}");
         }
+        if let Err(error) = self.agree_on_revoked().await {
+            tracing::error!("who was revoked before the restore is let in: {error}");
+        }
     }
 
     fn open_log(&self, peer: Peer, log: &LogId) -> Result<OpenedLog, Refusal> {
@@ -310,6 +313,11 @@ impl HqStore for Headquarters {
         let registered = self.inner.intake.register(peer.site, peer.device, &genesis).await;
         registered.map_err(|error| refusal(&error))?;
         self.state_site(peer.site).await?;
+        if self.is_stated_revoked(peer.site, peer.device) {
+            // A restored HQ forgot it, and neighbours gave it back.
+            self.agree_on_revoked().await.map_err(|error| storage(&error))?;
+            return self.inner.authority.revocation(peer).map_or(Ok(()), Err);
+        }
         if self.published().is_log_stated(&genesis.log_id()) {
             return Ok(());
         }

@@ -17,6 +17,7 @@ mod gate;
 mod losses;
 pub mod postings;
 mod reading;
+mod revoked;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ use tokio::sync::broadcast;
 pub use backup::{BackupError, Manifest, restore};
 pub use config::{Config, ConfigError, token, write_private};
 
+pub use revoked::RevokedError;
 pub use verify::VerifyReport;
 
 use crate::authority::{Authority, AuthorityError};

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a number is never given twice, and no two things of one kind share a code.
 
-use shared::catalogue::Catalogue;
+use shared::catalogue::{Catalogue, SiteLog};
 use shared::decimal::{self, DecimalError};
 use shared::fact::Kind;
 use shared::fact::statement::{
@@ -539,7 +539,13 @@ impl Draft {
 
     /// A log of a site: for whoever audits seals without certificates.
     pub fn site_log(&mut self, site: SiteNo, device: DeviceNo, log: LogId, public_key: [u8; 32]) {
-        self.state(MasterData::SiteLog { site, device, log, public_key });
+        self.state(MasterData::SiteLog { site, device, log, public_key, revoked: false });
+    }
+
+    /// The installation that writes a log was revoked.
+    pub fn log_revoked(&mut self, log: LogId, of: SiteLog) {
+        let SiteLog { site, device, public_key, .. } = of;
+        self.state(MasterData::SiteLog { site, device, log, public_key, revoked: true });
     }
 
     /// A site may carry another one's data, or no longer.

@@ -562,6 +562,8 @@ pub enum MasterData {
         log: LogId,
         /// The key that signs its seals.
         public_key: [u8; 32],
+        /// HQ has revoked the installation.
+        revoked: bool,
     },
     /// A site may carry another one's data to HQ, and HQ's answers back, or no longer.
     Carrier {
@@ -1329,6 +1331,11 @@ impl MasterData {
                 device: reader.needed_number(field::NUMBER, DeviceNo)?,
                 log: LogId(reader.hash(field::LOG)?),
                 public_key: reader.hash(field::PUBLIC_KEY)?,
+                revoked: match field::STATUS.at(fields) {
+                    None => false,
+                    Some(LOG_REVOKED) => true,
+                    Some(_) => return Err(reader.bad("STATUS", "is not 2")),
+                },
             },
             Kind::Carrier => Self::Carrier {
                 site: reader.needed_number(field::SITE, SiteNo)?,
@@ -1451,9 +1458,10 @@ impl MasterData {
                 field::SITE.put(fact, Some(*site))?;
                 field::ITEM.put(fact, Some(*item))
             }
-            Self::SiteLog { site, device, log, public_key } => {
+            Self::SiteLog { site, device, log, public_key, revoked } => {
                 field::SITE.put(fact, Some(*site))?;
                 field::NUMBER.put(fact, Some(*device))?;
+                field::STATUS.put(fact, revoked.then_some(LOG_REVOKED))?;
                 field::LOG.put(fact, Some(log.0.as_slice()))?;
                 field::PUBLIC_KEY.put(fact, Some(public_key.as_slice()))
             }
@@ -1485,6 +1493,9 @@ impl MasterData {
 /// What the field `STATUS` says of a carrier.
 const CARRIER_MAY: u64 = 1;
 const CARRIER_MAY_NOT: u64 = 2;
+
+/// What the field `STATUS` says of a site's log whose installation HQ has revoked.
+const LOG_REVOKED: u64 = 2;
 
 /// Reads what a fact carries and what it says, for the price of one: the same as [`Stamp::parse`]
 /// and [`Statement::parse`].

@@ -125,6 +125,7 @@ pub(crate) fn facts() -> Facts {
     handled_items(&mut facts);
     doubts(&mut facts);
     discounts(&mut facts);
+    revoked_log(&mut facts);
     facts
 }
 
@@ -187,6 +188,13 @@ fn carriers(facts: &mut Facts) {
         let data = MasterData::Carrier { site: SiteNo(8), carrier: SiteNo(9), allowed };
         facts.say(name, &Statement::MasterData { valid_from: None, data });
     }
+}
+
+fn revoked_log(facts: &mut Facts) {
+    let (site, device) = (SiteNo(8), DEVICE);
+    let (log, public_key) = (LogId([0xab; 32]), [0xcd; 32]);
+    let data = MasterData::SiteLog { site, device, log, public_key, revoked: true };
+    facts.say("site_log revoked", &Statement::MasterData { valid_from: None, data });
 }
 
 fn restores(facts: &mut Facts) {
@@ -537,6 +545,7 @@ fn master_data(facts: &mut Facts) {
             device: DEVICE,
             log: LogId([0xab; 32]),
             public_key: [0xcd; 32],
+            revoked: false,
         },
     );
     say("rules", None, MasterData::Rules { number: 2 });

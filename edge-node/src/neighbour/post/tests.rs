@@ -73,7 +73,7 @@ impl Site {
         let logs = (2..=4).map(|site| {
             let Genesis { site, device, public_key, .. } = genesis_of(site);
             let log = genesis_of(u8::try_from(site.0).expect("small")).log_id();
-            MasterData::SiteLog { site, device, log, public_key }
+            MasterData::SiteLog { site, device, log, public_key, revoked: false }
         });
         let carriers = carriers.iter().map(|(site, by)| MasterData::Carrier {
             site: SiteNo((*site).into()),
@@ -89,6 +89,18 @@ impl Site {
         let arrivals = Arrivals::default();
         let post = post_in(folder.path(), &journal, key, arrivals.clone());
         Self { no: genesis.site, journal, post, arrivals, folder }
+    }
+
+    /// HQ tells that it has revoked the installation of a site.
+    fn hear_revoked(&self, site: u8) {
+        let genesis = genesis_of(site);
+        let Genesis { site, device, public_key, .. } = genesis;
+        let log = genesis.log_id();
+        let data = MasterData::SiteLog { site, device, log, public_key, revoked: true };
+        let from = self.journal.state_cursor();
+        let to = StateCursor { at: from.at + 1, ..from };
+        let batch = StateBatch::new(self.no, from, to, to.at, &[stated(data, to.at)]);
+        self.journal.apply_state_blocking(batch.sign(&hq_key())).expect("it goes on");
     }
 
     /// What was only in memory is gone.
@@ -290,6 +302,47 @@ fn nobody_carries_without_hqs_leave() {
     meet([&far, &near], |frame| frame);
     assert_eq!((far.lasts(), near.lasts()), (vec![7], vec![]));
     assert!(far.post.accused()[&near.no].contains("may not carry"));
+}
+
+#[test]
+fn a_revoked_neighbour_is_turned_away_and_what_it_wrote_goes_nowhere() {
+    let carriers = [(2, 3), (2, 4), (4, 3), (3, 2)];
+    let [far, near, middle] = [2, 3, 4].map(|site| Site::new(site, &carriers));
+    far.record(3, None);
+    near.record(1, None);
+    assert_eq!(meet([&far, &near], |frame| frame), [None, None]);
+    assert_eq!((near.lasts(), near.post.carried_by().len()), (vec![3], 1));
+    near.hear_revoked(2);
+    assert_eq!(near.post.carried_by(), [], "HQ takes nothing of whom it has revoked");
+
+    far.record(2, None);
+    let [told, refused] = meet([&far, &near], |frame| frame);
+    let Some(CarryEnd::Refused(told)) = told else { panic!("{told:?}") };
+    assert_eq!(told.code, Code::REVOKED);
+    assert_eq!(refused, Some(CarryEnd::Broken(told)));
+    assert_eq!(near.lasts(), [3]);
+    assert_eq!(near.post.turned_away(), [(SiteNo(2), DeviceNo(2))]);
+
+    // One that HQ did not tell yet takes it, and hears of it from the next one.
+    assert_eq!(meet([&far, &middle], |frame| frame), [None, None]);
+    assert_eq!(middle.lasts(), [5]);
+    assert_eq!(meet([&middle, &near], |frame| frame), [None, None]);
+    assert_eq!((middle.lasts(), near.lasts()), (vec![], vec![3]));
+    assert_eq!(middle.post.turned_away(), [], "that is HQ's to say");
+}
+
+#[test]
+fn nobody_tells_a_revoked_site_what_is_on_its_way_to_it() {
+    let carriers = [(2, 3), (3, 4)];
+    let [to, near, other] = [2, 3, 4].map(|site| Site::new(site, &carriers));
+    near.record(1, Some(to.no));
+    assert_eq!(meet([&near, &other], |frame| frame), [None, None]);
+    assert!(other.post.has_notes());
+    let [to, near, other] = [2, 3, 4].map(|site| Site::new(site, &carriers));
+    near.record(1, Some(to.no));
+    near.hear_revoked(2);
+    assert_eq!(meet([&near, &other], |frame| frame), [None, None]);
+    assert!(!other.post.has_notes());
 }
 
 #[test]
