@@ -24,7 +24,7 @@ use shared::fact::statement::CostScope;
 use shared::ids::{CompanyNo, DeviceNo, Seq, SiteNo};
 use shared::sync::bundle::{BundleError, BundleScan, Direction, Seed};
 use shared::sync::edge::EdgeEnd;
-use shared::sync::{Code, StateCursor, limits};
+use shared::sync::{Code, Outcome, StateCursor, limits};
 use shared::time::OffsetMinutes;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -127,20 +127,34 @@ impl Stage {
     }
 
     fn answer(&self, node: &Node, known: StateCursor) -> Vec<u8> {
+        self.answer_to(node, Known { state: known, ..Known::default() })
+    }
+
+    fn answer_to(&self, node: &Node, known: Known) -> Vec<u8> {
         let mut bytes = Vec::new();
         let log = node.journal().log();
         let desk = self.desk();
-        let answer = desk
-            .answer(&log, Known { state: known, ..Known::default() }, &Seed([4; 32]))
-            .expect("an answer");
+        let answer = desk.answer(&log, known, &Seed([4; 32])).expect("an answer");
         answer.write(&mut bytes, None).expect("memory takes it");
         bytes
     }
 
     /// As the API answers: from the cursor that the newest bundle brought along.
     fn usual_answer(&self, node: &Node) -> Vec<u8> {
-        let known = self.hq.link(device(node)).bundle.map(|bundle| bundle.state);
-        self.answer(node, known.unwrap_or(StateCursor::START))
+        self.answer_to(node, self.known(node))
+    }
+
+    fn known(&self, node: &Node) -> Known {
+        self.hq.link(device(node)).bundle.map(|bundle| bundle.known).unwrap_or_default()
+    }
+
+    /// Records, carries a bundle to HQ and waits until the books have it.
+    fn carry(&self, node: &Node, movements: u64) {
+        record(node, movements);
+        let taken = self.take(&export(node, Since::Acknowledged)).expect("good");
+        let mut posted = self.hq.intake().posted(&taken.head.log).expect("registered");
+        let reached = posted.wait_for(|posted| *posted >= taken.received);
+        self.runtime.block_on(async { reached.await.map(drop) }).expect("HQ runs");
     }
 
     fn received(&self, node: &Node) -> u64 {
@@ -386,6 +400,40 @@ fn old_answers_are_skipped_and_said() {
     let imported = import(&node, &stage.answer(&node, StateCursor::START)).expect("good");
     assert_eq!((items(), imported.state_facts > 1), (6, true));
     assert_eq!(import(&node, &stage.usual_answer(&node)).expect("good").state_facts, 0);
+    node.close_blocking().expect("closes");
+    stage.close();
+}
+
+#[test]
+fn what_became_of_facts_comes_with_the_answer() {
+    let stage = Stage::new();
+    let node = stage.node(1, "one");
+    let told = || node.journal().postings_known().up_to.0;
+    stage.carry(&node, 4);
+    let first = stage.usual_answer(&node);
+    import(&node, &first).expect("good");
+    let spans = node.journal().postings(Seq(1), 9).expect("reads");
+    let [(Seq(1), span)] = spans.as_slice() else { panic!("{spans:?}") };
+    assert_eq!((told(), span.facts()), (4, 4));
+    assert!(matches!(span.outcome, Outcome::Vouchers { .. }), "{span:?}");
+
+    // A program that does not read it is not told.
+    stage.carry(&node, 4);
+    let older = Known { postings: None, ..stage.known(&node) };
+    let imported = import(&node, &stage.answer_to(&node, older)).expect("good");
+    assert_eq!((imported.said.received.last, told()), (Seq(8), 4));
+    // What an answer that was lost told comes again.
+    stage.carry(&node, 2);
+    import(&node, &stage.usual_answer(&node)).expect("good");
+    assert_eq!(told(), 10);
+    assert!(import(&node, &first).expect("good").is_old);
+    assert_eq!(told(), 10);
+    // A neighbour brings HQ's word before the answer that belongs to it.
+    stage.carry(&node, 2);
+    let word = stage.hq.acknowledgement(&node.journal().log()).expect("known");
+    assert!(node.bundles.take_word(word).expect("HQ's"));
+    let imported = import(&node, &stage.usual_answer(&node)).expect("good");
+    assert_eq!((imported.is_old, told()), (true, 12));
     node.close_blocking().expect("closes");
     stage.close();
 }

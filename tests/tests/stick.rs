@@ -119,6 +119,10 @@ fn what_is_carried_on_a_stick_is_posted_once_and_acknowledged() -> Result<(), Pr
         assert_eq!(levels, (&json!(MOVEMENTS), &json!(MOVEMENTS), &json!(false)));
         let status = node.wait_until_posted(PATIENCE)?;
         assert_eq!((&status["received"], &status["waiting"]), (&json!(MOVEMENTS), &json!(0)));
+        assert_eq!((&status["told"], &status["set_aside"]), (&json!(MOVEMENTS), &json!(0)));
+        let log = get(&node.api, "/v1/log?count=1")?;
+        let voucher = log["facts"][0]["voucher"].as_str().unwrap_or_default();
+        assert!(voucher.starts_with("20"), "{log}");
         let again = answer(&hq, site, node, &file(site, 9))?;
         assert_eq!(again["known_before"], true, "{again}");
         // What comes now begins after HQ's word.

@@ -9,7 +9,7 @@ use shared::sync::bundle::{
 };
 use shared::sync::edge::EdgeEnd;
 use shared::sync::{
-    Acknowledgement, Following, Frame, SignedAcknowledgement, SignedDocumentBatch,
+    Acknowledgement, Following, Frame, SignedAcknowledgement, SignedDocumentBatch, SignedPostings,
     SignedStateBatch, Welcome,
 };
 
@@ -142,6 +142,7 @@ impl<'a> Taking<'a> {
             Frame::Acknowledgement(signed) => self.take_acknowledgement(signed),
             Frame::State(signed) => self.take_state(signed),
             Frame::Documents(signed) => self.take_documents(&signed),
+            Frame::Postings(signed) => self.take_postings(signed),
             // The reader lets nothing else through but the last good-bye.
             _ => Ok(()),
         }
@@ -205,6 +206,20 @@ impl<'a> Taking<'a> {
         // As with master data: what an earlier life of HQ's store said is no news.
         if is_next && (self.lives_on() || !self.is_old) {
             documents.apply(&signed.batch, self.bundles.wall.now())?;
+        }
+        Ok(())
+    }
+
+    /// What became of facts. HQ's word that was held before may be the one of this bundle, for a
+    /// neighbour brings it first; an older one would say again what waited then.
+    fn take_postings(&self, signed: SignedPostings) -> Result<(), ImportError> {
+        if signed.verify(&self.bundles.keys.hq).is_err() {
+            return Err(EdgeEnd::BadSignature("what became of facts").into());
+        }
+        let known = self.known.map(|known| known.acknowledgement.at);
+        let is_older = self.said.zip(known).is_some_and(|(said, known)| said.at < known);
+        if !is_older {
+            self.bundles.journal.note_postings_blocking(signed)?;
         }
         Ok(())
     }

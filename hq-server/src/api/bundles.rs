@@ -23,7 +23,7 @@ use utoipa_axum::routes;
 
 use super::problem::ApiError;
 use super::sites;
-use crate::gateway::bundle::{BundleRefused, Desk, Known, PIECE_BYTES, Taken};
+use crate::gateway::bundle::{BundleRefused, Desk, PIECE_BYTES, Taken};
 use crate::gateway::store::HqStore as _;
 use crate::headquarters::Headquarters;
 
@@ -151,11 +151,7 @@ async fn bundle_answer(
 ) -> Result<Response, ApiError> {
     let (site, _) = sites::find(&hq, &code)?;
     let (device, log) = installation(&hq, &code, site, query.device.map(DeviceNo))?;
-    let known = hq
-        .link(device)
-        .bundle
-        .map(|bundle| Known { state: bundle.state, documents: bundle.documents });
-    let known = known.unwrap_or_default();
+    let known = hq.link(device).bundle.map(|bundle| bundle.known).unwrap_or_default();
     let mut seed = Seed([0; 32]);
     getrandom::fill(&mut seed.0).map_err(|error| ApiError::failed(error.to_string()))?;
     let (begun, begins) = oneshot::channel();

@@ -13,8 +13,8 @@ use shared::sync::bundle::{
     Seed, Verified,
 };
 use shared::sync::{
-    DocumentChange, FactsFrame, Frame, Hello, Refusal, SignedAcknowledgement, StateCursor, Welcome,
-    limits,
+    DocumentChange, FactsFrame, Frame, Hello, PostingsAsked, Refusal, SignedAcknowledgement,
+    StateCursor, VERSION, VERSIONS, Welcome, limits,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncSeek, AsyncSeekExt as _};
 
@@ -25,6 +25,10 @@ use crate::clock::Clock;
 
 /// The most seals that go to the store together.
 const SEALS_WAITING_MAX: usize = 256;
+
+/// Of so many facts at the log's end an answer tells what became of them in any case. They cost HQ a
+/// few milliseconds to read, and the answer some hundred bytes.
+const POSTINGS_WINDOW: u64 = 16_384;
 
 /// How much is read at once.
 pub(crate) const PIECE_BYTES: usize = 64 * 1024;
@@ -103,6 +107,9 @@ pub struct Known {
     pub state: StateCursor,
     /// Shared documents.
     pub documents: StateCursor,
+    /// It may lack what became of its facts from this one on; `None` where its program does not read
+    /// that in a bundle.
+    pub postings: Option<Seq>,
 }
 
 /// What a desk needs of HQ's authority.
@@ -220,7 +227,7 @@ impl<S: HqStore> Desk<'_, S> {
         let key: SigningKey = self.authority.hq_key().clone();
         let mut bundle = BundleWriter::new(&head, &writer.key, key, seed)?;
         bundle.push(&Frame::Welcome(Welcome {
-            version: shared::sync::VERSION,
+            version: if known.postings.is_some() { VERSION } else { VERSIONS.lowest },
             history: head.history,
             cursor: received,
             sealed: opened.sealed.min(received.last),
@@ -362,6 +369,10 @@ impl<'a, S: HqStore> Taking<'a, S> {
                 state: hello.state,
                 by,
                 documents: self.documents,
+                postings: hello
+                    .versions
+                    .read_postings_in_bundles()
+                    .then_some(self.head.after.next()),
             },
         })
     }
@@ -378,7 +389,8 @@ pub struct Answer<'a, S> {
 }
 
 impl<S: HqStore> Answer<'_, S> {
-    /// Writes it: all news of documents and keyed state, or no more once `bytes_max` are written.
+    /// Writes it: what became of facts, all news of documents and keyed state, or no more once
+    /// `bytes_max` are written.
     pub fn write(
         mut self,
         out: &mut dyn Write,
@@ -387,6 +399,20 @@ impl<S: HqStore> Answer<'_, S> {
         let (peer, log) = (self.writer.peer, self.head.log);
         let mut written = 0;
         let has_room = |written| bytes_max.is_none_or(|max| written < max);
+        let mut next = self.postings_from();
+        while has_room(written)
+            && let Some(first) = next
+        {
+            // What can't be told now is not worth the rest of the answer.
+            let asked = PostingsAsked::up_to(first, self.head.last);
+            let Ok(told) = self.store.postings(&log, asked) else { break };
+            let Some(last) = told.postings.last() else { break };
+            next = Some(last.next()).filter(|next| *next <= self.head.last);
+            self.bundle.push(&Frame::Postings(told));
+            let bytes = self.bundle.take();
+            written += bytes.len();
+            out.write_all(&bytes)?;
+        }
         while has_room(written)
             && let Some(news) = self.store.documents_since(peer, &log, self.known.documents, &[])?
         {
@@ -407,6 +433,14 @@ impl<S: HqStore> Answer<'_, S> {
             out.write_all(&bytes)?;
         }
         Ok(out.write_all(&self.bundle.finish())?)
+    }
+
+    /// From where on it tells what became of facts: of those that its question brought, and of the
+    /// last ones before, for an earlier answer may be lost, and what waited then may be posted.
+    fn postings_from(&self) -> Option<Seq> {
+        let window = Seq(self.head.last.0.saturating_sub(POSTINGS_WINDOW)).next();
+        let first = self.known.postings?.min(window);
+        (first <= self.head.last).then_some(first)
     }
 
     /// What will stand outside.

@@ -212,9 +212,8 @@ impl<'a, S: HqStore> Counter<'a, S> {
 
     /// Makes HQ's answer to a bundle that was taken.
     pub fn answer(&mut self, taken: &Taken) {
-        let known = Known { state: taken.carried.state, documents: taken.carried.documents };
         let log = taken.head.log;
-        if let Err(error) = self.make_answer(&log, known) {
+        if let Err(error) = self.make_answer(&log, taken.carried.known()) {
             tracing::warn!("no answer was made to a carried bundle: {error}");
             self.say(&log);
         }

@@ -20,6 +20,8 @@ use shared::sync::{
 use shared::time::Timestamp;
 use tokio::sync::watch;
 
+use super::bundle::Known;
+
 pub use super::branches::Place;
 
 /// Who is at the other end, as its certificate says and the site register confirms.
@@ -55,6 +57,15 @@ pub struct Carried {
     pub by: Option<Peer>,
     /// How far it knew documents.
     pub documents: StateCursor,
+    /// The first fact in it, where the program reads in a bundle what became of facts.
+    pub postings: Option<Seq>,
+}
+
+impl Carried {
+    /// From where on the installation is answered.
+    pub const fn known(&self) -> Known {
+        Known { state: self.state, documents: self.documents, postings: self.postings }
+    }
 }
 
 /// How good a connection has been so far, as its QUIC sender sees it.

@@ -52,8 +52,8 @@ impl Headquarters {
             return;
         }
         let (made_at, taken_at) = (carried.made_at, self.inner.clock.now());
-        let Carried { state, documents, by, .. } = *carried;
-        link.bundle = Some(BundleNews { made_at, taken_at, state, by, documents });
+        let (known, by) = (carried.known(), carried.by);
+        link.bundle = Some(BundleNews { made_at, taken_at, known, by });
         if !link.connected {
             link.program = Some(carried.program.clone());
         }

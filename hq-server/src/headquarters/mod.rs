@@ -28,7 +28,6 @@ use shared::fact::effective::LogRank;
 use shared::fact::statement::CostScope;
 use shared::ids::{Capture, CompanyNo, DeviceNo, HistoryId, Seq, SiteNo};
 use shared::money::Currency;
-use shared::sync::StateCursor;
 use shared::time::{OffsetMinutes, Timestamp};
 use tokio::sync::broadcast;
 
@@ -43,6 +42,7 @@ use crate::books::{Company, RULES};
 use crate::chart::Chart;
 use crate::clock::Clock;
 use crate::gateway::branches::Branches;
+use crate::gateway::bundle::Known;
 use crate::gateway::documents::{Documents, Sender};
 use crate::gateway::intake::{Intake, IntakeError, IntakeOptions, LogStatus};
 use crate::gateway::store::{Peer, Quality};
@@ -173,12 +173,10 @@ pub struct BundleNews {
     pub made_at: Timestamp,
     /// When it came.
     pub taken_at: Timestamp,
-    /// How far the installation knew keyed state.
-    pub state: StateCursor,
+    /// What the installation knew, and from where on it is answered.
+    pub known: Known,
     /// The neighbour that brought it; `None` for a file.
     pub by: Option<Peer>,
-    /// How far it knew documents.
-    pub documents: StateCursor,
 }
 
 /// An open installation; clones share everything.

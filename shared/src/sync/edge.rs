@@ -17,7 +17,7 @@ use ed25519_dalek::VerifyingKey;
 
 use super::acknowledgement::{Acknowledgement, SignedAcknowledgement};
 use super::document::{DocumentChange, DocumentNews, SignedDocumentBatch};
-use super::frame::{Code, FactsFrame, Frame, Hello, Refusal, VERSIONS, Versions, Welcome};
+use super::frame::{Code, FactsFrame, Frame, Hello, Refusal, Versions, Welcome};
 use super::limits;
 use super::look_up::{Found, HANDLED_MAX, SEARCH_BYTES_MAX};
 use super::moment::{Moment, Now};
@@ -751,8 +751,8 @@ impl EdgeSession {
     fn handle_welcome(&mut self, welcome: Welcome) {
         let Position { last, head } = welcome.cursor;
         let own = self.start.position;
-        if VERSIONS.common(Versions { lowest: welcome.version, highest: welcome.version }).is_none()
-        {
+        let spoken = Versions { lowest: welcome.version, highest: welcome.version };
+        if self.start.versions.common(spoken).is_none() {
             let text = format!("HQ chose version {}", welcome.version);
             return self.break_off(EdgeEnd::Protocol(text));
         }

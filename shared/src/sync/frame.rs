@@ -23,8 +23,9 @@ use crate::ids::{Capture, ChangeHash, DeviceNo, Head, HistoryId, ItemNo, LogId, 
 use crate::segment::seal::SignedSeal;
 use crate::time::Timestamp;
 
-/// The version of the protocol that this program speaks best.
-pub const VERSION: u32 = 1;
+/// The version of the protocol that this program speaks best. From 2 on a bundle from HQ may tell
+/// postings; everything else is as in 1.
+pub const VERSION: u32 = 2;
 
 /// Every version that this program speaks.
 pub const VERSIONS: Versions = Versions { lowest: 1, highest: VERSION };
@@ -43,6 +44,11 @@ impl Versions {
     pub fn common(self, other: Self) -> Option<u32> {
         let highest = self.highest.min(other.highest);
         (highest >= self.lowest.max(other.lowest)).then_some(highest)
+    }
+
+    /// Whether a bundle from HQ may tell postings to whoever speaks these.
+    pub const fn read_postings_in_bundles(self) -> bool {
+        self.highest >= 2
     }
 
     pub(super) fn write(self, out: &mut Writer) {

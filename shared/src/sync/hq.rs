@@ -595,8 +595,13 @@ impl HqSession {
     }
 
     fn welcome_frame(&self, opened: OpenedLog, time: Timestamp) -> Frame {
+        let ours = self.start.versions.highest.min(VERSIONS.highest);
+        let theirs = match &self.phase {
+            Phase::Open { hello, .. } => hello.versions.highest,
+            _ => ours,
+        };
         Frame::Welcome(Welcome {
-            version: self.start.versions.highest.min(VERSIONS.highest),
+            version: ours.min(theirs),
             history: opened.history,
             cursor: opened.cursor,
             sealed: opened.sealed,

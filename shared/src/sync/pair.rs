@@ -889,7 +889,7 @@ fn posted_comes_back_after_a_moment() {
 
 #[test]
 fn other_versions_are_refused_in_words() {
-    for (lowest, highest) in [(2, 3), (7, 7)] {
+    for (lowest, highest) in [(3, 4), (7, 7)] {
         let mut pair = Pair::new();
         pair.versions = Versions { lowest, highest };
         pair.connect();
@@ -903,6 +903,11 @@ fn other_versions_are_refused_in_words() {
     pair.connect();
     pair.settle(&mut Dice(1));
     assert!(pair.link().edge.is_open(), "a newer program speaks the older version too");
+    let mut pair = Pair::new();
+    pair.versions = Versions { lowest: 1, highest: 1 };
+    pair.connect();
+    pair.settle(&mut Dice(1));
+    assert!(pair.link().edge.is_open(), "HQ speaks the version of an older program");
 }
 
 /// A node's log as it was after some facts, with the acknowledgement that it held then.

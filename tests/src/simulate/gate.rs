@@ -10,6 +10,7 @@ use hq_server::gateway::branches::Branches;
 use hq_server::gateway::bundle::{Admits, Desk};
 use hq_server::gateway::intake::Intake;
 use hq_server::gateway::store::{HqStore, LinkNews, LogWriter, Peer, Place};
+use hq_server::headquarters::postings;
 use hq_server::sequencer::Published;
 use shared::ids::{Capture, CompanyNo, HistoryId, ItemNo, LogId, Seq, SiteNo};
 use shared::segment::chain::Genesis;
@@ -151,8 +152,9 @@ impl HqStore for Gate {
         unreachable!("{NOT_BY_BUNDLE}")
     }
 
-    fn postings(&self, _log: &LogId, _asked: PostingsAsked) -> Result<SignedPostings, Refusal> {
-        unreachable!("{NOT_BY_BUNDLE}")
+    fn postings(&self, log: &LogId, asked: PostingsAsked) -> Result<SignedPostings, Refusal> {
+        let told = postings::told(&self.intake, &self.published, log, asked);
+        told.map(|told| told.sign(&self.key)).map_err(|error| answers::storage(&error))
     }
 
     fn look_up(&self, _text: &str) -> Found {

@@ -144,8 +144,7 @@ impl World {
                     return Err(Wrong("HQ takes a bundle that is not what was made".to_owned()));
                 }
                 self.hq.promised_by_bundle(stick.log, received)?;
-                let known = taken.carried;
-                let known = Known { state: known.state, documents: known.documents };
+                let known = taken.carried.known();
                 // The books may have it by then, or not.
                 let wait = self.random.between(0, MINUTE);
                 self.after(wait, Event::AnswerDue(no, stick.log, known));

@@ -247,6 +247,11 @@ impl Order {
                 self.reached = said.received.last;
                 said.log == head.log && said.history == head.history
             }
+            (Step::Middle, Direction::FromHq, Frame::Postings(signed)) => {
+                let told = &signed.postings;
+                let is_received = told.last().is_none_or(|last| last <= self.reached);
+                told.log == head.log && told.history == head.history && is_received
+            }
             (
                 Step::Middle,
                 Direction::ToHq,

@@ -7,8 +7,8 @@ use crate::segment::chain::Chain;
 use crate::segment::context;
 use crate::segment::seal::Seal;
 use crate::sync::{
-    Acknowledgement, Code, FactsFrame, Frame, Given, Hello, Position, Run, StateBatch, StateCursor,
-    VERSIONS, Welcome,
+    Acknowledgement, Code, FactsFrame, Frame, Given, Hello, Outcome, Position, Postings, Run, Span,
+    StateBatch, StateCursor, VERSIONS, Welcome,
 };
 use crate::time::Timestamp;
 
@@ -176,6 +176,7 @@ fn the_answer_goes_the_other_way() {
             program: "hq-server 0.1.0".to_owned(),
         }),
         Frame::Acknowledgement(acknowledgement.sign(&hq_key())),
+        postings(LOG, 40),
         Frame::State(state.sign(&hq_key())),
     ];
     let bytes = bundle(&head(Direction::FromHq, 0, 40), hq_key(), &site_key(), &frames);
@@ -184,6 +185,43 @@ fn the_answer_goes_the_other_way() {
     assert_eq!(scanned.check_direction(Direction::FromHq), Ok(()));
     let expected = Err(BundleError::WrongWay(Direction::FromHq));
     assert_eq!(scanned.check_direction(Direction::ToHq), expected);
+}
+
+/// What became of the facts of a log up to one.
+fn postings(log: LogId, last: u64) -> Frame {
+    let mut told = Postings::new(HISTORY, log, Seq(1));
+    let span = Span { groups: last, facts_each: 1, outcome: Outcome::NoVoucher };
+    assert!(told.push(span));
+    Frame::Postings(told.sign(&hq_key()))
+}
+
+#[test]
+fn an_answer_tells_of_its_own_facts_alone() {
+    let received = Position { last: Seq(40), head: Head([3; 32]) };
+    let (safe, posted, at, given) = (Seq(30), Seq(40), Timestamp(5), Given::default());
+    let said = Acknowledgement { history: HISTORY, log: LOG, received, safe, posted, at, given };
+    let welcome = Frame::Welcome(Welcome {
+        version: 2,
+        history: HISTORY,
+        cursor: received,
+        sealed: Seq(40),
+        time: at,
+        program: "hq-server 0.1.0".to_owned(),
+    });
+    let said = Frame::Acknowledgement(said.sign(&hq_key()));
+    for (told, is_good) in [
+        (postings(LOG, 40), true),
+        (postings(LOG, 41), false),
+        (postings(LogId([9; 32]), 4), false),
+    ] {
+        let frames = [welcome.clone(), said.clone(), told];
+        let bytes = bundle(&head(Direction::FromHq, 0, 40), hq_key(), &site_key(), &frames);
+        let read = read(&bytes, 64, &hq_key(), &site_key());
+        assert_eq!(read.is_ok(), is_good, "{read:?}");
+    }
+    let frames = [welcome, postings(LOG, 40), said];
+    let bytes = bundle(&head(Direction::FromHq, 0, 40), hq_key(), &site_key(), &frames);
+    assert!(read(&bytes, 64, &hq_key(), &site_key()).is_err(), "before HQ said what it has");
 }
 
 #[test]
