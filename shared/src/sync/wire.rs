@@ -166,7 +166,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Cuts a stream of bytes into frames: bytes in, (type, body) out.
+/// Cuts a stream of bytes into frames: bytes in, (type, body) out. Between frames it holds no memory
+/// once `next` has said so.
 #[derive(Debug, Default)]
 pub struct FrameBuffer {
     bytes: Vec<u8>,
@@ -193,6 +194,10 @@ impl FrameBuffer {
         &mut self,
         max: impl Fn(u8) -> Option<usize>,
     ) -> Result<Option<(u8, &[u8])>, FrameError> {
+        if self.is_between_frames() {
+            *self = Self::new();
+            return Ok(None);
+        }
         let mut rest = &self.bytes[self.taken..];
         let Some(length) = frame_length(&mut rest)? else { return Ok(None) };
         let Some(&kind) = rest.first() else { return Ok(None) };
@@ -265,6 +270,15 @@ mod tests {
             assert_eq!(kinds, [(1, 0), (2, 200), (3, 3)], "pieces of {step}");
             assert!(buffer.is_between_frames());
         }
+    }
+
+    #[test]
+    fn between_frames_nothing_is_held() {
+        let mut buffer = FrameBuffer::new();
+        buffer.push(&frame_bytes(2, &[7; 200]));
+        assert!(matches!(buffer.next(SMALL), Ok(Some((2, _)))));
+        assert_eq!(buffer.next(SMALL), Ok(None));
+        assert_eq!(buffer.bytes.capacity(), 0);
     }
 
     #[test]
