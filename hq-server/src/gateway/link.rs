@@ -192,7 +192,8 @@ impl<S: HqStore> Gate<S> {
             Err(_) => return tracing::info!(%from, "a handshake took too long"),
         };
         if alpn(&connection).as_deref() == Some(ALPN_ENROL) {
-            enrol::serve(&connection, &self.authority, &*self.store, &self.clock).await;
+            // Boxed, here and below: what is over soon takes no room in every connection's future.
+            Box::pin(enrol::serve(&connection, &self.authority, &*self.store, &self.clock)).await;
         } else {
             self.serve_site(connection).await;
         }
@@ -277,12 +278,12 @@ impl<S: HqStore> Gate<S> {
         match first {
             Ok(None) => None,
             Ok(Some(Frame::Renew(request))) => {
-                let answer = self.renew(admission.peer, request).await;
+                let answer = Box::pin(self.renew(admission.peer, request)).await;
                 outgoing.last(answer).await.ok()?;
                 None
             }
             Ok(Some(Frame::Meet(meet))) => {
-                self.carry(meet, incoming, outgoing, admission).await;
+                Box::pin(self.carry(meet, incoming, outgoing, admission)).await;
                 None
             }
             Ok(Some(Frame::AskStock)) if !admission.is_expired && !admission.is_forgotten => {
@@ -292,10 +293,7 @@ impl<S: HqStore> Gate<S> {
                 None
             }
             Ok(Some(Frame::Introduce(introduction))) => {
-                let answer = match self.introduce(admission, &introduction).await {
-                    Ok(()) => self.renew(admission.peer, introduction.tls_request).await,
-                    Err(refusal) => Frame::Refuse(refusal),
-                };
+                let answer = Box::pin(self.introduce(admission, introduction)).await;
                 outgoing.last(answer).await.ok()?;
                 None
             }
@@ -306,12 +304,14 @@ impl<S: HqStore> Gate<S> {
                 None
             }
             Ok(Some(frame)) => {
-                let peer = (admission, connection);
-                Some(self.serve_session(Ok(frame), incoming, outgoing, peer).await)
+                let mut driver = self.session(incoming, outgoing, (admission, connection));
+                driver.take(Ok(frame));
+                Some(driver.run().await)
             }
             Err(error) => {
-                let peer = (admission, connection);
-                Some(self.serve_session(Err(error), incoming, outgoing, peer).await)
+                let mut driver = self.session(incoming, outgoing, (admission, connection));
+                driver.take(Err(error));
+                Some(driver.run().await)
             }
         }
     }
@@ -337,13 +337,12 @@ impl<S: HqStore> Gate<S> {
         Meeting::new(desk, admission.peer, incoming, outgoing).run(first).await;
     }
 
-    async fn serve_session(
+    fn session(
         &self,
-        first: Result<Frame, shared::sync::FrameError>,
         incoming: Incoming,
         outgoing: Outgoing,
         (admission, connection): (Admission, Connection),
-    ) -> String {
+    ) -> Box<Driver<S>> {
         let refusal = if admission.is_forgotten {
             let text = "HQ was restored from a backup and does not know this node any more: the node introduces itself now, by itself";
             Some(Refusal::new(Code::FORGOTTEN, text))
@@ -357,11 +356,18 @@ impl<S: HqStore> Gate<S> {
         let (store, clock) = (Arc::clone(&self.store), self.clock.clone());
         let settings = self.settings.session;
         let peer = (admission.peer, connection);
-        Driver::new(store, peer, clock, start, settings, incoming, outgoing).run(first).await
+        Driver::new(store, peer, clock, start, settings, incoming, outgoing)
     }
 
-    /// An installation whose enrolment was lost is let in again, with its log.
-    async fn introduce(
+    /// An installation whose enrolment was lost is let in again, with its log and a new certificate.
+    async fn introduce(&self, admission: Admission, introduction: Introduction) -> Frame {
+        match self.let_in(admission, &introduction).await {
+            Ok(()) => self.renew(admission.peer, introduction.tls_request).await,
+            Err(refusal) => Frame::Refuse(refusal),
+        }
+    }
+
+    async fn let_in(
         &self,
         admission: Admission,
         introduction: &Introduction,

@@ -78,6 +78,7 @@ impl Woken {
 }
 
 impl<S: HqStore> Driver<S> {
+    /// Boxed, for a future keeps what it was made of beside what it works on.
     pub(super) fn new(
         store: Arc<S>,
         (peer, connection): (Peer, Connection),
@@ -86,8 +87,8 @@ impl<S: HqStore> Driver<S> {
         settings: HqSettings,
         incoming: Incoming,
         outgoing: Outgoing,
-    ) -> Self {
-        Self {
+    ) -> Box<Self> {
+        Box::new(Self {
             state: store.state_changes(),
             documents: store.document_news(),
             store,
@@ -102,15 +103,19 @@ impl<S: HqStore> Driver<S> {
             posted: None,
             replies: JoinSet::new(),
             started: Instant::now(),
-        }
+        })
     }
 
-    /// Runs the session, whose first frame was read already, until it ends; says why.
-    pub(super) async fn run(mut self, first: Result<Frame, FrameError>) -> String {
+    /// Takes the frame that was read before it was known whose it is.
+    pub(super) fn take(&mut self, first: Result<Frame, FrameError>) {
         match first {
             Ok(frame) => self.session.handle_frame(frame),
             Err(error) => self.session.handle_broken(&error),
         }
+    }
+
+    /// Runs the session until it ends; says why.
+    pub(super) async fn run(mut self: Box<Self>) -> String {
         let ended = self.run_loop().await;
         let why = match (ended, self.session.end()) {
             (_, Some(end)) => end.to_string(),
