@@ -28,6 +28,16 @@ const SEAL_EVERY: Duration = Duration::from_secs(10);
 /// How long open pages get to end when the server stops.
 const CLOSING: Duration = Duration::from_secs(2);
 
+/// The most threads for what waits for a disk or takes long. Each keeps what it packs with (zstd, 200 to
+/// 400 KiB), and by tokio's own limit a thousand sites that come back at once had hundreds of them.
+const BLOCKING_THREADS_MAX: usize = 32;
+
+/// What a server, and every command, runs on.
+pub fn threads() -> io::Result<tokio::runtime::Runtime> {
+    let mut threads = tokio::runtime::Builder::new_multi_thread();
+    threads.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build()
+}
+
 /// Addresses that win over the configuration.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RunOptions {

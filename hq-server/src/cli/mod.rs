@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::address::encoded;
 use crate::clock::Clock;
 use crate::headquarters::{self, Config, Headquarters, InitOptions};
-use crate::runtime::{RunOptions, Server, asked_to_end};
+use crate::runtime::{self, RunOptions, Server, asked_to_end};
 use arguments::{
     AccountCommand, Arguments, CategoryCommand, Command, CompanyCommand, CostingCommand,
     DocumentCommand, Init, InvoiceCommand, ItemCommand, MappingCommand, PartnerCommand,
@@ -56,7 +56,7 @@ fn start_log(server: bool) {
 }
 
 fn run(arguments: Arguments) -> Result<ExitCode, CliError> {
-    let runtime = tokio::runtime::Runtime::new()?;
+    let runtime = runtime::threads()?;
     let (directory, company, json) = (arguments.data, arguments.company, arguments.json);
     match arguments.command {
         Command::Init(options) => runtime.block_on(init(&directory, options, json))?,
