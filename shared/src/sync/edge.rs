@@ -11,7 +11,7 @@
 //! A first run leaves with the hello, for an HQ that has just what it acknowledged last: that saves
 //! a round trip.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use ed25519_dalek::VerifyingKey;
 
@@ -380,8 +380,10 @@ struct Changes {
     /// The number of the last one read.
     read: u64,
     ready: VecDeque<DocumentChange>,
-    /// Sent, and HQ did not decide yet.
-    in_flight: BTreeSet<ChangeHash>,
+    /// Sent, and HQ did not decide yet; with their bytes, for HQ may send one back whole.
+    in_flight: BTreeMap<ChangeHash, Vec<u8>>,
+    /// HQ decided on something while the store was reading.
+    stale: bool,
     /// HQ lacks what some of them build on.
     some_wait: bool,
 }
@@ -553,8 +555,9 @@ impl EdgeSession {
             EdgeEvent::DocumentsChanged => self.changes.dirty = true,
             EdgeEvent::ChangesRead(changes) => self.changes.handle_read(changes),
             EdgeEvent::DocumentsApplied => {
+                let is_other = self.documents.is_of_another_history();
                 self.documents.handle_applied();
-                self.changes.handle_applied();
+                self.changes.handle_applied(is_other);
             }
             EdgeEvent::DocumentsFailed => self.documents.failed = true,
             EdgeEvent::PostingsNoted(known) => self.postings.noted(known),
@@ -719,7 +722,9 @@ impl EdgeSession {
             return None;
         }
         let batch = self.documents.next().map(EdgeRequest::ApplyDocuments);
-        batch.or_else(|| self.changes.request())
+        // What HQ decided on is no more to be read once it is applied.
+        let is_applying = self.documents.applying.is_some();
+        batch.or_else(|| if is_applying { None } else { self.changes.request() })
     }
 
     /// What people should know.
@@ -867,7 +872,7 @@ impl EdgeSession {
             let text = "documents of another site or cursor";
             return self.break_off(EdgeEnd::Protocol(text.to_owned()));
         }
-        self.changes.handle_decided(signed.batch.news.iter().filter_map(DocumentNews::decided));
+        self.changes.handle_decided(&signed.batch.news);
         self.documents.arrived = Some(signed);
     }
 
@@ -1097,6 +1102,11 @@ impl<B: Step> Downlink<B> {
         Some(batch)
     }
 
+    /// What is being applied begins anew, after a history that is over.
+    fn is_of_another_history(&self) -> bool {
+        self.applying.is_some_and(|cursor| cursor.handle != self.cursor.handle)
+    }
+
     fn handle_applied(&mut self) {
         if let Some(cursor) = self.applying.take() {
             self.cursor = cursor;
@@ -1153,11 +1163,16 @@ impl Changes {
 
     fn handle_read(&mut self, changes: Vec<(u64, DocumentChange)>) {
         self.reading = false;
+        if std::mem::take(&mut self.stale) {
+            // Some of it may be decided on.
+            self.dirty = true;
+            return;
+        }
         // After some there may be more.
         self.dirty |= !changes.is_empty();
         for (number, change) in changes {
             self.read = self.read.max(number);
-            if !self.in_flight.contains(&change.hash) {
+            if !self.in_flight.contains_key(&change.hash) {
                 self.ready.push_back(change);
             }
         }
@@ -1165,23 +1180,38 @@ impl Changes {
 
     fn take_ready(&mut self) -> Option<DocumentChange> {
         let change = self.ready.pop_front()?;
-        self.in_flight.insert(change.hash);
+        self.in_flight.insert(change.hash, change.bytes.clone());
         Some(change)
     }
 
-    fn handle_decided(&mut self, decided: impl Iterator<Item = ChangeHash>) {
-        for hash in decided {
-            self.in_flight.remove(&hash);
+    /// HQ says nothing more of what it decided on: none of that is waited for, or sent again.
+    fn handle_decided(&mut self, news: &[DocumentNews]) {
+        for news in news {
+            match news {
+                DocumentNews::Taken { hash, .. } | DocumentNews::Refused { hash, .. } => {
+                    self.in_flight.remove(hash);
+                }
+                // An earlier connection brought it to HQ, and broke.
+                DocumentNews::Change { bytes, .. } => {
+                    self.in_flight.retain(|_, sent| sent != bytes);
+                }
+            }
+        }
+        self.stale |= self.reading;
+        if !self.ready.is_empty() {
+            self.ready.clear();
+            (self.read, self.dirty) = (0, true);
         }
     }
 
     fn handle_waits(&mut self, hash: ChangeHash) {
-        self.some_wait |= self.in_flight.remove(&hash);
+        self.some_wait |= self.in_flight.remove(&hash).is_some();
     }
 
-    /// Documents moved at HQ: perhaps what was missing there has come.
-    fn handle_applied(&mut self) {
-        if std::mem::take(&mut self.some_wait) {
+    /// Documents moved at HQ: perhaps what was missing there has come. Another history lacks what was
+    /// decided in the one before: that is offered again.
+    fn handle_applied(&mut self, is_other: bool) {
+        if std::mem::take(&mut self.some_wait) || is_other {
             (self.read, self.dirty) = (0, true);
         }
     }

@@ -128,6 +128,8 @@ struct Edge {
     given: Vec<SignedStateBatch>,
     /// Changes that were made here, by number, that HQ did not decide on.
     changes: BTreeMap<u64, DocumentChange>,
+    /// Every one that was made here.
+    made: BTreeMap<u64, DocumentChange>,
     changes_made: u64,
     documents: StateCursor,
     /// What HQ says of documents, change by change.
@@ -168,6 +170,10 @@ impl Edge {
     fn apply_documents(&mut self, batch: &DocumentBatch) {
         if batch.from.at == 0 {
             self.told.clear();
+        }
+        if batch.from.handle != self.documents.handle {
+            // As a node offers again what another life of HQ may lack.
+            self.changes = self.made.clone();
         }
         for news in &batch.news {
             let (change, is_in) = match news {
@@ -384,6 +390,7 @@ impl Pair {
                 applied: Vec::new(),
                 given: Vec::new(),
                 changes: BTreeMap::new(),
+                made: BTreeMap::new(),
                 changes_made: 0,
                 documents: StateCursor::START,
                 told: Vec::new(),
@@ -484,6 +491,7 @@ impl Pair {
         self.edge.changes_made += 1;
         let number = self.edge.changes_made;
         self.edge.changes.insert(number, change(number, word));
+        self.edge.made.insert(number, change(number, word));
         let now = self.now;
         if let Some(link) = &mut self.link {
             link.edge.handle_event(EdgeEvent::DocumentsChanged, now);
@@ -1150,7 +1158,45 @@ fn another_history_tells_of_documents_from_the_beginning() {
     pair.connect();
     pair.settle(&mut dice);
     pair.assert_equal();
-    assert_eq!(pair.edge.documents, StateCursor { handle: 10, at: 1 });
+    assert_eq!(pair.edge.documents, StateCursor { handle: 10, at: 6 }, "its own are offered again");
+}
+
+#[test]
+fn a_change_that_comes_back_whole_is_not_waited_for() {
+    for seed in 1..=40 {
+        let mut pair = Pair::new();
+        let mut dice = Dice(seed);
+        pair.connect();
+        (0..5).for_each(|_| pair.edit(b"good"));
+        pair.settle(&mut dice);
+        // The node did not hear what HQ decided: its connection broke.
+        pair.edge.changes = pair.edge.made.clone();
+        (pair.edge.documents, pair.edge.told) = (StateCursor::START, Vec::new());
+        pair.connect();
+        pair.settle(&mut dice);
+        assert!(pair.edge.changes.is_empty(), "seed {seed}");
+        assert_eq!(pair.link().edge.timeout(), None, "seed {seed}: nobody waits for anything");
+        pair.assert_equal();
+    }
+}
+
+#[test]
+fn another_history_is_offered_what_was_made_before() {
+    for seed in 1..=40 {
+        let mut pair = Pair::new();
+        let mut dice = Dice(seed);
+        pair.connect();
+        (0..5).for_each(|_| pair.edit(b"good"));
+        pair.settle(&mut dice);
+        (pair.hq.handle, pair.hq.decided) = (10, Vec::new());
+        pair.edit_elsewhere(8);
+        pair.edit(b"good");
+        pair.connect();
+        pair.settle(&mut dice);
+        assert!(pair.edge.changes.is_empty(), "seed {seed}");
+        assert_eq!(pair.hq.decided.len(), 7, "seed {seed}");
+        pair.assert_equal();
+    }
 }
 
 #[test]
