@@ -11,6 +11,7 @@ use hq_server::headquarters::{Headquarters, restore};
 use hq_server::own_log::{Draft, DraftError, ItemDraft};
 use hq_server::report::words::Language;
 use hq_server::web::desk::Desk as _;
+use shared::document::Actor;
 use shared::fact::statement::CostScope;
 use shared::ids::{Capture, CompanyNo, DeviceNo, Head, ItemNo, Seq, SiteNo};
 use shared::sync::{Code, Position, SignedAcknowledgement, SignedStateBatch, StateCursor};
@@ -91,6 +92,24 @@ fn held(hq: &Headquarters, site: &Site) -> SignedAcknowledgement {
 fn assert_whole(hq: &Headquarters) {
     assert_eq!(hq.verify().expect("reads").problems, Vec::<String>::new());
     hq.published().ledgers().books.check().expect("the books hold");
+}
+
+#[tokio::test]
+async fn a_restored_hq_writes_in_documents_as_somebody_else() {
+    let (mut company, mut hq) = Company::new().await;
+    let mut writers = Vec::new();
+    for _ in 0..3 {
+        let sender = hq.document_sender();
+        // What it writes now is lost, and lies at the sites under its author's next number.
+        let id = "notes:1".parse().expect("a name");
+        let puts = [("topic/gate", "closed".to_owned())];
+        hq.documents().edit(id, &sender, company.hands.clock().now(), &puts).expect("written");
+        writers.push(Actor::of(sender.site, sender.device, &sender.log));
+        hq = company.restored(hq).await;
+    }
+    writers.sort_unstable();
+    writers.dedup();
+    assert_eq!(writers.len(), 3, "each life of HQ numbers its changes for itself");
 }
 
 #[tokio::test]

@@ -358,10 +358,7 @@ impl Headquarters {
 
     /// HQ as it writes in documents.
     pub fn document_sender(&self) -> Sender {
-        let logs = self.inner.intake.logs();
-        let own = logs.into_iter().find(|log| log.record.site == SiteNo::HQ);
-        let own = own.expect("an installation begins with HQ's own log").record;
-        Sender { site: own.site, device: own.device, log: own.log }
+        self.inner.own_log.sender()
     }
 
     /// The sequence with its vouchers.

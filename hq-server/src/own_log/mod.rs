@@ -23,6 +23,7 @@ use shared::time::{OffsetMinutes, Timestamp};
 use tokio::sync::Mutex;
 
 use crate::clock::Clock;
+use crate::gateway::documents::Sender;
 use crate::gateway::intake::{Intake, IntakeError, LogNo, LogStatus};
 use crate::sequencer::Published;
 use crate::store::FileError;
@@ -212,6 +213,12 @@ impl OwnLog {
     /// The log.
     pub fn log(&self) -> LogId {
         self.inner.log
+    }
+
+    /// HQ as it writes in documents: by this log, so that an HQ that was restored writes as somebody
+    /// else and numbers none of its changes twice.
+    pub fn sender(&self) -> Sender {
+        Sender { site: SiteNo::HQ, device: self.inner.device, log: self.inner.log }
     }
 
     /// Makes statements from what is known now, records them and waits until they are posted.
