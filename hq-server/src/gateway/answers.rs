@@ -1,9 +1,10 @@
 //! What the intake says, as an edge is told it: refusals instead of errors. Knows no connection.
 //! Invariant: a log is opened only for an installation of the site that it was registered for.
 
-use shared::ids::LogId;
+use shared::catalogue::{Catalogue, Item};
+use shared::ids::{ItemNo, LogId};
 use shared::sync::hq::OpenedLog;
-use shared::sync::{Code, Refusal};
+use shared::sync::{Code, FOUND_MAX, Found, Refusal};
 
 use super::intake::{Intake, IntakeError, LogStatus, RunRefused};
 use super::store::Peer;
@@ -46,4 +47,23 @@ pub fn open_log(intake: &Intake, peer: Peer, log: &LogId) -> Result<OpenedLog, R
     let status = owned_log(intake, peer, log)?;
     let (history, cursor) = (intake.history(), status.received);
     Ok(OpenedLog { history, cursor, sealed: status.sealed })
+}
+
+/// Items whose code or name has `text` in it, as sites are told of them.
+pub fn look_up(intake: &Intake, known: &Catalogue, text: &str) -> Found {
+    let wanted = text.to_lowercase();
+    let fits = |item: &&Item| {
+        [&item.code, &item.name].iter().any(|text| text.to_lowercase().contains(&wanted))
+    };
+    // The code itself goes first.
+    let exact = known.item_by_code(text).map(|item| item.item);
+    let others = known.items().filter(fits).map(|item| item.item);
+    let mut items: Vec<ItemNo> = exact
+        .into_iter()
+        .chain(others.filter(|item| Some(*item) != exact))
+        .take(FOUND_MAX + 1)
+        .collect();
+    let more = items.len() > FOUND_MAX;
+    items.truncate(FOUND_MAX);
+    Found::new(&intake.state_about(&items), more)
 }

@@ -3,7 +3,7 @@
 use std::sync::PoisonError;
 
 use ed25519_dalek::VerifyingKey;
-use shared::catalogue::{Catalogue, Item};
+use shared::catalogue::Catalogue;
 use shared::fact::statement::MasterData;
 use shared::ids::{
     Capture, ChangeHash, CompanyNo, DeviceNo, HistoryId, ItemNo, LogId, Seq, SiteNo,
@@ -13,9 +13,9 @@ use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
 use shared::sync::hq::OpenedLog;
 use shared::sync::{
-    Code, CompleteTo, DocumentChange, FOUND_MAX, Found, Hello, Position, PostingsAsked, Refusal,
-    Run, SignedAcknowledgement, SignedDocumentBatch, SignedPostings, SignedSiteStock,
-    SignedStateBatch, SiteStock, StateCursor, StockLevel,
+    Code, CompleteTo, DocumentChange, Found, Hello, Position, PostingsAsked, Refusal, Run,
+    SignedAcknowledgement, SignedDocumentBatch, SignedPostings, SignedSiteStock, SignedStateBatch,
+    SiteStock, StateCursor, StockLevel,
 };
 use tokio::sync::watch;
 
@@ -237,23 +237,7 @@ impl HqStore for Headquarters {
     }
 
     fn look_up(&self, text: &str) -> Found {
-        let wanted = text.to_lowercase();
-        let published = self.published().catalogue();
-        let fits = |item: &&Item| {
-            [&item.code, &item.name].iter().any(|text| text.to_lowercase().contains(&wanted))
-        };
-        // The code itself goes first.
-        let exact = published.item_by_code(text).map(|item| item.item);
-        let others = published.items().filter(fits).map(|item| item.item);
-        let mut items: Vec<ItemNo> = exact
-            .into_iter()
-            .chain(others.filter(|item| Some(*item) != exact))
-            .take(FOUND_MAX + 1)
-            .collect();
-        drop(published);
-        let more = items.len() > FOUND_MAX;
-        items.truncate(FOUND_MAX);
-        Found::new(&self.inner.intake.state_about(&items), more)
+        answers::look_up(&self.inner.intake, &self.published().catalogue(), text)
     }
 
     async fn handle_items(&self, site: SiteNo, items: Vec<ItemNo>) -> Result<(), Refusal> {
