@@ -52,6 +52,30 @@ faults! {
     PostedTooEarly "posted_too_early";
     /// A bundle begins after a fact that HQ does not have.
     GapBeforeBundle "gap_before_bundle";
+    /// HQ tells of decisions on changes of documents before they are durable.
+    DecidedBeforeDurable "decided_before_durable";
+    /// A person is told that an edit is kept before it is durable.
+    EditBeforeDurable "edit_before_durable";
+    /// HQ takes changes in anybody's name.
+    AnybodysChange "anybodys_change";
+    /// HQ takes changes of documents that a site does not handle.
+    OtherSitesChange "other_sites_change";
+    /// A site is told of documents that it does not handle.
+    ToldOfAll "told_of_all";
+    /// Of several values that wait for a person one is shown.
+    DroppedConflict "dropped_conflict";
+    /// An edit that HQ refused is not kept for its author.
+    ForgottenRefusal "forgotten_refusal";
+    /// What an HQ that was put back lacks is not offered to it again.
+    NotOfferedAgain "not_offered_again";
+    /// A branch's facts keep the numbers that other facts have.
+    BranchKeepsNumbers "branch_keeps_numbers";
+    /// A node keeps what another life of HQ told of vouchers.
+    StaleVouchers "stale_vouchers";
+    /// An item that a site takes up is not told to a site that has heard everything else.
+    SilentItem "silent_item";
+    /// A metered link closes before all is said.
+    LeavesEarly "leaves_early";
 }
 
 /// Whether a fault is planted.

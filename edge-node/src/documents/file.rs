@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use redb::{
-    Database, ReadableDatabase, ReadableTable, ReadableTableMetadata as _, StorageBackend,
-    TableDefinition, WriteTransaction,
+    Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata as _,
+    StorageBackend, TableDefinition, WriteTransaction,
 };
 use shared::document::DocumentKey;
 use shared::ids::{ChangeHash, LogId, Seq};
+use shared::planted::{self, Fault};
 use shared::sync::{DocumentChange, StateCursor};
 use shared::time::Timestamp;
 use shared::varint;
@@ -255,7 +256,11 @@ impl DocumentsFile {
 
     /// Starts a batch.
     pub(super) fn batch(&self) -> Result<Batch, StoreError> {
-        let transaction = self.database.begin_write()?;
+        let mut transaction = self.database.begin_write()?;
+        if planted::is(Fault::EditBeforeDurable) {
+            let unsaved = transaction.set_durability(Durability::None);
+            unsaved.expect("nothing is saved in this transaction");
+        }
         Ok(Batch { meta: meta(&self.database)?, transaction })
     }
 }
@@ -389,6 +394,9 @@ impl Batch {
             let row = row_key(refused.key, number);
             self.transaction.open_table(CHANGES)?.remove(row.as_slice())?;
             self.transaction.open_table(OUTBOX)?.remove(number)?;
+        }
+        if planted::is(Fault::ForgottenRefusal) {
+            return Ok(());
         }
         let number = self.meta.next;
         self.meta.next += 1;

@@ -18,6 +18,7 @@ use shared::document::{
     Actor, Change, DocumentId, DocumentKey, DocumentKind, EditError, Outcome, Replica, transfer,
 };
 use shared::ids::{ChangeHash, DeviceNo, LogId, Seq, SiteNo};
+use shared::planted::{self, Fault};
 use shared::sync::{DocumentBatch, DocumentChange, DocumentNews, StateCursor};
 use shared::time::Timestamp;
 use tokio::sync::watch;
@@ -214,7 +215,8 @@ impl Documents {
     pub fn apply(&self, told: &DocumentBatch, now: Timestamp) -> Result<(), StoreError> {
         let mut names = self.inner.names();
         let mut batch = self.inner.file.batch()?;
-        if batch.meta.cursor.handle != told.from.handle {
+        let is_other = batch.meta.cursor.handle != told.from.handle;
+        if is_other && !planted::is(Fault::NotOfferedAgain) {
             self.inner.offer_again(&mut batch, &names)?;
         }
         let mut by_document: BTreeMap<DocumentKey, Vec<&DocumentNews>> = BTreeMap::new();

@@ -15,6 +15,7 @@ use std::collections::HashMap;
 
 use shared::fact::{Fact, field};
 use shared::ids::{DeviceNo, Head, LogId, Seq, SiteNo};
+use shared::planted::{self, Fault};
 use shared::segment::chain::{Chain, FORMAT, Genesis};
 use shared::segment::{SEGMENT_FACTS_MAX, context};
 use shared::sync::{Position, Run};
@@ -335,7 +336,10 @@ impl Branches {
     ) -> Result<(), BranchError> {
         let id = log.record.log;
         let begins_after = log.leaves.map_or(0, |(_, left)| left.0);
-        let booked: Vec<Fact> = facts.iter().map(|fact| log.renames.booked(fact)).collect();
+        let mut booked: Vec<Fact> = facts.iter().map(|fact| log.renames.booked(fact)).collect();
+        if planted::is(Fault::BranchKeepsNumbers) {
+            booked = facts.to_vec();
+        }
         let own = Seq(left.0 - begins_after);
         let chain = self.intake.chain_at(&id, own)?;
         let mut chain = chain.expect("the log was found to end there");

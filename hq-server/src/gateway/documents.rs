@@ -17,6 +17,7 @@ use shared::document::{
     Actor, Change, DocumentId, DocumentKey, EditError, Flaw, Outcome, Replica, Value,
 };
 use shared::ids::{ChangeHash, DeviceNo, HistoryId, LogId, SiteNo};
+use shared::planted::{self, Fault};
 use shared::sync::{
     AcceptedHeads, DocumentBatch, DocumentChange, DocumentNews, SignedDocumentBatch, StateCursor,
     limits,
@@ -179,7 +180,10 @@ impl State {
         match &decision.verdict {
             Verdict::Accepted(_) => {
                 self.accepted.entry(decision.key).or_default().push(place);
-                for site in decision.key.id.sites() {
+                let everybody = planted::is(Fault::ToldOfAll).then(|| self.by_site.keys().copied());
+                let told: BTreeSet<_> =
+                    decision.key.id.sites().chain(everybody.into_iter().flatten()).collect();
+                for site in told {
                     self.by_site.entry(site).or_default().push(place);
                 }
             }
@@ -439,7 +443,8 @@ fn check(change: &DocumentChange, actor: Actor) -> Result<Change, Flaw> {
     if read.hash != change.hash {
         return Err(Flaw::OtherHash);
     }
-    if read.actor == actor { Ok(read) } else { Err(Flaw::OtherActor) }
+    let is_own = read.actor == actor || planted::is(Fault::AnybodysChange);
+    if is_own { Ok(read) } else { Err(Flaw::OtherActor) }
 }
 
 impl Inner {
@@ -516,7 +521,7 @@ impl Deciding<'_> {
         site_of: impl Fn(DeviceNo) -> Option<SiteNo>,
     ) -> Result<(), ChangeRefused> {
         let DocumentKey { id, generation } = key;
-        if !id.is_of(sender.site) {
+        if !id.is_of(sender.site) && !planted::is(Fault::OtherSitesChange) {
             return Err(ChangeRefused::OtherSite(id));
         }
         if let Some((site, device)) = id.begun_by()

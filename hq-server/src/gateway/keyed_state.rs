@@ -11,6 +11,7 @@ use shared::catalogue::{OpenTransfer, StateKey};
 use shared::fact::Fact;
 use shared::fact::statement::{MasterData, Statement};
 use shared::ids::{HistoryId, ItemNo, SiteNo};
+use shared::planted::{self, Fault};
 use shared::sync::{StateBatch, StateCursor};
 use shared::varint;
 
@@ -193,7 +194,8 @@ impl KeyedState {
     fn take_up(&mut self, site: SiteNo, item: ItemNo) {
         let Some(own) = self.sites.get_mut(&site) else { return };
         let is_new = own.handled.as_mut().is_some_and(|handled| handled.insert(item));
-        for key in self.items.get(&item).filter(|_| is_new).into_iter().flatten() {
+        let is_told = is_new && !planted::is(Fault::SilentItem);
+        for key in self.items.get(&item).filter(|_| is_told).into_iter().flatten() {
             self.at += 1;
             own.place(key, self.at);
         }

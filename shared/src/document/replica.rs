@@ -19,6 +19,7 @@ use super::field::{self, GENERATION, NAME, RESERVED, Rule};
 use super::id::{Actor, DocumentKey};
 use super::limits;
 use crate::ids::ChangeHash;
+use crate::planted::{self, Fault};
 
 /// Why a change has no place in a document.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -247,6 +248,9 @@ impl Replica {
     pub fn values(&self, key: &str) -> Vec<Value> {
         let mut values = self.all_values(key);
         values.reverse();
+        if planted::is(Fault::DroppedConflict) {
+            values.truncate(1);
+        }
         values
     }
 

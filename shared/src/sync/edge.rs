@@ -376,16 +376,24 @@ struct Downlink<B> {
 struct Changes {
     /// There may be more than was read.
     dirty: bool,
-    reading: bool,
+    reading: Reading,
     /// The number of the last one read.
     read: u64,
     ready: VecDeque<DocumentChange>,
     /// Sent, and HQ did not decide yet; with their bytes, for HQ may send one back whole.
     in_flight: BTreeMap<ChangeHash, Vec<u8>>,
-    /// HQ decided on something while the store was reading.
-    stale: bool,
     /// HQ lacks what some of them build on.
     some_wait: bool,
+}
+
+/// Whether the store reads changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Reading {
+    #[default]
+    No,
+    Yes,
+    /// It does, and HQ has decided on something meanwhile.
+    Stale,
 }
 
 /// What a person waits for.
@@ -473,7 +481,8 @@ impl EdgeSession {
 
     /// Whether HQ has everything that the node has.
     pub fn is_complete(&self) -> bool {
-        self.is_open() && self.facts.acknowledged == self.facts.tip
+        let is_acknowledged = self.facts.acknowledged == self.facts.tip;
+        self.is_open() && (is_acknowledged || planted::is(Fault::LeavesEarly))
     }
 
     /// Whether HQ has everything that the node has, and every seal was sent.
@@ -1154,16 +1163,16 @@ impl Back {
 impl Changes {
     fn request(&mut self) -> Option<EdgeRequest> {
         let room = limits::DOCUMENT_CHANGES_WINDOW.saturating_sub(self.in_flight.len());
-        if !self.dirty || self.reading || !self.ready.is_empty() || room == 0 {
+        let is_reading = self.reading != Reading::No;
+        if !self.dirty || is_reading || !self.ready.is_empty() || room == 0 {
             return None;
         }
-        (self.dirty, self.reading) = (false, true);
+        (self.dirty, self.reading) = (false, Reading::Yes);
         Some(EdgeRequest::ReadChanges { after: self.read, changes_max: room })
     }
 
     fn handle_read(&mut self, changes: Vec<(u64, DocumentChange)>) {
-        self.reading = false;
-        if std::mem::take(&mut self.stale) {
+        if std::mem::take(&mut self.reading) == Reading::Stale {
             // Some of it may be decided on.
             self.dirty = true;
             return;
@@ -1197,7 +1206,9 @@ impl Changes {
                 }
             }
         }
-        self.stale |= self.reading;
+        if self.reading == Reading::Yes {
+            self.reading = Reading::Stale;
+        }
         if !self.ready.is_empty() {
             self.ready.clear();
             (self.read, self.dirty) = (0, true);

@@ -15,10 +15,10 @@ use shared::fact::{Fact, Kind, field};
 use shared::ids::{CompanyNo, LogId, Seq, SiteNo};
 use shared::sync::{Outcome, PostingsAsked, Span, StateCursor};
 
-use super::Wrong;
 use super::hq::Running;
 use super::keeper::is_unbearable;
 use super::world::{NodeNo, World};
+use super::{Wrong, check_documents};
 use crate::agreement::{Standing, deliver};
 use crate::arrival::Arrival;
 
@@ -26,7 +26,7 @@ fn running(world: &World) -> Result<&Running, Wrong> {
     world.hq.running.as_ref().ok_or_else(|| Wrong("HQ does not run".to_owned()))
 }
 
-/// Whether every node and HQ have the same facts, seals and keyed state; why not.
+/// Whether every node and HQ have the same facts, seals, keyed state and documents; why not.
 pub(super) fn agreement(world: &World) -> Result<(), Wrong> {
     let hq = running(world)?;
     if world.hq.desk_waits() {
@@ -45,7 +45,15 @@ pub(super) fn agreement(world: &World) -> Result<(), Wrong> {
             return Err(Wrong(format!("a newer program has {}, HQ {levels:?}", newer.last())));
         }
     }
-    world.live_nodes().into_iter().try_for_each(|no| node_agrees(world, hq, no))
+    let nodes = world.live_nodes();
+    nodes.iter().try_for_each(|no| node_agrees(world, hq, *no))?;
+    nodes.iter().try_for_each(|no| check_documents::agree(world, hq, *no))?;
+    for no in nodes {
+        if let Some(key) = check_documents::differing(world, hq, no)?.first() {
+            return Err(Wrong(format!("node {}: {key} is not as HQ has it", no.0)));
+        }
+    }
+    Ok(())
 }
 
 fn node_agrees(world: &World, hq: &Running, no: NodeNo) -> Result<(), Wrong> {
@@ -95,7 +103,9 @@ pub(super) fn at_the_end(world: &mut World) -> Result<(), Wrong> {
     let hq = running(world)?;
     for no in world.live_nodes() {
         let node = &world.places[no.0].node;
-        same_state(hq, node.site, &node.running.as_ref().expect("it agrees").journal.catalogue())
+        let all = !world.hq.handled_only.contains(&node.site);
+        let known = node.running.as_ref().expect("it agrees").journal.catalogue();
+        same_state(hq, node.site, &known, all)
             .map_err(|why| Wrong(format!("node {}: {}", no.0, why.0)))?;
         let last = Seq(node.facts.len() as u64);
         if facts_of(&hq.intake, &node.genesis.log_id(), last)? != node.facts {
@@ -124,12 +134,15 @@ pub(super) fn at_the_end(world: &mut World) -> Result<(), Wrong> {
         .map(|(_, facts)| facts.len())
         .sum();
     world.trace().figures.facts = facts as u64;
+    let changes = check_documents::at_the_end(world, running(world)?)?;
+    world.trace().figures.changes = changes;
     Ok(())
 }
 
-/// The node's master data are those that HQ tells its site.
-fn same_state(hq: &Running, site: SiteNo, known: &Catalogue) -> Result<(), Wrong> {
-    let mut told = Catalogue::new();
+/// The node's master data are those that HQ tells its site. One that is told less than before keeps
+/// what it knows.
+fn same_state(hq: &Running, site: SiteNo, known: &Catalogue, all: bool) -> Result<(), Wrong> {
+    let mut told = if all { Catalogue::new() } else { known.clone() };
     if let Some(signed) = hq.intake.state_since(site, StateCursor::START, usize::MAX) {
         let facts = signed.batch.facts();
         for fact in facts.map_err(|error| Wrong(format!("keyed state does not read: {error}")))? {

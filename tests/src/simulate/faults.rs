@@ -55,6 +55,8 @@ pub(super) enum Fault {
     Stranger,
     /// Somebody who is not HQ talks to an edge node.
     FalseHq,
+    /// Somebody sends changes of documents that no honest program makes.
+    Rubbish,
     /// An edge node speaks a newer version too, or only a newer one for a while.
     OtherVersion,
     /// An installation of a newer program records what HQ does not understand.
@@ -85,6 +87,7 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault::HqRestore,
     Fault::Stranger,
     Fault::FalseHq,
+    Fault::Rubbish,
     Fault::OtherVersion,
     Fault::NewerFacts,
 ];
@@ -153,6 +156,7 @@ impl World {
             Fault::HqRestore => return self.restore_hq(),
             Fault::Stranger => return hostile::stranger(self),
             Fault::FalseHq => return hostile::false_hq(self, no),
+            Fault::Rubbish => return self.rubbish(),
             Fault::NewerFacts => return self.record_newer(),
             Fault::OtherVersion => {
                 let newer = VERSIONS.highest + 1;

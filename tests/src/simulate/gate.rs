@@ -1,24 +1,28 @@
-//! HQ as bundles see it, over the simulation's intake: what the real gate does with them, less what
-//! only a connection asks for. Knows no disk.
+//! HQ as bundles see it, over the simulation's intake and documents: what the real gate does with them,
+//! less what only a connection asks for. Knows no disk.
 
 use std::sync::Arc;
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use hq_server::clock::Clock;
-use hq_server::gateway::answers::{self, refusal};
+use hq_server::gateway::answers::{self, refusal, storage};
 use hq_server::gateway::branches::Branches;
 use hq_server::gateway::bundle::{Admits, Desk};
+use hq_server::gateway::documents::{Documents, Sender, TakeError};
 use hq_server::gateway::intake::Intake;
 use hq_server::gateway::store::{HqStore, LinkNews, LogWriter, Peer, Place};
 use hq_server::headquarters::postings;
 use hq_server::sequencer::Published;
-use shared::ids::{Capture, CompanyNo, HistoryId, ItemNo, LogId, Seq, SiteNo};
+use shared::ids::{
+    Capture, ChangeHash, CompanyNo, DeviceNo, HistoryId, ItemNo, LogId, Seq, SiteNo,
+};
 use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
 use shared::sync::hq::OpenedLog;
 use shared::sync::{
-    Code, Found, Hello, Position, PostingsAsked, Refusal, Run, SignedAcknowledgement,
-    SignedPostings, SignedSiteStock, SignedStateBatch, StateCursor,
+    Code, DocumentChange, Found, Hello, Position, PostingsAsked, Refusal, Run,
+    SignedAcknowledgement, SignedDocumentBatch, SignedPostings, SignedSiteStock, SignedStateBatch,
+    StateCursor,
 };
 use tokio::sync::watch;
 
@@ -26,6 +30,7 @@ use tokio::sync::watch;
 pub(super) struct Gate {
     pub(super) intake: Intake,
     pub(super) published: Arc<Published>,
+    pub(super) documents: Documents,
     pub(super) key: SigningKey,
     pub(super) clock: Clock,
 }
@@ -117,6 +122,36 @@ impl HqStore for Gate {
 
     fn may_carry(&self, carrier: SiteNo, of: SiteNo) -> bool {
         self.published.catalogue().may_carry(carrier, of)
+    }
+
+    fn take_changes(
+        &self,
+        peer: Peer,
+        log: &LogId,
+        changes: Vec<DocumentChange>,
+    ) -> Result<Vec<ChangeHash>, Refusal> {
+        let sender = Sender { site: peer.site, device: peer.device, log: *log };
+        let logs = self.intake.logs();
+        let site_of = |device: DeviceNo| {
+            let known = logs.iter().find(|log| log.record.device == device);
+            known.map(|log| log.record.site)
+        };
+        let taken = self.documents.take(&sender, changes, self.clock.now(), site_of);
+        taken.map_err(|error| match error {
+            TakeError::File(error) => storage(&error),
+            TakeError::TooManyRefused => Refusal::new(Code::PROTOCOL, error.to_string()),
+        })
+    }
+
+    fn documents_since(
+        &self,
+        peer: Peer,
+        log: &LogId,
+        cursor: StateCursor,
+        sent: &[ChangeHash],
+    ) -> Result<Option<SignedDocumentBatch>, Refusal> {
+        let batch = self.documents.since(peer.site, log, cursor, sent);
+        batch.map_err(|error| storage(&error))
     }
 
     fn asks_back(&self, _hello: &Hello) -> Option<Vec<Capture>> {

@@ -4,13 +4,14 @@
 use std::collections::VecDeque;
 
 use ed25519_dalek::SigningKey;
-use hq_server::gateway::store::Peer;
-use shared::ids::{DeviceNo, Head, HistoryId, LogId, Seq, SiteNo};
+use hq_server::gateway::store::{HqStore as _, Peer};
+use shared::document::{DocumentId, DocumentKey};
+use shared::ids::{ChangeHash, DeviceNo, Head, HistoryId, LogId, Seq, SiteNo};
 use shared::sync::edge::{EdgeRequest, EdgeSession, EdgeSettings, EdgeStart};
 use shared::sync::hq::{HqEvent, HqRequest, HqSession, HqSettings, HqStart};
 use shared::sync::{
-    Acknowledgement, Code, Frame, FrameBuffer, Given, Hello, Moment, Now, Position, StateBatch,
-    StateCursor, VERSIONS, Welcome, next_frame,
+    Acknowledgement, Code, DocumentBatch, DocumentNews, Frame, FrameBuffer, Given, Hello, Moment,
+    Now, Position, StateBatch, StateCursor, VERSIONS, Welcome, next_frame,
 };
 use shared::time::Timestamp;
 
@@ -130,7 +131,7 @@ fn cursors(world: &World) -> Vec<(Seq, Head, Seq)> {
 }
 
 /// A session at HQ with a peer that only talks; how it ended.
-fn hear(world: &mut World, peer: Peer, said: Vec<Vec<u8>>) -> String {
+pub(super) fn hear(world: &mut World, peer: Peer, said: Vec<Vec<u8>>) -> String {
     let start =
         HqStart { refusal: None, versions: VERSIONS, program: "hq-server simulated".to_owned() };
     let mut session = HqSession::new(start, HqSettings::default(), Moment(0));
@@ -169,6 +170,15 @@ fn hear(world: &mut World, peer: Peer, said: Vec<Vec<u8>>) -> String {
                         }
                     }
                     (HqRequest::ReadState(_), _) => HqEvent::StateRead(None),
+                    (HqRequest::TakeChanges(changes), Some(log)) => {
+                        let Some(gate) = world.hq.gate() else {
+                            return "the power went".to_owned();
+                        };
+                        let taken = gate.take_changes(peer, &log, changes);
+                        world.hq.note_decisions();
+                        taken.map_or_else(HqEvent::Refused, HqEvent::ChangesTaken)
+                    }
+                    (HqRequest::ReadDocuments { .. }, _) => HqEvent::DocumentsRead(None),
                     _ => continue,
                 };
                 session.handle_event(event, now.moment);
@@ -189,7 +199,9 @@ pub(super) fn false_hq(world: &mut World, no: NodeNo) -> Result<(), Wrong> {
     let Some(running) = &node.running else { return Ok(()) };
     let journal = running.journal.clone();
     let (position, log, site) = (journal.position(), node.genesis.log_id(), node.site);
-    let before = (position, journal.state_cursor(), journal.acknowledgement());
+    let documents = running.documents.clone();
+    let told = || documents.cursor().ok();
+    let before = (position, journal.state_cursor(), journal.acknowledgement(), told());
     let start = EdgeStart {
         site,
         log,
@@ -197,7 +209,7 @@ pub(super) fn false_hq(world: &mut World, no: NodeNo) -> Result<(), Wrong> {
         sealed: journal.sealed(),
         is_copied: false,
         state: journal.state_cursor(),
-        documents: None,
+        documents: told(),
         postings: journal.postings_known(),
         witness: journal.acknowledgement(),
         hq_key: world.hq.key.verifying_key(),
@@ -230,6 +242,9 @@ pub(super) fn false_hq(world: &mut World, no: NodeNo) -> Result<(), Wrong> {
                     EdgeRequest::NotePostings(signed) => {
                         signed.verify(&world.hq.key.verifying_key()).is_err()
                     }
+                    EdgeRequest::ApplyDocuments(signed) => {
+                        signed.verify(&world.hq.key.verifying_key()).is_err()
+                    }
                     _ => false,
                 };
                 if stores {
@@ -242,15 +257,16 @@ pub(super) fn false_hq(world: &mut World, no: NodeNo) -> Result<(), Wrong> {
     session.handle_timeout(Moment(60_000));
     let end = session.end().map_or_else(|| "nothing".to_owned(), ToString::to_string);
     note!(world.trace(), "somebody is not HQ: {end}");
-    let after = (journal.position(), journal.state_cursor(), journal.acknowledgement());
+    let after = (journal.position(), journal.state_cursor(), journal.acknowledgement(), told());
     if after == before { Ok(()) } else { Err(Wrong("a false HQ changed a journal".to_owned())) }
 }
 
-type Standing = (Position, StateCursor, Option<shared::sync::SignedAcknowledgement>);
+type Standing =
+    (Position, StateCursor, Option<shared::sync::SignedAcknowledgement>, Option<StateCursor>);
 
 fn false_words(
     world: &mut World,
-    (position, state, _): &Standing,
+    (position, state, _, documents): &Standing,
     (log, history): (LogId, HistoryId),
     site: SiteNo,
 ) -> Vec<Vec<u8>> {
@@ -278,7 +294,7 @@ fn false_words(
         given: Given::default(),
     };
     let mut said = vec![welcome.encode()];
-    match world.random.below(5) {
+    match world.random.below(6) {
         0 => said = vec![noise(&mut world.random)],
         1 => said.push(Frame::Acknowledgement(forged.sign(&other_key)).encode()),
         2 => {
@@ -288,6 +304,15 @@ fn false_words(
             said.push(Frame::State(batch.sign(&other_key)).encode());
         }
         3 => said.push(Frame::Bye(Code::LEAVING).encode()),
+        4 => {
+            let known = documents.unwrap_or(StateCursor::START);
+            let to = StateCursor { at: known.at + 1, ..known };
+            let hash = ChangeHash([7; 32]);
+            let key = DocumentKey::first(DocumentId::SiteNotes { site });
+            let news = vec![DocumentNews::Refused { key, hash, reason: "no".to_owned() }];
+            let batch = DocumentBatch { site, from: known, to, news, heads: Vec::new() };
+            said.push(Frame::Documents(batch.sign(&other_key)).encode());
+        }
         _ => {
             for bytes in world.seen.down.clone() {
                 said.push(mutated(&bytes, &mut world.random));

@@ -1,8 +1,8 @@
-//! HQ in the simulation: the real intake, sequencer, books and own log on disks that lose power
-//! together. Knows no connection. Invariant: what HQ acknowledged is there whenever it opens again,
+//! HQ in the simulation: the real intake, sequencer, books, own log and shared documents on disks that
+//! lose power together. Knows no connection. Invariant: what HQ acknowledged is there whenever it opens again,
 //! unless it was put back to a backup on purpose.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::io::Cursor;
 use std::pin::Pin;
@@ -17,19 +17,20 @@ use hq_server::clock::Clock;
 use hq_server::gateway::answers::{open_log, refusal, storage};
 use hq_server::gateway::branches::{BranchError, Branches, Place};
 use hq_server::gateway::bundle::{BundleRefused, Known, Taken};
+use hq_server::gateway::documents::{Documents, Sender};
 use hq_server::gateway::intake::{self, Intake, IntakeError, IntakeOptions};
 use hq_server::gateway::store::Peer;
 use hq_server::headquarters::postings;
 use hq_server::own_log::{self, Draft, DraftError, HQ_DEVICE, ItemDraft, OwnLog, PartnerDraft};
 use hq_server::sequencer::{self, Sequencer};
 use hq_server::store::{FileError, RedbStore};
-use shared::fact::statement::CostScope;
-use shared::ids::{DeviceNo, HistoryId, LogId, Seq, SiteNo};
+use shared::fact::statement::{CostScope, PolicyKind};
+use shared::ids::{ChangeHash, DeviceNo, HistoryId, ItemNo, LogId, Seq, SiteNo};
 use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
 use shared::sync::bundle::Seed;
 use shared::sync::hq::{HqEvent, OpenedLog};
-use shared::sync::{Acknowledgement, Code, Position, PostingsAsked, Refusal, Run};
+use shared::sync::{Acknowledgement, Code, Position, PostingsAsked, Refusal, Run, StateCursor};
 use shared::time::OffsetMinutes;
 
 use super::Wrong;
@@ -52,6 +53,14 @@ pub(super) struct Answer {
     pub(super) place: Option<Place>,
 }
 
+/// A site takes up items, over a connection.
+#[derive(Debug)]
+struct Errand {
+    link: LinkNo,
+    site: SiteNo,
+    items: Vec<ItemNo>,
+}
+
 /// What HQ's people are about to state.
 type Statement = Pin<Box<dyn Future<Output = Result<(), String>>>>;
 
@@ -62,9 +71,12 @@ pub(super) struct Running {
     pub(super) sequencer: Sequencer,
     sequencer_turns: sequencer::Turns,
     own_log: OwnLog,
+    pub(super) documents: Documents,
     branches: Arc<Branches>,
     asked: Asked<Answer>,
     desk: Option<Statement>,
+    /// Whom the desk's statement is for, if it is for somebody.
+    desk_for: Option<LinkNo>,
     pub(super) power: Power,
 }
 
@@ -89,6 +101,10 @@ pub(super) struct Promises {
     levels: BTreeMap<NodeNo, Levels>,
     /// Entries of the sequence.
     entries: u64,
+    /// Decisions on changes of documents.
+    decisions: u64,
+    /// Changes of documents that are in.
+    pub(super) taken: BTreeSet<ChangeHash>,
 }
 
 /// See the module.
@@ -99,7 +115,16 @@ pub(super) struct Hq {
     clock: Arc<MachineClock>,
     intake: Disk,
     books: Disk,
-    promises: Promises,
+    documents: Disk,
+    pub(super) promises: Promises,
+    /// Tells what this history says of documents from what others did; `None` before the first start.
+    pub(super) documents_handle: Option<u64>,
+    /// How many orders its people opened documents of.
+    pub(super) orders: u64,
+    /// Sites that are told only what they handle, or were once.
+    pub(super) handled_only: BTreeSet<SiteNo>,
+    /// What sites take up, in the order in which they asked.
+    errands: VecDeque<Errand>,
     /// How many items its people want to have stated.
     items: u32,
     /// The last installation number that was given.
@@ -115,6 +140,7 @@ pub(super) struct Hq {
 pub(super) struct Backup {
     intake: Disk,
     books: Disk,
+    documents: Disk,
     promises: Promises,
 }
 
@@ -127,7 +153,12 @@ impl Hq {
             clock,
             intake: Disk::new(&steady, sync),
             books: Disk::new(&steady, sync),
+            documents: Disk::new(&steady, sync),
             promises: Promises::default(),
+            documents_handle: None,
+            orders: 0,
+            handled_only: BTreeSet::new(),
+            errands: VecDeque::new(),
             items: 3,
             devices: Arc::new(AtomicU32::new(HQ_DEVICE.0)),
             logs: Vec::new(),
@@ -189,6 +220,7 @@ impl Hq {
     fn open_files(&mut self, power: &Power) -> Result<(Intake, intake::Turns), String> {
         self.intake = self.intake.moved_to(power);
         self.books = self.books.moved_to(power);
+        self.documents = self.documents.moved_to(power);
         let clock = Arc::clone(&self.clock);
         let options = IntakeOptions {
             key: self.key.clone(),
@@ -221,21 +253,33 @@ impl Hq {
         let own_log = OwnLog::open(&intake, sequencer.published(), self.key.clone(), clock)
             .map_err(|error| format!("HQ's own log: {error}"))?;
         let branches = Arc::new(Branches::new(&intake));
+        let documents =
+            Documents::with_backend(self.documents.clone(), &self.history, self.key.clone())
+                .map_err(|error| format!("HQ's documents do not open: {error}"))?;
+        // Whoever knows another history hears at once which one this is.
+        let other = StateCursor { handle: u64::MAX, at: 1 };
+        let told = documents.since(SiteNo::HQ, &LogId([0; 32]), other, &[]);
+        let told = told.map_err(|error| error.to_string())?;
+        self.documents_handle = told.map(|signed| signed.batch.to.handle);
         Ok(Running {
             intake,
             intake_turns,
             sequencer,
             sequencer_turns,
             own_log,
+            documents,
             branches,
             asked: Asked::default(),
             desk: None,
+            desk_for: None,
             power: power.clone(),
         })
     }
 
     /// Opens everything; false where the power went meanwhile.
     pub(super) fn start(&mut self, power: &Power) -> Result<bool, Wrong> {
+        // Whoever asked for something asked over a connection that is gone.
+        self.errands.clear();
         match self.try_start(power) {
             Ok(running) => self.running = Some(running),
             Err(_) if !power.is_on() => return Ok(false),
@@ -252,6 +296,13 @@ impl Hq {
         if entries < self.promises.entries {
             let promised = self.promises.entries;
             return Err(Wrong(format!("HQ had {promised} entries in its sequence, now {entries}")));
+        }
+        let decisions = *running.documents.watch().borrow();
+        if decisions < self.promises.decisions {
+            let promised = self.promises.decisions;
+            return Err(Wrong(format!(
+                "HQ decided on {promised} changes, after its start {decisions}"
+            )));
         }
         for (log, promised) in &self.promises.received {
             let found = running.intake.cursor(log);
@@ -353,7 +404,8 @@ impl Hq {
         let clock = Arc::clone(&self.clock);
         let clock = Clock::from_fn(move || clock.wall());
         let (intake, published) = (running.intake.clone(), running.sequencer.published().clone());
-        Some(Gate { intake, published, key: self.key.clone(), clock })
+        let documents = running.documents.clone();
+        Some(Gate { intake, published, documents, key: self.key.clone(), clock })
     }
 
     /// HQ keeps what it took of a bundle.
@@ -386,17 +438,19 @@ impl Hq {
         self.running = None;
         self.intake = self.intake.after_cut(&Power::steady(), random);
         self.books = self.books.after_cut(&Power::steady(), random);
+        self.documents = self.documents.after_cut(&Power::steady(), random);
     }
 
     /// Its program is killed: nothing more is written.
     pub(super) fn stop(&mut self) {
         self.note_entries();
         let steady = Power::steady();
-        let left = (self.intake.moved_to(&steady), self.books.moved_to(&steady));
+        let disks = [&self.intake, &self.books, &self.documents];
+        let left = disks.map(|disk| disk.moved_to(&steady));
         if let Some(running) = self.running.take() {
             running.power.cut();
         }
-        (self.intake, self.books) = left;
+        [self.intake, self.books, self.documents] = left;
     }
 
     /// Stops in good order.
@@ -413,17 +467,41 @@ impl Hq {
         }
     }
 
-    pub(super) fn disk_hashes(&self) -> (blake3::Hash, blake3::Hash) {
-        (self.intake.hash(), self.books.hash())
+    /// What was decided on documents while there was power stays decided.
+    pub(super) fn note_decisions(&mut self) {
+        let running = self.running.as_ref().filter(|running| running.power.is_on());
+        if let Some(running) = running {
+            self.promises.decisions = *running.documents.watch().borrow();
+        }
+    }
+
+    /// HQ as it writes in documents.
+    pub(super) fn own_sender(&self) -> Option<Sender> {
+        let own_log = &self.running.as_ref()?.own_log;
+        Some(own_log.sender())
+    }
+
+    /// By its clock.
+    pub(super) fn now(&self) -> shared::time::Timestamp {
+        self.clock.wall()
+    }
+
+    /// Of its three files, in short.
+    pub(super) fn disk_hashes(&self) -> String {
+        let disks = [&self.intake, &self.books, &self.documents];
+        let hashes = disks.map(|disk| disk.hash().to_hex()[..16].to_owned());
+        hashes.join(" ")
     }
 
     /// Copies the files; HQ goes on.
     pub(super) fn backup(&mut self) -> Backup {
         self.note_entries();
+        self.note_decisions();
         let steady = Power::steady();
         let backup = Backup {
             intake: self.intake.moved_to(&steady),
             books: self.books.moved_to(&steady),
+            documents: self.documents.moved_to(&steady),
             promises: self.promises.clone(),
         };
         if let Some(Running { intake, power, .. }) = &self.running {
@@ -439,8 +517,8 @@ impl Hq {
     pub(super) fn put_back(&mut self, backup: &Backup, random: &mut Random) -> Result<(), Wrong> {
         assert!(self.running.is_none(), "files are replaced while nobody has them open");
         let steady = Power::steady();
-        (self.intake, self.books) =
-            (backup.intake.moved_to(&steady), backup.books.moved_to(&steady));
+        let disks = [&backup.intake, &backup.books, &backup.documents];
+        [self.intake, self.books, self.documents] = disks.map(|disk| disk.moved_to(&steady));
         self.promises = backup.promises.clone();
         // Nothing is promised in the new history but what is there.
         self.promises.levels.clear();
@@ -547,19 +625,52 @@ impl Hq {
         }
     }
 
-    /// Whether a statement is done; wrong where it failed with the power on.
-    pub(super) fn desk_turn(&mut self) -> Result<(), Wrong> {
-        match self.look_at_desk() {
-            Some(Err(why)) if self.running.as_ref().is_some_and(|hq| hq.power.is_on()) => {
-                Err(Wrong(format!("HQ's desk: {why}")))
-            }
-            _ => Ok(()),
+    /// Whether a statement is done, and for whom; wrong where it failed with the power on.
+    pub(super) fn desk_turn(&mut self) -> Result<Option<LinkNo>, Wrong> {
+        let done = self.look_at_desk();
+        let running = self.running.as_mut().filter(|running| running.power.is_on());
+        let Some(running) = running else { return Ok(None) };
+        let told = match done {
+            Some(Err(why)) => return Err(Wrong(format!("HQ's desk: {why}"))),
+            Some(Ok(())) => running.desk_for.take(),
+            None => None,
+        };
+        if running.desk.is_none()
+            && let Some(Errand { link, site, items }) = self.errands.pop_front()
+        {
+            running.desk_for = Some(link);
+            self.state(move |draft| {
+                items.into_iter().try_for_each(|item| draft.handled_item(site, item))
+            });
         }
+        Ok(told)
+    }
+
+    /// A site takes up items.
+    pub(super) fn handle(&mut self, link: LinkNo, site: SiteNo, items: Vec<ItemNo>) {
+        self.errands.push_back(Errand { link, site, items });
+    }
+
+    /// HQ's people let a site be told only what it handles, or all again.
+    pub(super) fn tell_only_handled(&mut self, site: SiteNo, only: bool) {
+        let code = format!("S{site}");
+        if only {
+            self.handled_only.insert(site);
+        }
+        self.state(move |draft| {
+            let setting = if only { "1" } else { "0" };
+            // Where a restore lost the site's statement it is stated first.
+            if draft.known().site_by_code(&code).is_some() {
+                draft.policy(PolicyKind::HandledOnly, setting, Some(&code))?;
+            }
+            Ok(())
+        });
     }
 
     /// Whether HQ's desk waits for something.
     pub(super) fn desk_waits(&self) -> bool {
-        self.running.as_ref().is_some_and(|running| running.desk.is_some())
+        let works = self.running.as_ref().is_some_and(|running| running.desk.is_some());
+        works || (self.running.is_some() && !self.errands.is_empty())
     }
 
     pub(super) fn open_log(&self, peer: Peer, log: &LogId) -> Result<OpenedLog, Refusal> {

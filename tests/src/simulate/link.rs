@@ -6,14 +6,15 @@ use shared::sync::edge::{
     EdgeEvent, EdgeNotice, EdgeRequest, EdgeSession, EdgeSettings, EdgeStart,
 };
 use shared::sync::hq::{HqEnd, HqEvent, HqRequest, HqSession, HqSettings, HqStart};
-use shared::sync::{Found, Frame, FrameBuffer, Moment, Now, VERSIONS, limits, next_frame};
+use shared::sync::{Frame, FrameBuffer, Moment, Now, Refusal, VERSIONS, limits, next_frame};
 use shared::time::Timestamp;
 
 use super::network::{Pipe, Quality};
 use super::trace::note;
 use super::world::{Event, NodeNo, World};
 use super::{Wrong, expect};
-use hq_server::gateway::store::{Peer, Place};
+use hq_server::gateway::answers;
+use hq_server::gateway::store::{HqStore as _, Peer, Place};
 
 /// Names a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +55,7 @@ pub(super) struct HqHalf {
     pub(super) branch: Option<Place>,
     pub(super) posted: Seq,
     pub(super) state_at: u64,
+    pub(super) documents_at: u64,
 }
 
 /// Which way bytes go.
@@ -91,7 +93,7 @@ impl World {
             sealed: journal.sealed(),
             is_copied: self.places[node.0].is_refused,
             state: journal.state_cursor(),
-            documents: None,
+            documents: running.documents.cursor().ok(),
             postings: journal.postings_known(),
             witness: journal.acknowledgement().filter(|signed| signed.acknowledgement.log == log),
             hq_key: self.hq.key.verifying_key(),
@@ -127,6 +129,7 @@ impl World {
                     branch: None,
                     posted: Seq::ZERO,
                     state_at: 0,
+                    documents_at: 0,
                 }),
                 up: Pipe::new(quality, now),
                 down: Pipe::new(quality, now),
@@ -204,7 +207,7 @@ impl World {
     pub(super) fn pump_edge(&mut self, no: LinkNo) -> Result<(), Wrong> {
         self.edge_takes_frames(no);
         self.edge_notices(no)?;
-        self.edge_asks(no);
+        self.edge_asks(no)?;
         self.edge_sends(no);
         let Some(link) = self.links.get_mut(&no) else { return Ok(()) };
         let Some(half) = &link.edge else { return Ok(()) };
@@ -263,7 +266,7 @@ impl World {
                     self.node_turn_soon(node);
                 }
                 EdgeNotice::Acknowledged(said) => expect::acknowledged(self, node, &said)?,
-                EdgeNotice::Found(_) => {}
+                EdgeNotice::Found(found) => self.found(no, node, &found)?,
                 EdgeNotice::HqLost { restored, acknowledged, has } => {
                     note!(self.trace(), "node {}: HQ has {has} of {acknowledged}", node.0);
                     expect::hq_lost(self, restored, acknowledged, has)?;
@@ -273,16 +276,16 @@ impl World {
         }
     }
 
-    fn edge_asks(&mut self, no: LinkNo) {
+    fn edge_asks(&mut self, no: LinkNo) -> Result<(), Wrong> {
         loop {
-            let Some(link) = self.links.get_mut(&no) else { return };
+            let Some(link) = self.links.get_mut(&no) else { return Ok(()) };
             let node = link.node;
             let Some(request) = link.edge.as_mut().and_then(|half| half.session.poll_request())
             else {
-                return;
+                return Ok(());
             };
             let place = &mut self.places[node.0];
-            let Some(running) = &place.node.running else { return };
+            let Some(running) = &place.node.running else { return Ok(()) };
             let reply = match request {
                 EdgeRequest::ReadRun { first, facts_max } => {
                     let run = running.journal.run_from(first, facts_max);
@@ -310,8 +313,13 @@ impl World {
                     let batch = running.journal.given(&known, after);
                     batch.map_or(EdgeEvent::LogUnreadable, EdgeEvent::GivenRead)
                 }
-                EdgeRequest::ReadChanges { .. } | EdgeRequest::ApplyDocuments(_) => {
-                    unreachable!("these nodes have no documents")
+                EdgeRequest::ReadChanges { after, changes_max } => {
+                    let changes = running.documents.waiting_changes(after, changes_max);
+                    changes.map_or(EdgeEvent::DocumentsFailed, EdgeEvent::ChangesRead)
+                }
+                EdgeRequest::ApplyDocuments(signed) => {
+                    self.hear_documents(no, node, &signed)?;
+                    continue;
                 }
                 EdgeRequest::NotePostings(signed) => {
                     place.node.note_postings(no, signed);
@@ -478,11 +486,26 @@ impl World {
                         running.intake.state_since(peer.site, cursor, facts_max),
                     ))
                 }
-                (HqRequest::TakeChanges(_) | HqRequest::ReadDocuments { .. }, _) => {
-                    unreachable!("these nodes have no documents")
+                (HqRequest::TakeChanges(changes), Some(log)) => {
+                    let taken = self.hq.gate().map(|gate| gate.take_changes(peer, &log, changes));
+                    self.hq_replies(no, taken.map(|taken| taken.map(HqEvent::ChangesTaken)));
+                    continue;
                 }
-                (HqRequest::LookUp(_), _) => Some(HqEvent::Found(Found::new(&[], false))),
-                (HqRequest::Handle(_), _) => Some(HqEvent::Handled),
+                (HqRequest::ReadDocuments { cursor, sent }, Some(log)) => {
+                    let gate = self.hq.gate();
+                    let read = gate.map(|gate| gate.documents_since(peer, &log, cursor, &sent));
+                    self.hq_replies(no, read.map(|read| read.map(HqEvent::DocumentsRead)));
+                    continue;
+                }
+                (HqRequest::LookUp(text), _) => {
+                    let running = self.hq.running.as_ref().expect("sessions live while HQ runs");
+                    let known = running.sequencer.published().catalogue();
+                    Some(HqEvent::Found(answers::look_up(&running.intake, &known, &text)))
+                }
+                (HqRequest::Handle(items), _) => {
+                    self.hq.handle(no, peer.site, items);
+                    None
+                }
                 (HqRequest::ReadPostings(asked), Some(log)) => Some(self.hq.postings(&log, asked)),
                 (request, None) => unreachable!("{request:?} comes after the log was opened"),
             };
@@ -491,6 +514,17 @@ impl World {
                 None => self.hq_turn_soon(),
             }
         }
+    }
+
+    /// What takes HQ a while; `None` where its power is gone.
+    fn hq_replies(&mut self, no: LinkNo, reply: Option<Result<HqEvent, Refusal>>) {
+        let event = match reply {
+            Some(Ok(event)) => event,
+            Some(Err(refusal)) => HqEvent::Refused(refusal),
+            None => HqEvent::DocumentsChanged,
+        };
+        let delay = self.random.between(0, 8);
+        self.after(delay, Event::HqReply(no, Box::new(event)));
     }
 
     fn hq_sends(&mut self, no: LinkNo) {
@@ -528,10 +562,11 @@ impl World {
         self.pump_hq(no)
     }
 
-    /// The books or the keyed state moved: every session that it concerns is told.
+    /// The books, the keyed state or documents moved: every session that it concerns is told.
     pub(super) fn tell_sessions(&mut self) -> Result<(), Wrong> {
         let Some(running) = &self.hq.running else { return Ok(()) };
         let state_at = *running.intake.state_watch().borrow();
+        let documents_at = *running.documents.watch().borrow();
         let mut told = Vec::new();
         for (no, link) in &mut self.links {
             let Some(half) = &mut link.hq else { continue };
@@ -543,6 +578,9 @@ impl World {
             }
             if std::mem::replace(&mut half.state_at, state_at) != state_at {
                 told.push((*no, HqEvent::StateChanged));
+            }
+            if std::mem::replace(&mut half.documents_at, documents_at) != documents_at {
+                told.push((*no, HqEvent::DocumentsChanged));
             }
         }
         told.into_iter().try_for_each(|(no, event)| self.hq_event(no, event))

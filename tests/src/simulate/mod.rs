@@ -2,8 +2,9 @@
 //! going wrong that a seed says.
 //!
 //! What is real: the sessions of both sides (`shared::sync`), the journal, the intake, the sequencer,
-//! the books and HQ's own log, on disks that lose what was not synced, bundles both ways, and what
-//! neighbours say to each other and keep (`neighbours`). What is played: the network, the clocks,
+//! the books, HQ's own log, shared documents on both sides with HQ's gate between them (`writing`), on
+//! disks that lose what was not synced, bundles both ways, and what neighbours say to each other and
+//! keep (`neighbours`). What is played: the network, the clocks,
 //! keepers, HQ's people and whoever carries bundles (`stick`), and the two link drivers. The journal,
 //! the intake and the sequencer work when they are given their turn, so a seed always gives the same
 //! history; its trace has a hash.
@@ -14,6 +15,7 @@
 
 mod asked;
 mod check;
+mod check_documents;
 mod clock;
 mod expect;
 mod faults;
@@ -27,9 +29,11 @@ mod network;
 mod newer;
 mod node;
 mod plan;
+mod rubbish;
 mod stick;
 mod trace;
 mod world;
+mod writing;
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,6 +1,7 @@
-//! An edge node in the simulation: the real journal on a disk that can lose its power, a clock that
-//! can be wrong, a keeper. Knows no connection. Invariant: what the journal once showed as recorded is
-//! there whenever it opens again.
+//! An edge node in the simulation: the real journal and the real shared documents on disks that lose
+//! their power together, a clock that can be wrong, a keeper. Knows no connection. Invariant: what the
+//! journal once showed as recorded, and what people wrote into documents, is there whenever it opens
+//! again.
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
 use edge_node::bundle::{Bundles, ExportError, ImportError, Imported, Keys, Since};
+use edge_node::documents::{Documents, Owner};
 use edge_node::journal::{Journal, Options, RecordError, Recorded, StateError, StoreError, Turns};
 use edge_node::link::Wall;
 use edge_node::neighbour::{Depot, Post};
@@ -27,6 +29,7 @@ use super::asked::Asked;
 use super::clock::MachineClock;
 use super::keeper::{Keeper, Sight};
 use super::link::LinkNo;
+use super::writing::Written;
 use crate::power_cut::{Disk, Power, Sync};
 use crate::random::Random;
 
@@ -51,6 +54,7 @@ const CARRIED_BYTES_MAX: u64 = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) journal: Journal,
+    pub(super) documents: Documents,
     turns: Turns,
     asked: Asked<Answer>,
     pub(super) power: Power,
@@ -70,6 +74,10 @@ pub(super) struct Node {
     disk: Disk,
     /// The file was made to the end once.
     is_made: bool,
+    /// Of the shared documents, with the same power.
+    documents: Disk,
+    has_documents: bool,
+    pub(super) written: Written,
     /// What the journal showed as recorded.
     pub(super) facts: Vec<Fact>,
     /// The head after each of them; the first is that of the genesis.
@@ -119,6 +127,9 @@ impl Node {
             versions: shared::sync::VERSIONS,
             disk: Disk::new(&Power::steady(), sync),
             is_made: false,
+            documents: Disk::new(&Power::steady(), sync),
+            has_documents: false,
+            written: Written::default(),
             facts: Vec::new(),
             sealed: Seq::ZERO,
             state: StateCursor::START,
@@ -132,6 +143,9 @@ impl Node {
         Image {
             disk: self.disk.moved_to(&Power::steady()),
             is_made: self.is_made,
+            documents: self.documents.moved_to(&Power::steady()),
+            has_documents: self.has_documents,
+            written: self.written.clone(),
             facts: self.facts.len(),
             state: self.state,
             sealed: self.sealed,
@@ -143,6 +157,9 @@ impl Node {
         assert!(self.running.is_none(), "a file is replaced while nobody has it open");
         self.disk = image.disk.moved_to(&Power::steady());
         self.is_made = image.is_made;
+        self.documents = image.documents.moved_to(&Power::steady());
+        self.has_documents = image.has_documents;
+        self.written = image.written.clone();
         self.facts.truncate(image.facts);
         self.heads.truncate(image.facts + 1);
         self.chain = Chain::start(self.genesis.log_id());
@@ -162,6 +179,9 @@ impl Node {
             versions: self.versions,
             disk: image.disk.moved_to(&Power::steady()),
             is_made: image.is_made,
+            documents: image.documents.moved_to(&Power::steady()),
+            has_documents: image.has_documents,
+            written: image.written.clone(),
             facts: self.facts.clone(),
             heads: self.heads.clone(),
             chain: self.chain.clone(),
@@ -183,7 +203,14 @@ impl Node {
         self.disk.hash()
     }
 
-    /// Opens the journal; false where the power went while it was opening.
+    /// The box is given to another installation, with what was written on it.
+    pub(super) fn take_over(&mut self, old: &Self) {
+        self.documents = old.documents.moved_to(&Power::steady());
+        self.has_documents = old.has_documents;
+        self.written = old.written.clone();
+    }
+
+    /// Opens both files; false where the power went while they were opening.
     pub(super) fn start(&mut self, power: &Power) -> Result<bool, Wrong> {
         self.disk = if self.is_made { self.disk.moved_to(power) } else { self.disk.emptied(power) };
         let mut options = Options::new(Some(self.key.clone()));
@@ -196,13 +223,26 @@ impl Node {
             Err(error) => return Err(self.wrong(&format!("its journal does not open: {error}"))),
         };
         self.is_made = true;
+        // A file that was never whole is set aside, and made anew.
+        let documents = &self.documents;
+        self.documents =
+            if self.has_documents { documents.moved_to(power) } else { documents.emptied(power) };
+        let owner = Owner { site: self.site, device: self.device, log: self.genesis.log_id() };
+        let documents = match Documents::with_backend(self.documents.clone(), owner) {
+            Ok(documents) => documents,
+            Err(_) if !power.is_on() => return Ok(false),
+            Err(error) => return Err(self.wrong(&format!("its documents do not open: {error}"))),
+        };
+        self.has_documents = true;
         let asked = Asked::default();
-        self.running = Some(Running { journal, turns, asked, power: power.clone() });
+        let power = power.clone();
+        self.running = Some(Running { journal, documents, turns, asked, power });
         self.prove()?;
+        self.look_at_documents()?;
         Ok(true)
     }
 
-    fn wrong(&self, why: &str) -> Wrong {
+    pub(super) fn wrong(&self, why: &str) -> Wrong {
         Wrong(format!("the node of site {}, device {}: {why}", self.site, self.device))
     }
 
@@ -269,11 +309,12 @@ impl Node {
 
     /// Its program is killed: what was asked is never answered, and nothing more is written.
     pub(super) fn stop(&mut self) {
-        let left = self.disk.moved_to(&Power::steady());
+        let steady = Power::steady();
+        let left = (self.disk.moved_to(&steady), self.documents.moved_to(&steady));
         if let Some(running) = self.running.take() {
             running.power.cut();
         }
-        self.disk = left;
+        (self.disk, self.documents) = left;
     }
 
     /// The power is gone: the disk holds what it holds.
@@ -282,20 +323,30 @@ impl Node {
             running.power.cut();
         }
         self.running = None;
+        self.cut_disks(random);
+    }
+
+    /// Both hold what a cut left.
+    fn cut_disks(&mut self, random: &mut Random) {
         self.disk = self.disk.after_cut(&Power::steady(), random);
+        self.documents = self.documents.after_cut(&Power::steady(), random);
     }
 
     /// Stops in good order, unless its power goes meanwhile.
     pub(super) fn leave(&mut self, random: &mut Random) -> Result<(), Wrong> {
         let Some(running) = &mut self.running else { return Ok(()) };
         let power = running.power.clone();
+        let followed = running.documents.follow(&running.journal);
         let closed = super::asked::answered(running.journal.close(), || running.turns.take());
+        if power.is_on() {
+            self.look_at_documents()?;
+        }
         self.running = None;
         if !power.is_on() {
-            self.disk = self.disk.after_cut(&Power::steady(), random);
+            self.cut_disks(random);
             return Ok(());
         }
-        let closed = closed.is_some_and(|closed| closed.is_ok());
+        let closed = followed.is_ok() && closed.is_some_and(|closed| closed.is_ok());
         if closed { Ok(()) } else { Err(self.wrong("it does not stop in good order")) }
     }
 
@@ -367,7 +418,8 @@ impl Node {
 
     fn bundles(&self, keys: Keys) -> Bundles {
         let running = self.running.as_ref().expect("bundles are made while it runs");
-        Bundles::new(running.journal.clone(), keys, self.wall())
+        let bundles = Bundles::new(running.journal.clone(), keys, self.wall());
+        bundles.with_documents(running.documents.clone())
     }
 
     fn wall(&self) -> Wall {
@@ -394,6 +446,7 @@ impl Node {
         });
         let done = done.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         self.turn()?;
+        self.look_at_documents()?;
         Ok(done)
     }
 
@@ -521,11 +574,14 @@ impl Node {
     }
 }
 
-/// A node's disk at some time, and what its keeper had been told by then.
+/// A node's disks at some time, and what its keeper had been told by then.
 #[derive(Clone, Debug)]
 pub(super) struct Image {
     disk: Disk,
     is_made: bool,
+    documents: Disk,
+    has_documents: bool,
+    written: Written,
     facts: usize,
     state: StateCursor,
     sealed: Seq,

@@ -10,6 +10,7 @@ const DAY: i64 = 24 * HOUR;
 
 /// See the module.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each says one thing that the others don't")]
 pub(super) struct Plan {
     pub(super) sites: u32,
     /// Until everything is well.
@@ -21,6 +22,12 @@ pub(super) struct Plan {
     pub(super) backup_every_ms: i64,
     /// What HQ's people state while it runs.
     pub(super) statements: u64,
+    /// Some sites are told only what they handle.
+    pub(super) handled_only: bool,
+    /// How often each site's people write into documents, about.
+    pub(super) writes_each: i64,
+    /// How often HQ's do.
+    pub(super) writes_at_hq: u64,
     /// Machines may lose their power again while they start.
     pub(super) power_cuts: bool,
     /// Sites without a way out send bundles.
@@ -43,6 +50,9 @@ impl Plan {
             repair_ms: *random.pick(&[2_000, MINUTE, 30 * MINUTE]),
             backup_every_ms: (duration_ms / 20).max(DAY).min(duration_ms),
             statements: random.below(12),
+            handled_only: random.chance(1, 2),
+            writes_each: *random.pick(&[0, 5, 15]),
+            writes_at_hq: random.below(8),
             power_cuts: cuts,
             sticks: kinds.contains(&Fault::Stick),
             neighbours: kinds.contains(&Fault::Meeting),

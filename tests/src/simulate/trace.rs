@@ -36,6 +36,12 @@ pub struct Figures {
     pub carried: u64,
     /// Answers of HQ that came home in bundles.
     pub answers: u64,
+    /// Times that sites took up items.
+    pub taken_up: u64,
+    /// Times that people wrote into documents.
+    pub edits: u64,
+    /// Changes of documents that are in at the end.
+    pub changes: u64,
     /// Times that neighbours met.
     pub meetings: u64,
     /// Facts that came to HQ by way of a neighbour first.
@@ -53,7 +59,8 @@ impl Figures {
             "{seeds} seeds in {} s: {}.{} site-years a second, {} events, {} facts, {} crashes, \
              {} nodes and {} times HQ put back, {} of {} connections broken, {} hostile peers, \
              {} bundles that brought {} facts first, {} answers, {} meetings \
-             that brought {} facts, {} forks noticed",
+             that brought {} facts, {} forks noticed, items were taken up {} times, \
+             people wrote {} times into documents, {} changes of documents",
             ms / 1_000,
             years_x10 / 10,
             years_x10 % 10,
@@ -71,6 +78,9 @@ impl Figures {
             self.meetings,
             self.relayed,
             self.noticed,
+            self.taken_up,
+            self.edits,
+            self.changes,
         )
     }
 
@@ -91,6 +101,9 @@ impl Figures {
         self.meetings += other.meetings;
         self.relayed += other.relayed;
         self.noticed += other.noticed;
+        self.taken_up += other.taken_up;
+        self.edits += other.edits;
+        self.changes += other.changes;
     }
 }
 

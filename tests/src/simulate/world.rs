@@ -2,16 +2,17 @@
 //! control. What happens when is drawn from the seed and from nothing else.
 
 use std::cell::{RefCell, RefMut};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
 use hq_server::gateway::bundle::Known;
-use shared::ids::{DeviceNo, LogId, Seq, SiteNo};
-use shared::sync::Position;
+use shared::fact::field;
+use shared::ids::{DeviceNo, ItemNo, LogId, Seq, SiteNo};
 use shared::sync::edge::EdgeEvent;
 use shared::sync::hq::HqEvent;
+use shared::sync::{Found, Position};
 
 use super::clock::{MachineClock, Time};
 use super::faults::Fault;
@@ -23,6 +24,7 @@ use super::network::Quality;
 use super::newer::Newer;
 use super::node::{Answer, Image, Installation, Node};
 use super::plan::Plan;
+use super::rubbish::Intruder;
 use super::stick::{Bound, Stick};
 use super::trace::{Trace, note};
 use super::{Wrong, check};
@@ -31,6 +33,9 @@ use crate::random::Random;
 
 /// How long all may take to agree once nothing is wrong any more.
 pub(super) const CONVERGENCE_MS: i64 = 10 * 60_000;
+
+/// How long people wait for edits that nobody may offer again.
+const MISSED_MS: i64 = 4 * 60_000;
 
 /// More events than any history has: something goes round in a circle.
 const EVENTS_MAX: u64 = 3_000_000;
@@ -53,6 +58,7 @@ pub(super) struct Place {
     pub(super) failures: u32,
     turn_is_due: bool,
     seal_is_due: bool,
+    pub(super) follow_is_due: bool,
     pub(super) dials: bool,
     /// How many groups its keeper will still record.
     pub(super) groups_left: u64,
@@ -74,6 +80,8 @@ pub(super) enum Event {
     Record(NodeNo),
     NodeTurn(NodeNo),
     Seal(NodeNo),
+    Write(NodeNo),
+    Follow(NodeNo),
     StartNode(NodeNo),
     Dial(NodeNo),
     Enrol(NodeNo),
@@ -87,6 +95,7 @@ pub(super) enum Event {
     EdgeReply(LinkNo, Box<EdgeEvent>),
     EdgeTimer(LinkNo),
     EdgeGone(LinkNo),
+    HqReply(LinkNo, Box<HqEvent>),
     HqTimer(LinkNo),
     HqGone(LinkNo),
     Deliver(LinkNo, Way),
@@ -94,6 +103,8 @@ pub(super) enum Event {
     SequencerTurn,
     StartHq,
     Desk,
+    WriteAtHq,
+    LookUp(NodeNo),
     Backup,
     ClockRights(NodeNo),
     Fault(Fault),
@@ -115,6 +126,8 @@ pub(super) struct World {
     pub(super) hq_clock: Arc<MachineClock>,
     pub(super) links: BTreeMap<LinkNo, Link>,
     pub(super) next_link: u64,
+    /// Tells texts in documents from each other.
+    pub(super) next_text: u64,
     intake_turn_is_due: bool,
     sequencer_turn_is_due: bool,
     hq_starts: bool,
@@ -125,6 +138,7 @@ pub(super) struct World {
     pub(super) has_other_versions: bool,
     /// Of the first site, beside its own.
     pub(super) newer: Option<Newer>,
+    pub(super) intruder: Option<Intruder>,
 }
 
 impl World {
@@ -146,6 +160,7 @@ impl World {
             hq_clock,
             links: BTreeMap::new(),
             next_link: 1,
+            next_text: 0,
             intake_turn_is_due: false,
             sequencer_turn_is_due: false,
             hq_starts: false,
@@ -155,6 +170,7 @@ impl World {
             healed_at: 0,
             has_other_versions: false,
             newer: None,
+            intruder: None,
         };
         world.begin()?;
         Ok(world)
@@ -193,6 +209,10 @@ impl World {
             let at = self.random.below(self.plan.duration_ms.unsigned_abs()).cast_signed();
             self.at(at, Event::Desk);
         }
+        for _ in 0..self.plan.writes_at_hq {
+            let at = self.random.below(self.plan.duration_ms.unsigned_abs()).cast_signed();
+            self.at(at, Event::WriteAtHq);
+        }
         self.at(self.plan.duration_ms, Event::Heal);
         Ok(())
     }
@@ -225,6 +245,7 @@ impl World {
             failures: 0,
             turn_is_due: false,
             seal_is_due: false,
+            follow_is_due: false,
             dials: false,
             groups_left: groups,
             is_doubtful: false,
@@ -235,6 +256,11 @@ impl World {
         });
         self.after(0, Event::StartNode(no));
         self.record_later(no);
+        self.write_later(no);
+        if self.plan.handled_only {
+            let wait = self.random.between(1_000, self.plan.duration_ms / 4);
+            self.after(wait, Event::LookUp(no));
+        }
         no
     }
 
@@ -284,6 +310,9 @@ impl World {
             }
             Err(_) => {
                 self.send_newer()?;
+                if self.time.now() - self.healed_at > MISSED_MS {
+                    self.go_on_without_lost()?;
+                }
                 self.after(2_000, Event::Look);
                 Ok(false)
             }
@@ -295,6 +324,8 @@ impl World {
             Event::Record(node) => self.record(node),
             Event::NodeTurn(node) => return self.node_turn(node),
             Event::Seal(node) => self.seal(node),
+            Event::Write(node) => return self.write(node),
+            Event::Follow(node) => return self.follow(node),
             Event::StartNode(node) => return self.start_node(node),
             Event::Dial(node) => self.dial(node),
             Event::Enrol(node) => return self.enrol_anew(node),
@@ -308,6 +339,7 @@ impl World {
             Event::EdgeReply(link, event) => return self.edge_event(link, *event),
             Event::EdgeTimer(link) => return self.edge_timer(link),
             Event::EdgeGone(link) => self.edge_gone(link),
+            Event::HqReply(link, event) => return self.hq_reply(link, *event),
             Event::HqTimer(link) => return self.hq_timer(link),
             Event::HqGone(link) => self.drop_hq_half(link),
             Event::Deliver(link, way) => return self.deliver(link, way),
@@ -315,6 +347,8 @@ impl World {
             Event::SequencerTurn => return self.sequencer_turn(),
             Event::StartHq => return self.start_hq(),
             Event::Desk => self.desk(),
+            Event::LookUp(node) => return self.look_up(node),
+            Event::WriteAtHq => return self.write_at_hq(),
             Event::Backup => self.backup(),
             Event::ClockRights(node) => self.places[node.0].node.clock.set_ahead(0),
             Event::Fault(fault) => return self.strike(fault),
@@ -414,6 +448,9 @@ impl World {
                 self.edge_event(link, EdgeEvent::Sealed(after.1))?;
             }
         }
+        if after.0.last != before.0.last {
+            self.follow_later(no);
+        }
         self.seal_later(no);
         Ok(())
     }
@@ -453,7 +490,7 @@ impl World {
         }
         let power = self.power_for_start();
         let place = &mut self.places[no.0];
-        place.turn_is_due = false;
+        (place.turn_is_due, place.follow_is_due) = (false, false);
         if !place.node.start(&power)? {
             note!(self.trace(), "node {}: the power goes while it starts", no.0);
             self.node_lost_power(no);
@@ -463,6 +500,11 @@ impl World {
         let last = place.node.position().last;
         note!(self.trace(), "node {}: starts with {last} facts, disk {}", no.0, hash.to_hex());
         self.seal_later(no);
+        // Before anybody records anything.
+        self.follow(no)?;
+        if self.places[no.0].node.running.is_none() {
+            return Ok(());
+        }
         self.dial_later(no, 0);
         if !self.places[no.0].node.keeper.open.is_empty() {
             // A keeper does not wait long before he asks again.
@@ -615,18 +657,17 @@ impl World {
             return Ok(());
         }
         self.hq.check_running()?;
-        self.hq.desk_turn()?;
+        let told = self.hq.desk_turn()?;
         if self.hq.desk_waits() {
             self.hq_turn_soon();
         }
-        Ok(())
+        told.map_or(Ok(()), |link| self.hq_event(link, HqEvent::Handled))
     }
 
     fn hq_lost_power(&mut self) {
         self.trace().figures.crashes += 1;
         self.hq.lose_power(&mut self.random);
-        let (intake, books) = self.hq.disk_hashes();
-        note!(self.trace(), "HQ: lost its power, {} {}", intake.to_hex(), books.to_hex());
+        note!(self.trace(), "HQ: lost its power, {}", self.hq.disk_hashes());
         self.hq_is_down();
     }
 
@@ -662,8 +703,7 @@ impl World {
             self.hq_lost_power();
             return Ok(());
         }
-        let (intake, books) = self.hq.disk_hashes();
-        note!(self.trace(), "HQ: starts, {} {}", intake.to_hex(), books.to_hex());
+        note!(self.trace(), "HQ: starts, {}", self.hq.disk_hashes());
         // A statement that was cut is made again.
         self.hq.restate();
         self.hq_turn_soon();
@@ -672,10 +712,14 @@ impl World {
     }
 
     fn desk(&mut self) {
-        if self.random.chance(1, 2) {
-            self.hq.want_item();
-        } else {
-            self.hq.rename_item(&mut self.random);
+        match self.random.below(5) {
+            0 | 1 => self.hq.want_item(),
+            2 if self.plan.handled_only => {
+                let site = SiteNo(1 + self.random.number(self.plan.sites));
+                let only = self.random.chance(3, 4);
+                self.hq.tell_only_handled(site, only);
+            }
+            _ => self.hq.rename_item(&mut self.random),
         }
         self.hq_turn_soon();
     }
@@ -690,6 +734,37 @@ impl World {
         }
     }
 
+    /// A keeper looks for an item that his site may not handle yet.
+    fn look_up(&mut self, no: NodeNo) -> Result<(), Wrong> {
+        if self.places[no.0].is_retired || self.is_healed {
+            return Ok(());
+        }
+        let wait = self.random.between(1_000, self.plan.duration_ms / 4);
+        self.after(wait, Event::LookUp(no));
+        let Some(link) = self.places[no.0].link else { return Ok(()) };
+        self.edge_event(link, EdgeEvent::LookUp("I".to_owned()))
+    }
+
+    /// He takes up one of those that HQ names, or two.
+    pub(super) fn found(&mut self, link: LinkNo, no: NodeNo, found: &Found) -> Result<(), Wrong> {
+        let Some(running) = &self.places[no.0].node.running else { return Ok(()) };
+        let known = running.journal.catalogue();
+        let facts = found.facts();
+        let facts = facts.map_err(|error| Wrong(format!("what HQ found: {error}")))?;
+        let named: BTreeSet<_> = facts.iter().filter_map(|fact| field::ITEM.of(fact)).collect();
+        let named = named.into_iter().filter_map(|item| u32::try_from(item).ok()).map(ItemNo);
+        let new: Vec<_> = named.filter(|item| known.item(*item).is_none()).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let wanted = vec![*self.random.pick(&new), *self.random.pick(&new)];
+        note!(self.trace(), "node {}: takes up {wanted:?}", no.0);
+        self.trace().figures.taken_up += 1;
+        let wait = self.random.between(0, 2_000);
+        self.after(wait, Event::EdgeReply(link, Box::new(EdgeEvent::Handle(wanted))));
+        Ok(())
+    }
+
     /// A person gives a site a new installation in the place of one that was refused.
     fn enrol_anew(&mut self, old: NodeNo) -> Result<(), Wrong> {
         if !self.hq_can_let_in() {
@@ -699,6 +774,12 @@ impl World {
         let device = self.hq.give_device();
         let (site, groups) = (self.places[old.0].node.site, self.places[old.0].groups_left);
         let new = self.install(site, device, groups)?;
+        if self.random.chance(1, 2) {
+            // On the same machine, with what people wrote there.
+            let [old, new] =
+                self.places.get_disjoint_mut([old.0, new.0]).expect("two installations");
+            new.node.take_over(&old.node);
+        }
         note!(self.trace(), "site {site}: node {} takes the place of node {}", new.0, old.0);
         self.hq.restate();
         self.hq_turn_soon();
@@ -754,7 +835,7 @@ impl World {
     }
 
     /// A power that is about to go must not go in the middle of an enrolment.
-    fn hq_can_let_in(&self) -> bool {
+    pub(super) fn hq_can_let_in(&self) -> bool {
         self.hq.running.as_ref().is_some_and(|running| !running.power.is_failing())
     }
 

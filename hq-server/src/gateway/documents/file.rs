@@ -4,10 +4,12 @@
 use std::path::Path;
 
 use redb::{
-    Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, WriteTransaction,
+    Database, Durability, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition,
+    WriteTransaction,
 };
 use shared::document::DocumentKey;
 use shared::ids::{ChangeHash, DeviceNo, LogId, SiteNo};
+use shared::planted::{self, Fault};
 use shared::time::Timestamp;
 use shared::varint;
 
@@ -168,7 +170,11 @@ impl DocumentsFile {
 
     /// Adds decisions after `last`, durably, all or none.
     pub(super) fn append(&self, last: u64, decisions: &[Decision]) -> Result<(), FileError> {
-        let transaction = self.database.begin_write()?;
+        let mut transaction = self.database.begin_write()?;
+        if planted::is(Fault::DecidedBeforeDurable) {
+            let unsaved = transaction.set_durability(Durability::None);
+            unsaved.expect("nothing is saved in this transaction");
+        }
         {
             let mut table = transaction.open_table(DECISIONS)?;
             for (place, decision) in (last + 1..).zip(decisions) {
