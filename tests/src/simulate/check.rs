@@ -12,13 +12,13 @@ use hq_server::store::SequenceEntry;
 use shared::catalogue::Catalogue;
 use shared::fact::effective::LogRank;
 use shared::fact::{Fact, Kind, field};
-use shared::ids::{CompanyNo, LogId, Seq, SiteNo};
+use shared::ids::{Capture, CompanyNo, DeviceNo, LogId, Seq, SiteNo};
 use shared::sync::{Outcome, PostingsAsked, Span, StateCursor};
 
 use super::hq::Running;
 use super::keeper::is_unbearable;
 use super::world::{NodeNo, World};
-use super::{Wrong, check_documents};
+use super::{Wrong, check_documents, reentry};
 use crate::agreement::{Standing, deliver};
 use crate::arrival::Arrival;
 
@@ -53,7 +53,7 @@ pub(super) fn agreement(world: &World) -> Result<(), Wrong> {
             return Err(Wrong(format!("node {}: {key} is not as HQ has it", no.0)));
         }
     }
-    Ok(())
+    if world.trace().figures.restores == 0 { Ok(()) } else { reentry::nothing_in_doubt(hq) }
 }
 
 fn node_agrees(world: &World, hq: &Running, no: NodeNo) -> Result<(), Wrong> {
@@ -124,9 +124,13 @@ pub(super) fn at_the_end(world: &mut World) -> Result<(), Wrong> {
         return Err(Wrong("HQ has other facts than a newer program recorded".to_owned()));
     }
     let logs = logs(&hq.intake)?;
-    each_group_once(&logs)?;
+    let again = world.trace().figures.again > 0;
+    each_group_once(&logs, again)?;
     branches(world, &logs)?;
     books(hq, &logs)?;
+    if again {
+        without_copies(hq, &logs)?;
+    }
     stock(world)?;
     let facts: usize = logs
         .iter()
@@ -217,8 +221,11 @@ fn logs(intake: &Intake) -> Result<Vec<HeldLog>, Wrong> {
     .collect()
 }
 
-/// A keeper's group stands in one place alone.
-fn each_group_once(logs: &[HeldLog]) -> Result<(), Wrong> {
+/// A keeper's group stands in one place alone, unless a clerk entered it again.
+fn each_group_once(logs: &[HeldLog], again: bool) -> Result<(), Wrong> {
+    if again {
+        return Ok(());
+    }
     let mut known: BTreeMap<Vec<u8>, (LogId, u64)> = BTreeMap::new();
     for (log, facts) in logs.iter().filter(|(log, _)| log.record.site != SiteNo::HQ) {
         for (seq, fact) in (1..).zip(facts) {
@@ -286,6 +293,43 @@ fn books(hq: &Running, logs: &[HeldLog]) -> Result<(), Wrong> {
     } else {
         Err(Wrong(format!("the books depend on how facts arrived: {differences}")))
     }
+}
+
+/// What people ruled out is as if it had never been told, and so are their rulings.
+fn without_copies(hq: &Running, logs: &[HeldLog]) -> Result<(), Wrong> {
+    let out = reentry::ruled_out(logs.iter().flat_map(|(_, facts)| facts));
+    let ledgers = hq.sequencer.published().ledgers();
+    let is_out = |fact: &Fact| field::capture(fact).is_some_and(|it| out.contains(&it));
+    let names_one = |fact: &Fact| reference(fact).is_some_and(|it| out.contains(&it));
+    let mut arrivals = Vec::new();
+    for arrival in logs.iter().flat_map(bearable) {
+        let Arrival::Run { site, rank, first, facts } = arrival else { continue };
+        let mut first = first;
+        for group in facts.split_inclusive(|fact| field::GROUP_LEFT.of(fact).unwrap_or(0) == 0) {
+            let count = group.iter().filter(|fact| is_out(fact)).count();
+            // Somebody had taken back a part of it, or takes it back once more.
+            if (count > 0 && count < group.len()) || (count == 0 && group.iter().any(names_one)) {
+                return Ok(());
+            }
+            if count == 0 {
+                arrivals.push(Arrival::Run { site, rank, first, facts: group.to_vec() });
+            }
+            first = Seq(first.0 + group.len() as u64);
+        }
+    }
+    let expected = Standing::of_books(&deliver(&arrivals));
+    let differences = expected.differences(&Standing::of_books(&ledgers.books));
+    if differences.is_empty() {
+        Ok(())
+    } else {
+        Err(Wrong(format!("what was ruled out is in the books: {differences}")))
+    }
+}
+
+/// What a fact names.
+fn reference(fact: &Fact) -> Option<Capture> {
+    let device = DeviceNo(u32::try_from(field::REF_DEVICE.of(fact)?).ok()?);
+    Some(Capture { device, counter: field::REF_COUNTER.of(fact)? })
 }
 
 /// The facts of a log that the books can take, in runs.

@@ -255,8 +255,10 @@ impl World {
         }
         let was_running = place.node.running.is_some();
         place.node.stop();
-        place.node.put_back(&image);
         place.node.keeper.open.clear();
+        self.enter_again(no, &image);
+        let place = &mut self.places[no.0];
+        place.node.put_back(&image);
         place.is_doubtful = true;
         self.hq.forget_levels(no);
         self.trace().figures.restores += 1;

@@ -22,7 +22,7 @@ use hq_server::gateway::intake::{self, Intake, IntakeError, IntakeOptions};
 use hq_server::gateway::store::Peer;
 use hq_server::headquarters::postings;
 use hq_server::own_log::{self, Draft, DraftError, HQ_DEVICE, ItemDraft, OwnLog, PartnerDraft};
-use hq_server::sequencer::{self, Sequencer};
+use hq_server::sequencer::{self, Published, Sequencer};
 use hq_server::store::{FileError, RedbStore};
 use shared::fact::statement::{CostScope, PolicyKind};
 use shared::ids::{ChangeHash, DeviceNo, HistoryId, ItemNo, LogId, Seq, SiteNo};
@@ -52,6 +52,11 @@ pub(super) struct Answer {
     /// Where facts of a log that differs went.
     pub(super) place: Option<Place>,
 }
+
+/// Why HQ's people do not state something.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Unstated(String);
 
 /// A site takes up items, over a connection.
 #[derive(Debug)]
@@ -597,15 +602,25 @@ impl Hq {
     }
 
     fn state(&mut self, make: impl FnOnce(&mut Draft) -> Result<(), DraftError> + 'static) {
+        self.state_groups(move |published| {
+            let mut draft = Draft::new(&published.catalogue());
+            make(&mut draft).map_err(|error| error.to_string())?;
+            Ok(draft.into_groups())
+        });
+    }
+
+    /// States what is made of the books, unless HQ's people are at something else.
+    pub(super) fn state_groups(
+        &mut self,
+        make: impl FnOnce(&Published) -> Result<Vec<own_log::Group>, String> + 'static,
+    ) {
         let Some(running) = self.running.as_mut().filter(|running| running.desk.is_none()) else {
             return;
         };
         let own_log = running.own_log.clone();
         running.desk = Some(Box::pin(async move {
             let recorded = own_log.record(|published, _| {
-                let mut draft = Draft::new(&published.catalogue());
-                make(&mut draft)?;
-                Ok::<_, DraftError>((draft.into_groups(), ()))
+                make(published).map(|groups| (groups, ())).map_err(Unstated)
             });
             recorded.await.map(drop).map_err(|error| error.to_string())
         }));

@@ -75,6 +75,22 @@ impl Keeper {
         Self { name, open: VecDeque::new(), ..self.clone() }
     }
 
+    /// What stands on a paper is entered once more, as something new.
+    pub(super) fn enter_again(&mut self, lines: Vec<Line>) {
+        let number = self.next;
+        self.next += 1;
+        let key = format!("{}-{number} again", self.name);
+        let submission = Submission {
+            key: Some(IdempotencyKey::new(&key, key.as_bytes())),
+            lines,
+            person: None,
+            utc_offset: OffsetMinutes(480),
+            company: None,
+            negative_stock: true,
+        };
+        self.open.push_back((number, submission));
+    }
+
     /// Thinks of some groups, to be recorded in one go.
     pub(super) fn think(&mut self, groups: usize, sight: &Sight<'_>, random: &mut Random) {
         if sight.catalogue.items().next().is_none() {

@@ -29,6 +29,7 @@ mod network;
 mod newer;
 mod node;
 mod plan;
+mod reentry;
 mod rubbish;
 mod stick;
 mod trace;

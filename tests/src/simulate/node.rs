@@ -586,3 +586,10 @@ pub(super) struct Image {
     state: StateCursor,
     sealed: Seq,
 }
+
+impl Image {
+    /// How many facts it has.
+    pub(super) const fn facts(&self) -> usize {
+        self.facts
+    }
+}

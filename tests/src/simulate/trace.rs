@@ -36,6 +36,10 @@ pub struct Figures {
     pub carried: u64,
     /// Answers of HQ that came home in bundles.
     pub answers: u64,
+    /// Groups that were entered again by hand.
+    pub again: u64,
+    /// Times that HQ's people ruled on logs that were continued twice.
+    pub ruled: u64,
     /// Times that sites took up items.
     pub taken_up: u64,
     /// Times that people wrote into documents.
@@ -59,7 +63,8 @@ impl Figures {
             "{seeds} seeds in {} s: {}.{} site-years a second, {} events, {} facts, {} crashes, \
              {} nodes and {} times HQ put back, {} of {} connections broken, {} hostile peers, \
              {} bundles that brought {} facts first, {} answers, {} meetings \
-             that brought {} facts, {} forks noticed, items were taken up {} times, \
+             that brought {} facts, {} forks noticed, {} groups entered again, \
+             {} rulings, items were taken up {} times, \
              people wrote {} times into documents, {} changes of documents",
             ms / 1_000,
             years_x10 / 10,
@@ -78,6 +83,8 @@ impl Figures {
             self.meetings,
             self.relayed,
             self.noticed,
+            self.again,
+            self.ruled,
             self.taken_up,
             self.edits,
             self.changes,
@@ -101,6 +108,8 @@ impl Figures {
         self.meetings += other.meetings;
         self.relayed += other.relayed;
         self.noticed += other.noticed;
+        self.again += other.again;
+        self.ruled += other.ruled;
         self.taken_up += other.taken_up;
         self.edits += other.edits;
         self.changes += other.changes;

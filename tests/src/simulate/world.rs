@@ -105,6 +105,7 @@ pub(super) enum Event {
     Desk,
     WriteAtHq,
     LookUp(NodeNo),
+    Rule,
     Backup,
     ClockRights(NodeNo),
     Fault(Fault),
@@ -126,6 +127,8 @@ pub(super) struct World {
     pub(super) hq_clock: Arc<MachineClock>,
     pub(super) links: BTreeMap<LinkNo, Link>,
     pub(super) next_link: u64,
+    /// When HQ's people last looked for what was told twice, at the end.
+    pub(super) ruled_at: i64,
     /// Tells texts in documents from each other.
     pub(super) next_text: u64,
     intake_turn_is_due: bool,
@@ -160,6 +163,7 @@ impl World {
             hq_clock,
             links: BTreeMap::new(),
             next_link: 1,
+            ruled_at: 0,
             next_text: 0,
             intake_turn_is_due: false,
             sequencer_turn_is_due: false,
@@ -310,6 +314,7 @@ impl World {
             }
             Err(_) => {
                 self.send_newer()?;
+                self.rule_in_the_end();
                 if self.time.now() - self.healed_at > MISSED_MS {
                     self.go_on_without_lost()?;
                 }
@@ -347,6 +352,7 @@ impl World {
             Event::SequencerTurn => return self.sequencer_turn(),
             Event::StartHq => return self.start_hq(),
             Event::Desk => self.desk(),
+            Event::Rule => self.rule(),
             Event::LookUp(node) => return self.look_up(node),
             Event::WriteAtHq => return self.write_at_hq(),
             Event::Backup => self.backup(),
