@@ -479,10 +479,13 @@ impl EdgeSession {
         matches!(self.phase, Phase::Open(_))
     }
 
-    /// Whether HQ has everything that the node has.
+    /// Whether HQ has everything that the node has, and nobody waits for an answer.
     pub fn is_complete(&self) -> bool {
         let is_acknowledged = self.facts.acknowledged == self.facts.tip;
-        self.is_open() && (is_acknowledged || planted::is(Fault::LeavesEarly))
+        let writes = self.start.documents.is_some() && !self.documents.failed;
+        let is_decided = !writes || self.changes.is_idle();
+        let is_all = is_acknowledged && is_decided && self.look_ups.is_idle();
+        self.is_open() && (is_all || planted::is(Fault::LeavesEarly))
     }
 
     /// Whether HQ has everything that the node has, and every seal was sent.
@@ -1193,6 +1196,14 @@ impl Changes {
         Some(change)
     }
 
+    /// HQ has decided on all of them, or can't yet.
+    fn is_idle(&self) -> bool {
+        !self.dirty
+            && self.reading == Reading::No
+            && self.ready.is_empty()
+            && self.in_flight.is_empty()
+    }
+
     /// HQ says nothing more of what it decided on: none of that is waited for, or sent again.
     fn handle_decided(&mut self, news: &[DocumentNews]) {
         for news in news {
@@ -1229,6 +1240,10 @@ impl Changes {
 }
 
 impl LookUps {
+    fn is_idle(&self) -> bool {
+        !self.open && !self.has_frame()
+    }
+
     fn has_frame(&self) -> bool {
         !self.handle.is_empty() || (!self.open && !self.texts.is_empty())
     }

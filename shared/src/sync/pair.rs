@@ -787,7 +787,7 @@ fn facts_come_with_the_hello_where_hq_is_as_expected() {
         (0..500).for_each(|_| pair.record(1));
         pair.connect();
         exchange_once(&mut pair);
-        assert!(pair.link().edge.is_complete());
+        assert_eq!(pair.link().edge.unacknowledged(), 0);
         pair.settle(&mut Dice(1));
     }
     // An acknowledgement that was lost: HQ has more than was expected, and passes over the run.
@@ -797,7 +797,7 @@ fn facts_come_with_the_hello_where_hq_is_as_expected() {
     pair.record(1);
     pair.connect();
     exchange_once(&mut pair);
-    assert!(!pair.link().edge.is_complete());
+    assert!(pair.link().edge.unacknowledged() > 0);
     pair.seal();
     pair.settle(&mut Dice(1));
     pair.assert_equal();
@@ -1143,6 +1143,24 @@ fn what_hq_can_not_decide_on_yet_is_offered_again() {
     pair.settle(&mut dice);
     assert!(pair.edge.changes.is_empty());
     pair.assert_equal();
+}
+
+#[test]
+fn a_node_has_not_said_all_before_hq_decides_on_its_edits() {
+    let mut pair = Pair::new();
+    let mut dice = Dice(1);
+    pair.connect();
+    pair.settle(&mut dice);
+    assert!(pair.link().edge.is_complete());
+    pair.edit(b"good");
+    assert!(!pair.link().edge.is_complete(), "it is to be read");
+    while pair.edge_store_works() {}
+    assert!(!pair.link().edge.is_complete(), "it is to be sent");
+    while pair.edge_sends() {}
+    assert!(!pair.link().edge.is_complete(), "it is under way");
+    pair.edit(EARLY);
+    pair.settle(&mut dice);
+    assert!(pair.link().edge.is_complete(), "HQ can't decide on the other one");
 }
 
 #[test]
