@@ -9,8 +9,8 @@ use shared::ids::{Capture, Head, Seq};
 use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
 use shared::sync::{
-    DocumentChange, Position, PostingsKnown, Run, SignedAcknowledgement, SignedDocumentBatch,
-    SignedPostings, SignedStateBatch, StateCursor,
+    DocumentChange, Following, Position, PostingsKnown, Run, SignedAcknowledgement,
+    SignedDocumentBatch, SignedPostings, SignedStateBatch, StateCursor,
 };
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -144,7 +144,13 @@ impl EdgeStore for JournalLink {
 
     fn apply_documents(&self, signed: SignedDocumentBatch) -> Result<(), EdgeStoreError> {
         let Some((documents, recorder)) = &self.documents else { return Ok(()) };
-        Ok(documents.apply(&signed.batch, recorder.now())?)
+        match documents.apply(&signed.batch, recorder.now())? {
+            Following::Next | Following::Known => Ok(()),
+            Following::Gap => {
+                let why = "documents that do not go on from what is known; HQ is asked again";
+                Err(EdgeStoreError::BadState(why.to_owned()))
+            }
+        }
     }
 
     fn next_earlier(&self) -> Option<Arc<Self>> {

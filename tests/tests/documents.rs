@@ -9,7 +9,7 @@ use edge_node::documents::{Documents as EdgeDocuments, Owner};
 use hq_server::gateway::documents::{Documents as HqDocuments, REFUSED_MAX, Sender, TakeError};
 use shared::document::{Actor, DocumentId, DocumentKey, Replica};
 use shared::ids::{ChangeHash, DeviceNo, HistoryId, LogId, SiteNo};
-use shared::sync::{DocumentChange, StateCursor};
+use shared::sync::{DocumentChange, Following, StateCursor};
 use shared::time::Timestamp;
 
 const NOW: Timestamp = Timestamp(1_795_521_600_000);
@@ -194,6 +194,63 @@ fn what_hq_refuses_goes_back_to_its_author() {
     edge.sync(&hq);
     assert_eq!(hq.text("notes:1", "topic/a").as_deref(), Some("second"));
     assert_eq!(hq.documents.refused().expect("reads").len(), 2);
+}
+
+#[test]
+fn what_is_in_is_not_refused_when_it_is_offered_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (hq, edge) = (Hq::open(folder.path(), 1), Edge::open(folder.path(), 10));
+    edge.put("notes:1", "topic/a", "first");
+    // The node does not hear that HQ took it, and HQ begins the next generation.
+    edge.send(&hq, 64);
+    let id = "notes:1".parse().expect("an id");
+    hq.documents.renew(id, &sender(OWN), NOW).expect("begins");
+    edge.sync(&hq);
+    assert_eq!(edge.documents.waiting(), Ok(0));
+    assert_eq!(edge.reasons(), Vec::<String>::new());
+    assert_eq!(hq.documents.refused().expect("reads"), []);
+}
+
+#[test]
+fn an_answer_of_an_earlier_life_of_hq_that_comes_late_is_no_gap() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let edge = Edge::open(folder.path(), 10);
+    let Sender { site, log, .. } = sender(10);
+    let old = {
+        let hq = Hq::open(folder.path(), 1);
+        edge.put("notes:1", "topic/a", "first");
+        edge.sync(&hq);
+        hq.documents.since(site, &log, StateCursor::START, &[]).expect("reads").expect("news")
+    };
+    let hq = Hq::open(folder.path(), 2);
+    edge.sync(&hq);
+    let cursor = edge.documents.cursor().expect("reads");
+    // A bundle brings it, while a connection goes on from where it is.
+    edge.documents.apply(&old.batch, NOW).expect("applies");
+    hq.put("notes:1", "topic/b", "second");
+    let next = hq.documents.since(site, &log, cursor, &[]).expect("reads").expect("news");
+    let applied = edge.documents.apply(&next.batch, NOW).expect("reads");
+    assert_eq!(applied, Following::Gap, "what is between would never come");
+    edge.sync(&hq);
+    assert_eq!(edge.documents.waiting(), Ok(0));
+    assert_eq!(edge.text("notes:1", "topic/b").as_deref(), Some("second"));
+}
+
+#[test]
+fn what_hq_took_stays_whatever_comes_under_its_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let hq = Hq::open(folder.path(), 1);
+    let edge = Edge::open(folder.path(), 10);
+    edge.put("notes:1", "topic/a", "first");
+    let mut changes = edge.documents.waiting_changes(0, 1).expect("reads");
+    edge.sync(&hq);
+    let (_, mut change) = changes.pop().expect("one waits");
+    *change.bytes.last_mut().expect("it has bytes") ^= 1;
+    hq.documents.take(&sender(10), vec![change], NOW, site_of).expect("decides");
+    assert_eq!(hq.documents.refused().expect("reads").len(), 1);
+    edge.sync(&hq);
+    assert_eq!(edge.text("notes:1", "topic/a").as_deref(), Some("first"));
+    assert_eq!(edge.reasons(), Vec::<String>::new());
 }
 
 #[test]

@@ -19,7 +19,7 @@ use shared::document::{
 };
 use shared::ids::{ChangeHash, DeviceNo, LogId, Seq, SiteNo};
 use shared::planted::{self, Fault};
-use shared::sync::{DocumentBatch, DocumentChange, DocumentNews, StateCursor};
+use shared::sync::{DocumentBatch, DocumentChange, DocumentNews, Following, StateCursor};
 use shared::time::Timestamp;
 use tokio::sync::watch;
 
@@ -211,10 +211,16 @@ impl Documents {
         Ok(())
     }
 
-    /// Takes what HQ says, whose signature was checked: durable, as a whole, when it returns.
-    pub fn apply(&self, told: &DocumentBatch, now: Timestamp) -> Result<(), StoreError> {
+    /// Takes what HQ says, whose signature was checked: durable, as a whole, when it returns. Gives
+    /// how it stood to what was known; only what was next is taken. Another way may have brought
+    /// something meanwhile, also from another life of HQ.
+    pub fn apply(&self, told: &DocumentBatch, now: Timestamp) -> Result<Following, StoreError> {
         let mut names = self.inner.names();
         let mut batch = self.inner.file.batch()?;
+        let following = told.following(batch.meta.cursor);
+        if following != Following::Next {
+            return Ok(following);
+        }
         let is_other = batch.meta.cursor.handle != told.from.handle;
         if is_other && !planted::is(Fault::NotOfferedAgain) {
             self.inner.offer_again(&mut batch, &names)?;
@@ -241,7 +247,7 @@ impl Documents {
             }
         }
         self.inner.tell(names);
-        Ok(())
+        Ok(following)
     }
 }
 
@@ -355,7 +361,11 @@ impl Inner {
                     }
                 },
                 DocumentNews::Refused { hash, reason, .. } => {
-                    if let Some((row, change)) = open.find(*hash) {
+                    // What HQ took is final, whatever came under its name later.
+                    let refusable = open.find(*hash);
+                    if let Some((row, change)) =
+                        refusable.filter(|(row, _)| row.standing != Standing::Accepted)
+                    {
                         let row = (row.number, refused(*hash, reason.clone(), change.bytes()));
                         batch.refuse(Some(row.0), &row.1)?;
                         tracing::warn!("HQ refused an edit of {key}: {reason}");

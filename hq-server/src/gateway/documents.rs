@@ -482,8 +482,16 @@ impl Deciding<'_> {
         site_of: &impl Fn(DeviceNo) -> Option<SiteNo>,
     ) -> Result<Vec<ChangeHash>, TakeError> {
         let actor = Actor::of(sender.site, sender.device, &sender.log);
-        let mut waits = Vec::new();
-        for of_one in by_document(changes) {
+        let (mut new, mut waits) = (Vec::new(), Vec::new());
+        for change in changes {
+            // Its author has not heard yet what was decided, whatever became of the document since.
+            let is_refused = self.state.refused.contains(&(sender.log, change.key, change.hash));
+            let is_in = change.key.id.is_of(sender.site) && self.has(&change)?;
+            if !is_refused && !is_in {
+                new.push(change);
+            }
+        }
+        for of_one in by_document(new) {
             let key = of_one[0].key;
             if let Err(why) = self.allows(sender, key, site_of) {
                 for change in of_one {
@@ -511,6 +519,17 @@ impl Deciding<'_> {
             }
         }
         Ok(waits)
+    }
+
+    /// Whether it is in its document.
+    fn has(&mut self, change: &DocumentChange) -> Result<bool, FileError> {
+        if !self.state.accepted.contains_key(&change.key) {
+            return Ok(false);
+        }
+        let known = self.replica(change.key)?;
+        let is_same =
+            |known: &Change| (known.hash, known.bytes()) == (change.hash, &change.bytes[..]);
+        Ok(known.has(&change.hash) && known.changes().any(is_same))
     }
 
     /// Whether the sender may write in a document's generation at all.

@@ -17,7 +17,7 @@ use shared::document::{DocumentId, DocumentKey, DocumentKind, EditError};
 use shared::ids::{Capture, ChangeHash, ItemNo, SiteNo};
 use shared::sync::edge::EdgeEvent;
 use shared::sync::hq::HqEvent;
-use shared::sync::{DocumentNews, SignedDocumentBatch, StateCursor};
+use shared::sync::{DocumentNews, Following, SignedDocumentBatch, StateCursor};
 
 use super::link::LinkNo;
 use super::node::Node;
@@ -165,8 +165,10 @@ impl Node {
 
     /// Takes what HQ says of documents, as the link does.
     pub(super) fn apply_documents(&self, signed: &SignedDocumentBatch) -> EdgeEvent {
-        let applied = self.papers().apply(&signed.batch, self.clock.wall());
-        applied.map_or(EdgeEvent::DocumentsFailed, |()| EdgeEvent::DocumentsApplied)
+        match self.papers().apply(&signed.batch, self.clock.wall()) {
+            Ok(Following::Next | Following::Known) => EdgeEvent::DocumentsApplied,
+            Ok(Following::Gap) | Err(_) => EdgeEvent::DocumentsFailed,
+        }
     }
 }
 
