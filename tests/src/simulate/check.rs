@@ -50,7 +50,9 @@ pub(super) fn agreement(world: &World) -> Result<(), Wrong> {
     nodes.iter().try_for_each(|no| check_documents::agree(world, hq, *no))?;
     for no in nodes {
         if let Some(key) = check_documents::differing(world, hq, no)?.first() {
-            return Err(Wrong(format!("node {}: {key} is not as HQ has it", no.0)));
+            let [here, there] = check_documents::both(world, hq, no, *key);
+            let why = format!("{key} is not as HQ has it: {here:?}, HQ has {there:?}");
+            return Err(Wrong(format!("node {}: {why}", no.0)));
         }
     }
     if world.trace().figures.restores == 0 { Ok(()) } else { reentry::nothing_in_doubt(hq) }

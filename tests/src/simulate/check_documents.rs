@@ -12,7 +12,7 @@ use shared::sync::{DocumentNews, StateCursor};
 use super::Wrong;
 use super::hq::Running;
 use super::world::{NodeNo, World};
-use super::writing::{at_hq, shown};
+use super::writing::{Shown, at_hq, shown};
 
 /// Whether a node has heard all, and HQ has decided on all of its own; then whether they show the same.
 pub(super) fn agree(world: &World, hq: &Running, no: NodeNo) -> Result<(), Wrong> {
@@ -54,6 +54,19 @@ pub(super) fn differing(
         }
     }
     Ok(differing)
+}
+
+/// A document as a node and as HQ show it, to be told.
+pub(super) fn both(
+    world: &World,
+    hq: &Running,
+    no: NodeNo,
+    key: DocumentKey,
+) -> [Option<Shown>; 2] {
+    let edge = world.places[no.0].node.running.as_ref();
+    let here = edge.and_then(|edge| edge.documents.get(key.id).ok().flatten());
+    let there = hq.documents.get(key.id).ok();
+    [here.map(|here| shown(&here.replica)), there.map(|there| shown(&there.replica))]
 }
 
 /// Everything else, once all agree.

@@ -2,6 +2,7 @@
 //! such a node records as a branch, the node is told, a person enrols another installation in its place
 //! once HQ has all of it, and nobody else is disturbed.
 
+use shared::document::{Change, Replica};
 use shared::ids::Seq;
 use shared::sync::edge::EdgeEnd;
 use shared::sync::{Acknowledgement, Code, Position, VERSIONS};
@@ -66,6 +67,34 @@ pub(super) fn hq_lost(
     Err(Wrong(format!(
         "HQ acknowledged {acknowledged} and has {has} (another history: {restored}), but nobody restored it"
     )))
+}
+
+/// A metered link closes: HQ has every fact of the node, and has decided on its edits, but for those
+/// that build on what HQ does not have.
+pub(super) fn left(world: &World, link: LinkNo) -> Result<(), Wrong> {
+    let (no, is_alive) = (world.links[&link].node, world.links[&link].hq.is_some());
+    let (place, hq) = (&world.places[no.0], &world.hq.running);
+    let (Some(edge), Some(hq)) = (&place.node.running, hq.as_ref().filter(|_| is_alive)) else {
+        return Ok(());
+    };
+    let wrong = |why: String| Wrong(format!("node {} leaves, and {why}", no.0));
+    let (has, recorded) = (world.hq.cursor(&place.node.genesis.log_id()), place.node.position());
+    if !place.is_doubtful && has.is_none_or(|has| has.last < recorded.last) {
+        return Err(wrong(format!("HQ has {has:?} of {}", recorded.last)));
+    }
+    let waiting = edge.documents.waiting_changes(0, usize::MAX);
+    for (_, offered) in waiting.map_err(|error| wrong(error.to_string()))? {
+        let change = Change::read(&offered.bytes).map_err(|flaw| wrong(flaw.to_string()))?;
+        let known = hq.documents.get(offered.key.id);
+        let known = known.map_or_else(|_| Replica::begin(offered.key), |known| known.replica);
+        let missing = change.dependencies.iter().any(|hash| !known.has(hash));
+        let refused = hq.documents.refused().unwrap_or_default();
+        let is_refused = refused.iter().any(|refused| refused.hash == change.hash);
+        if !missing && !is_refused && !known.has(&change.hash) {
+            return Err(wrong(format!("HQ has not heard of an edit of {}", offered.key)));
+        }
+    }
+    Ok(())
 }
 
 /// A session ended at the edge.

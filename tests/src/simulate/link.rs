@@ -42,7 +42,13 @@ pub(super) struct EdgeHalf {
     pub(super) session: EdgeSession,
     buffer: FrameBuffer,
     timer: Option<i64>,
+    /// When it last said or heard something, or something happened at the node.
+    spoke: i64,
+    quiet_is_due: bool,
 }
+
+/// A metered link that is quiet for so long has said everything.
+const QUIET_MS: i64 = 3_000;
 
 /// HQ's end.
 #[derive(Debug)]
@@ -120,7 +126,13 @@ impl World {
                 node,
                 peer,
                 opened: now,
-                edge: Some(EdgeHalf { session: edge, buffer: FrameBuffer::new(), timer: None }),
+                edge: Some(EdgeHalf {
+                    session: edge,
+                    buffer: FrameBuffer::new(),
+                    timer: None,
+                    spoke: now,
+                    quiet_is_due: false,
+                }),
                 hq: Some(HqHalf {
                     session: hq,
                     buffer: FrameBuffer::new(),
@@ -139,6 +151,20 @@ impl World {
         );
         self.after(0, Event::EdgeTimer(no));
         self.after(0, Event::HqTimer(no));
+        if self.places[node.0].rests_ms.is_some() && self.random.chance(1, 8) {
+            // Whoever pays for every byte often has a network that stands still.
+            let from = now + self.random.between(0, 2_000);
+            self.at(from, Event::Stands(no));
+        }
+    }
+
+    /// Nothing of what a node says arrives for a while.
+    pub(super) fn stands(&mut self, no: LinkNo) {
+        let until = self.time.now() + self.random.between(2_000, 30_000);
+        let Some(link) = self.links.get_mut(&no).filter(|_| !self.is_healed) else { return };
+        for at in link.up.hold_until(until) {
+            self.at(at, Event::Deliver(no, Way::Up));
+        }
     }
 
     /// A newer connection of an installation takes over.
@@ -181,6 +207,7 @@ impl World {
                 let bytes = link.down.arrived(now);
                 if let Some(edge) = &mut link.edge {
                     edge.buffer.push(&bytes);
+                    edge.spoke = now;
                 }
                 self.pump_edge(no)?;
                 self.pump_hq(no)
@@ -196,6 +223,9 @@ impl World {
         let link = self.links.get_mut(&no).expect("a session sends on its link");
         if link.is_cut {
             return;
+        }
+        if let (Way::Up, Some(edge)) = (way, &mut link.edge) {
+            edge.spoke = now;
         }
         let pipe = if way == Way::Up { &mut link.up } else { &mut link.down };
         for at in pipe.send(bytes, now, &mut self.random) {
@@ -221,7 +251,21 @@ impl World {
         }
         let due = link.wait(half.session.timeout());
         self.set_edge_timer(no, due);
+        self.set_quiet(no);
         Ok(())
+    }
+
+    /// A metered link looks whether it was quiet for long enough.
+    fn set_quiet(&mut self, no: LinkNo) {
+        let Some(link) = self.links.get_mut(&no) else { return };
+        let is_metered = self.places[link.node.0].rests_ms.is_some();
+        let Some(half) = link.edge.as_mut().filter(|_| is_metered) else { return };
+        let is_new = half.session.is_complete() && !half.quiet_is_due;
+        if is_new {
+            half.quiet_is_due = true;
+            let quiet = half.spoke + QUIET_MS;
+            self.at(quiet, Event::EdgeQuiet(no));
+        }
     }
 
     fn set_edge_timer(&mut self, no: LinkNo, due: Option<i64>) {
@@ -355,7 +399,38 @@ impl World {
         let moment = link.moment(now);
         let Some(half) = &mut link.edge else { return Ok(()) };
         half.session.handle_event(event, moment);
+        half.spoke = now;
         self.pump_edge(no)
+    }
+
+    /// A metered link leaves once nothing was said for a while and HQ has all.
+    pub(super) fn edge_quiet(&mut self, no: LinkNo) -> Result<(), Wrong> {
+        let now = self.time.now();
+        let Some(link) = self.links.get_mut(&no) else { return Ok(()) };
+        let node = link.node;
+        let (Some(half), Some(rests)) = (&mut link.edge, self.places[node.0].rests_ms) else {
+            return Ok(());
+        };
+        half.quiet_is_due = false;
+        if !half.session.is_complete() {
+            return Ok(());
+        }
+        if now < half.spoke + QUIET_MS || now - self.places[node.0].edited_at < QUIET_MS {
+            half.quiet_is_due = true;
+            let quiet = half.spoke.max(self.places[node.0].edited_at) + QUIET_MS;
+            self.at(quiet, Event::EdgeQuiet(no));
+            return Ok(());
+        }
+        expect::left(self, no)?;
+        note!(self.trace(), "link {}: node {} has said everything", no.0, node.0);
+        self.trace().figures.rests += 1;
+        let link = self.links.get_mut(&no).expect("just looked at");
+        link.edge = None;
+        let arrival = link.up.last_arrival().max(now) + 1;
+        self.at(arrival, Event::HqGone(no));
+        self.places[node.0].link = None;
+        self.dial_later(node, rests);
+        Ok(())
     }
 
     pub(super) fn edge_timer(&mut self, no: LinkNo) -> Result<(), Wrong> {

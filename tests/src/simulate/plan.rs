@@ -22,6 +22,8 @@ pub(super) struct Plan {
     pub(super) backup_every_ms: i64,
     /// What HQ's people state while it runs.
     pub(super) statements: u64,
+    /// Some links are metered: they close when all is said, and open again some time later.
+    pub(super) metered: bool,
     /// Some sites are told only what they handle.
     pub(super) handled_only: bool,
     /// How often each site's people write into documents, about.
@@ -50,6 +52,7 @@ impl Plan {
             repair_ms: *random.pick(&[2_000, MINUTE, 30 * MINUTE]),
             backup_every_ms: (duration_ms / 20).max(DAY).min(duration_ms),
             statements: random.below(12),
+            metered: random.chance(1, 3),
             handled_only: random.chance(1, 2),
             writes_each: *random.pick(&[0, 5, 15]),
             writes_at_hq: random.below(8),

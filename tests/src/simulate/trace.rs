@@ -36,6 +36,8 @@ pub struct Figures {
     pub carried: u64,
     /// Answers of HQ that came home in bundles.
     pub answers: u64,
+    /// Times that a metered link had said everything.
+    pub rests: u64,
     /// Groups that were entered again by hand.
     pub again: u64,
     /// Times that HQ's people ruled on logs that were continued twice.
@@ -63,7 +65,8 @@ impl Figures {
             "{seeds} seeds in {} s: {}.{} site-years a second, {} events, {} facts, {} crashes, \
              {} nodes and {} times HQ put back, {} of {} connections broken, {} hostile peers, \
              {} bundles that brought {} facts first, {} answers, {} meetings \
-             that brought {} facts, {} forks noticed, {} groups entered again, \
+             that brought {} facts, {} forks noticed, \
+             metered links rested {} times, {} groups entered again, \
              {} rulings, items were taken up {} times, \
              people wrote {} times into documents, {} changes of documents",
             ms / 1_000,
@@ -83,6 +86,7 @@ impl Figures {
             self.meetings,
             self.relayed,
             self.noticed,
+            self.rests,
             self.again,
             self.ruled,
             self.taken_up,
@@ -108,6 +112,7 @@ impl Figures {
         self.meetings += other.meetings;
         self.relayed += other.relayed;
         self.noticed += other.noticed;
+        self.rests += other.rests;
         self.again += other.again;
         self.ruled += other.ruled;
         self.taken_up += other.taken_up;

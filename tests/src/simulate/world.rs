@@ -34,6 +34,9 @@ use crate::random::Random;
 /// How long all may take to agree once nothing is wrong any more.
 pub(super) const CONVERGENCE_MS: i64 = 10 * 60_000;
 
+/// How long metered links stay closed once everything is well.
+const HEALED_REST_MS: i64 = 20_000;
+
 /// How long people wait for edits that nobody may offer again.
 const MISSED_MS: i64 = 4 * 60_000;
 
@@ -59,6 +62,10 @@ pub(super) struct Place {
     turn_is_due: bool,
     seal_is_due: bool,
     pub(super) follow_is_due: bool,
+    /// When something was last written into its documents.
+    pub(super) edited_at: i64,
+    /// How long its link stays closed once all is said; it stays open where this is `None`.
+    pub(super) rests_ms: Option<i64>,
     pub(super) dials: bool,
     /// How many groups its keeper will still record.
     pub(super) groups_left: u64,
@@ -94,6 +101,8 @@ pub(super) enum Event {
     AnswerDue(NodeNo, LogId, Known),
     EdgeReply(LinkNo, Box<EdgeEvent>),
     EdgeTimer(LinkNo),
+    EdgeQuiet(LinkNo),
+    Stands(LinkNo),
     EdgeGone(LinkNo),
     HqReply(LinkNo, Box<HqEvent>),
     HqTimer(LinkNo),
@@ -240,6 +249,9 @@ impl World {
     pub(super) fn add(&mut self, node: Node, groups: u64) -> NodeNo {
         let no = NodeNo(self.places.len());
         let quality = if self.is_healed { Quality::GOOD } else { Quality::draw(&mut self.random) };
+        let is_metered = self.plan.metered && self.random.chance(1, 2);
+        let rests_ms = (self.plan.duration_ms / *self.random.pick(&[30, 200])).max(60_000);
+        let rests_ms = if self.is_healed { HEALED_REST_MS } else { rests_ms };
         self.places.push(Place {
             node,
             link: None,
@@ -250,6 +262,8 @@ impl World {
             turn_is_due: false,
             seal_is_due: false,
             follow_is_due: false,
+            edited_at: 0,
+            rests_ms: is_metered.then_some(rests_ms),
             dials: false,
             groups_left: groups,
             is_doubtful: false,
@@ -343,6 +357,8 @@ impl World {
             Event::AnswerDue(node, log, known) => return self.answer_due(node, log, known),
             Event::EdgeReply(link, event) => return self.edge_event(link, *event),
             Event::EdgeTimer(link) => return self.edge_timer(link),
+            Event::Stands(link) => self.stands(link),
+            Event::EdgeQuiet(link) => return self.edge_quiet(link),
             Event::EdgeGone(link) => self.edge_gone(link),
             Event::HqReply(link, event) => return self.hq_reply(link, *event),
             Event::HqTimer(link) => return self.hq_timer(link),
@@ -834,6 +850,10 @@ impl World {
         if live.filter(|other| self.places[other.0].node.site == site).count() < 2 {
             return;
         }
+        if self.places[no.0].is_forked {
+            // HQ knows of it, and gets all of it first.
+            return self.replace(no);
+        }
         note!(self.trace(), "node {} is taken away", no.0);
         self.places[no.0].node.stop();
         self.node_is_down(no);
@@ -884,6 +904,7 @@ impl World {
         for no in (0..self.places.len()).map(NodeNo) {
             let place = &mut self.places[no.0];
             (place.offline_until, place.quality, place.disk_ms) = (0, Quality::GOOD, 10);
+            place.rests_ms = place.rests_ms.map(|_| HEALED_REST_MS);
             place.node.versions = shared::sync::VERSIONS;
             place.node.clock.set_ahead(0);
             place.node.steady();

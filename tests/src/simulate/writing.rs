@@ -46,7 +46,7 @@ fn any_puts(id: DocumentId, who: &str, random: &mut Random) -> Puts {
     let figure = random.below(4).to_string();
     let one = match id.kind() {
         DocumentKind::Transfer => {
-            let keys = [REMARK, REMARK, CARRIER, EXPECTED, "of-later"].map(str::to_owned);
+            let keys = [REMARK, REMARK, REMARK, CARRIER, EXPECTED, "of-later"].map(str::to_owned);
             let keys = [keys.as_slice(), &[format!("{DIFFERENCE}1-1")]].concat();
             (random.pick(&keys).clone(), text())
         }
@@ -218,6 +218,7 @@ impl World {
             return Ok(false);
         }
         place.node.look_at_documents()?;
+        place.edited_at = self.time.now();
         if let Some(link) = place.link {
             let delay = self.random.between(0, 5);
             self.after(delay, Event::EdgeReply(link, Box::new(EdgeEvent::DocumentsChanged)));
