@@ -6,7 +6,7 @@ use tests::simulate::{Figures, run};
 /// Each history of this many sites.
 const SITES: u32 = 3;
 
-const SEEDS: u64 = 24;
+const SEEDS: u64 = 22;
 
 #[test]
 fn whatever_goes_wrong_all_agree_in_the_end() {
@@ -20,6 +20,9 @@ fn whatever_goes_wrong_all_agree_in_the_end() {
     assert!(figures.crashes > 0 && figures.broken > 0 && figures.facts > 0, "{figures:?}");
     assert!(figures.carried > 0 && figures.answers > 0, "{figures:?}");
     assert!(figures.meetings > 0 && figures.relayed > 0, "{figures:?}");
+    assert!(figures.edits > 0 && figures.changes > 0, "{figures:?}");
+    assert!(figures.again > 0 && figures.ruled > 0, "{figures:?}");
+    assert!(figures.taken_up > 0 && figures.rests > 0, "{figures:?}");
 }
 
 #[test]

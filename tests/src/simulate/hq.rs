@@ -172,8 +172,9 @@ impl Hq {
         }
     }
 
-    /// The first start: company, chart, sites, some items.
-    pub(super) fn found(&mut self, sites: u32) -> Result<(), Wrong> {
+    /// The first start: company, chart, sites, some items. Some sites are told only what they handle.
+    pub(super) fn found(&mut self, sites: u32, only: BTreeSet<SiteNo>) -> Result<(), Wrong> {
+        self.handled_only.clone_from(&only);
         let opened = self.open_files(&Power::steady()).map_err(Wrong)?;
         let (intake, mut turns) = opened;
         let made = answered(OwnLog::create(&intake, &self.key), || turns.take());
@@ -191,6 +192,9 @@ impl Hq {
             draft.chart(&GENERIC)?;
             for site in 1..=sites {
                 draft.site(SiteNo(site), &format!("S{site}"), &format!("Site {site}"))?;
+            }
+            for site in only {
+                draft.policy(PolicyKind::HandledOnly, "1", Some(&format!("S{site}")))?;
             }
             for site in 2..=sites {
                 let neighbours = [format!("S{site}"), format!("S{}", site - 1)];

@@ -201,7 +201,9 @@ impl World {
     /// HQ is founded, and each site has an installation.
     fn begin(&mut self) -> Result<(), Wrong> {
         let sites = self.plan.sites;
-        self.hq.found(sites)?;
+        let only = self.plan.handled_only;
+        let only = (1..=sites).filter(|_| only && self.random.chance(1, 3)).map(SiteNo);
+        self.hq.found(sites, only.collect())?;
         for site in 1..=sites {
             let device = self.hq.give_device();
             self.install(SiteNo(site), device, self.plan.groups_each)?;
