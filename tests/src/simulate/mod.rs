@@ -2,12 +2,12 @@
 //! going wrong that a seed says.
 //!
 //! What is real: the sessions of both sides (`shared::sync`), the journal, the intake, the sequencer,
-//! the books, HQ's own log, shared documents on both sides with HQ's gate between them (`writing`), on
-//! disks that lose what was not synced, bundles both ways, and what neighbours say to each other and
-//! keep (`neighbours`). What is played: the network, the clocks,
-//! keepers, HQ's people and whoever carries bundles (`stick`), and the two link drivers. The journal,
-//! the intake and the sequencer work when they are given their turn, so a seed always gives the same
-//! history; its trace has a hash.
+//! the books, HQ's own log, shared documents on both sides with HQ's gate between them (`writing`,
+//! `rubbish`), on disks that lose what was not synced, bundles both ways, what neighbours say to each
+//! other and keep (`neighbours`), and what HQ's people rule (`reentry`). What is played: the network,
+//! the clocks, keepers, HQ's people and whoever carries bundles (`stick`), and the two link drivers.
+//! The journal, the intake and the sequencer work when they are given their turn, so a seed always
+//! gives the same history; its trace has a hash.
 //!
 //! A history goes through its troubles (`plan`, `faults`), is healed, must agree within
 //! [`CONVERGENCE`], and is checked (`check`). What nodes, HQ and keepers were promised is checked all
@@ -20,6 +20,7 @@ mod clock;
 mod expect;
 mod faults;
 mod gate;
+mod handled;
 mod hostile;
 mod hq;
 mod keeper;

@@ -2,17 +2,16 @@
 //! control. What happens when is drawn from the seed and from nothing else.
 
 use std::cell::{RefCell, RefMut};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
 use hq_server::gateway::bundle::Known;
-use shared::fact::field;
-use shared::ids::{DeviceNo, ItemNo, LogId, Seq, SiteNo};
+use shared::ids::{DeviceNo, LogId, Seq, SiteNo};
+use shared::sync::Position;
 use shared::sync::edge::EdgeEvent;
 use shared::sync::hq::HqEvent;
-use shared::sync::{Found, Position};
 
 use super::clock::{MachineClock, Time};
 use super::faults::Fault;
@@ -756,37 +755,6 @@ impl World {
                 self.backups.remove(0);
             }
         }
-    }
-
-    /// A keeper looks for an item that his site may not handle yet.
-    fn look_up(&mut self, no: NodeNo) -> Result<(), Wrong> {
-        if self.places[no.0].is_retired || self.is_healed {
-            return Ok(());
-        }
-        let wait = self.random.between(1_000, self.plan.duration_ms / 4);
-        self.after(wait, Event::LookUp(no));
-        let Some(link) = self.places[no.0].link else { return Ok(()) };
-        self.edge_event(link, EdgeEvent::LookUp("I".to_owned()))
-    }
-
-    /// He takes up one of those that HQ names, or two.
-    pub(super) fn found(&mut self, link: LinkNo, no: NodeNo, found: &Found) -> Result<(), Wrong> {
-        let Some(running) = &self.places[no.0].node.running else { return Ok(()) };
-        let known = running.journal.catalogue();
-        let facts = found.facts();
-        let facts = facts.map_err(|error| Wrong(format!("what HQ found: {error}")))?;
-        let named: BTreeSet<_> = facts.iter().filter_map(|fact| field::ITEM.of(fact)).collect();
-        let named = named.into_iter().filter_map(|item| u32::try_from(item).ok()).map(ItemNo);
-        let new: Vec<_> = named.filter(|item| known.item(*item).is_none()).collect();
-        if new.is_empty() {
-            return Ok(());
-        }
-        let wanted = vec![*self.random.pick(&new), *self.random.pick(&new)];
-        note!(self.trace(), "node {}: takes up {wanted:?}", no.0);
-        self.trace().figures.taken_up += 1;
-        let wait = self.random.between(0, 2_000);
-        self.after(wait, Event::EdgeReply(link, Box::new(EdgeEvent::Handle(wanted))));
-        Ok(())
     }
 
     /// A person gives a site a new installation in the place of one that was refused.
