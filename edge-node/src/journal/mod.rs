@@ -614,6 +614,11 @@ impl Journal {
         Ok(self.fresh_on_hand_blocking()?.lines().collect())
     }
 
+    /// Whether a fact of this log was reversed, and its reversal was not.
+    pub fn is_reversed(&self, seq: Seq) -> bool {
+        self.inner.view.on_hand().is_reversed(seq)
+    }
+
     fn fresh_on_hand_blocking(&self) -> Result<OnHand, StoreError> {
         if self.inner.view.on_hand().is_stale() {
             self.ask_blocking(|answer| Command::FoldAgain { answer })?;

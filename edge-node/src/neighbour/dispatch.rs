@@ -23,8 +23,10 @@ use crate::record::Arrival;
 pub(super) struct Dispatch {
     /// The log was looked through up to this fact.
     seen: Seq,
-    /// What was shipped lately, by site, in the order of the log.
+    /// What was shipped lately, by site, in the order of the log; also what was reversed.
     ships: BTreeMap<SiteNo, BTreeMap<Seq, Fact>>,
+    /// The site that a ship went to, and that of what a reversal is about in the end.
+    concerns: BTreeMap<Capture, SiteNo>,
     /// The newest note to each installation, and up to where its site's ships were known.
     notes: BTreeMap<LogId, (Seq, Gift)>,
     /// The last ship or reversal of a ship to each site, and when it was recorded.
@@ -71,8 +73,10 @@ impl Dispatch {
                 let gift = if let Some((_, gift)) = known {
                     gift.clone()
                 } else {
-                    let ships = self.ships.get(site).into_iter().flat_map(BTreeMap::values);
-                    let newest: Vec<Fact> = ships.rev().take(NOTE_FACTS_MAX).cloned().collect();
+                    let ships = self.ships.get(site).into_iter().flatten().rev();
+                    let there = ships.filter(|(seq, _)| !journal.is_reversed(**seq));
+                    let newest = there.take(NOTE_FACTS_MAX).map(|(_, fact)| fact.clone());
+                    let newest: Vec<Fact> = newest.collect();
                     note(journal, keys, *log, &of.public_key, *changed, &newest)?
                 };
                 self.notes.insert(*log, (*changed, gift.clone()));
@@ -94,6 +98,7 @@ impl Dispatch {
                         && let Some(site) = ship.other_site
                     {
                         self.ships.entry(site).or_default().insert(seq, fact.clone());
+                        self.concerns.insert(stamp.capture, site);
                         self.changed.insert(site, (seq, stamp.recorded_at));
                     }
                 }
@@ -102,7 +107,7 @@ impl Dispatch {
                     if let (Ok(stamp), Ok(Statement::Reversal { refers_to, .. })) =
                         (stamp, statement)
                     {
-                        self.take_back(refers_to, (seq, stamp.recorded_at));
+                        self.take_back(refers_to, stamp.capture, (seq, stamp.recorded_at));
                     }
                 }
                 _ => {}
@@ -112,14 +117,12 @@ impl Dispatch {
         })
     }
 
-    /// A ship that was reversed is not on its way.
-    fn take_back(&mut self, ship: Capture, at: (Seq, Timestamp)) {
-        for (site, ships) in &mut self.ships {
-            let before = ships.len();
-            ships.retain(|_, fact| shipped(fact).is_some_and(|(stamp, _)| stamp.capture != ship));
-            if ships.len() < before {
-                self.changed.insert(*site, at);
-            }
+    /// A ship that was reversed is not on its way, until its reversal is reversed, and so on: the
+    /// journal knows. Whatever it comes to, the site is told anew.
+    fn take_back(&mut self, refers_to: Capture, reversal: Capture, at: (Seq, Timestamp)) {
+        if let Some(site) = self.concerns.get(&refers_to).copied() {
+            self.concerns.insert(reversal, site);
+            self.changed.insert(site, at);
         }
     }
 }

@@ -370,6 +370,17 @@ fn a_dispatch_note_says_what_is_on_its_way_to_one_site() {
     meet([&far, &to], |frame| frame);
     assert_eq!((coming(&middle).len(), coming(&to).len()), (1, 0));
     assert!(to.lasts().is_empty(), "nobody lets site 4 carry");
+    // What takes a reversal back puts the ship on its way again, and so on; so does a note after a
+    // restart.
+    let mut far = far;
+    for (reversal, expected) in [(7, 1), (8, 0), (9, 1)] {
+        far.reverse(Capture { device: DeviceNo(2), counter: reversal });
+        if reversal == 9 {
+            far.restart();
+        }
+        meet([&far, &to], |frame| frame);
+        assert_eq!(coming(&to).len(), expected, "after the reversal of {reversal}");
+    }
 }
 
 #[test]
