@@ -9,7 +9,9 @@ use common::{
     DEVICE, NOON, batch, create, fact_of, genesis, group, line, log_key, options, policy, receipt,
     recorder, sale, teach, transfer,
 };
-use edge_node::journal::{BELOW_FLOOR, FixedClock, Journal, OpenError, RecordError, StockLine};
+use edge_node::journal::{
+    BELOW_FLOOR, Clock as _, FixedClock, Journal, OpenError, RecordError, StockLine,
+};
 use edge_node::record::{GroupInput, Origin, Refused};
 use shared::fact::statement::{MasterData, PolicyKind, Stamp};
 use shared::fact::{Fact, field};
@@ -338,11 +340,53 @@ fn stock_of_before_1970_counts() {
     record(10, receipt("PEN", "100", "1"));
     assert_eq!(stock(&journal), [(1, 100)]);
     record(5, line("count", "PEN", "97"));
+    // All these times are in doubt: the order of the log is what is left, as at HQ.
     record(8, receipt("PEN", "5", "1"));
-    assert_eq!(stock(&journal), [(1, 97)]);
+    assert_eq!(stock(&journal), [(1, 102)]);
     record(9, line("count", "PEN", "90"));
-    assert_eq!(stock(&journal), [(1, 97)]);
+    assert_eq!(stock(&journal), [(1, 90)]);
     drop(recorder);
+    journal.close_blocking().expect("closes");
+}
+
+#[test]
+fn a_count_whose_time_is_in_doubt_hides_nothing_that_comes_later() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("journal.redb");
+    let clock = FixedClock::at(NOON);
+    let mut journal = create(&path, &clock);
+    teach(&journal, common::master_data());
+    let record = |journal: &Journal, line| {
+        let answers =
+            recorder(journal, &clock).record_many_blocking(&[group(vec![line])], Origin::Keeper);
+        *answers[0].as_ref().expect("recorded")
+    };
+    record(&journal, receipt("PEN", "10", "1"));
+    // A clock that is set two days ahead, and back.
+    let day = 86_400_000;
+    clock.set(Timestamp(NOON.0 + 2 * day));
+    let count = record(&journal, line("count", "PEN", "3"));
+    assert_ne!(count.time_in_doubt, 0);
+    clock.set(Timestamp(NOON.0 + 60_000));
+    journal.note_hq_time(clock.now());
+    assert_eq!(record(&journal, receipt("PEN", "2", "1")).time_in_doubt, 0);
+    assert_eq!(stock(&journal), [(1, 5)]);
+    let earlier = edge_node::record::Moment {
+        at: Timestamp(NOON.0 - day),
+        offset: shared::time::OffsetMinutes(0),
+    };
+    let late = GroupInput { occurred_at: Some(earlier), ..group(vec![receipt("PEN", "4", "1")]) };
+    let answers = recorder(&journal, &clock).record_many_blocking(&[late], Origin::Keeper);
+    assert!(answers[0].is_ok(), "{answers:?}");
+    assert_eq!(stock(&journal), [(1, 5)], "it was there when it was counted");
+    journal.close_blocking().expect("closes");
+    journal = Journal::open(&path, options(&clock)).expect("opens");
+    assert_eq!(stock(&journal), [(1, 5)]);
+    let mut undo = line("reversal", "", "");
+    (undo.item, undo.quantity) = (None, None);
+    undo.refers_to = count.captures().next().map(|capture| capture.to_string());
+    record(&journal, undo);
+    assert_eq!(stock(&journal), [(1, 16)]);
     journal.close_blocking().expect("closes");
 }
 

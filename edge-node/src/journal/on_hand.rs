@@ -2,6 +2,8 @@
 //! policy's check; HQ's books decide. Knows units only as smallest units.
 //!
 //! Invariant: what is on hand is the newest count (by when it happened) plus what moved after it.
+//! Where a clock was in doubt the log's order says what came after what, as it does at HQ until
+//! somebody says when it happened.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,9 +28,10 @@ pub struct Bucket {
 }
 
 /// The version of a snapshot's bytes.
-const LAYOUT: u8 = 3;
+const LAYOUT: u8 = 4;
 
-/// When something happened, as the log says: (occurred-at, recorded-at, seq).
+/// When something happened, as the log says: (occurred-at, recorded-at, seq). Of what was recorded by
+/// a clock in doubt: after everything before it in the log whose time counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// When it happened.
@@ -97,6 +100,8 @@ struct Level {
 #[derive(Clone, Debug, Default)]
 pub struct OnHand {
     at: Seq,
+    /// The newest time at which something happened by a clock that was not in doubt.
+    trusted: Timestamp,
     levels: BTreeMap<Bucket, Level>,
     /// Which facts of this log count.
     reversals: Reversals<Seq>,
@@ -170,7 +175,9 @@ impl OnHand {
         referred: impl Fn(Seq) -> Option<Fact>,
     ) {
         self.at = seq;
-        match Effect::of(seq, fact, device, catalogue) {
+        let effect = Effect::of(seq, fact, device, catalogue, self.trusted);
+        self.trusted = self.trusted.max(trusted_time(fact));
+        match effect {
             Effect::None => {}
             Effect::Unreadable => self.incomplete = true,
             Effect::Stock(place, bucket, change) => self.change(place, bucket, change),
@@ -206,9 +213,12 @@ impl OnHand {
         catalogue: &Catalogue,
         referred: impl Fn(Seq) -> Option<Fact>,
     ) {
+        let trusted = self.trusted;
         let effect = |seq| {
-            referred(seq).map_or(Effect::Unreadable, |it| Effect::of(seq, &it, device, catalogue))
+            let fact = referred(seq);
+            fact.map_or(Effect::Unreadable, |it| Effect::of(seq, &it, device, catalogue, trusted))
         };
+        let has_own_place = |seq| referred(seq).is_some_and(|fact| !is_in_doubt(&fact));
         let named_by = |seq| match effect(seq) {
             Effect::Reverse(earlier) => Some(earlier).filter(|it| *it < seq),
             _ => None,
@@ -219,10 +229,13 @@ impl OnHand {
             match effect(fact) {
                 Effect::None | Effect::Reverse(_) => {}
                 Effect::Unreadable => self.incomplete = true,
-                Effect::Stock(place, bucket, Change::Move(quantity)) if undone => {
+                Effect::Stock(place, bucket, Change::Move(quantity))
+                    if undone && has_own_place(fact) =>
+                {
                     self.change(place, bucket, Change::Move(Quantity(-quantity.0)));
                 }
-                // A count, or what happened again: rare. Its bucket is folded again.
+                // A count, what happened again, or what has its place by the log before it: rare. Its
+                // bucket is folded again.
                 Effect::Stock(_, bucket, _) => {
                     self.stale.insert(bucket);
                 }
@@ -239,8 +252,10 @@ impl OnHand {
         feed: impl FnOnce(&mut dyn FnMut(Seq, &Fact)) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut changes: BTreeMap<Bucket, BTreeMap<Place, Change>> = BTreeMap::new();
+        let mut trusted = opening.trusted;
         feed(&mut |seq, fact| {
-            let effect = Effect::of(seq, fact, device, catalogue);
+            let effect = Effect::of(seq, fact, device, catalogue, trusted);
+            trusted = trusted.max(trusted_time(fact));
             if let Effect::Stock(place, bucket, change) = effect
                 && self.stale.contains(&bucket)
                 && !self.reversals.is_undone(seq)
@@ -269,6 +284,7 @@ impl OnHand {
         }
         let mut out = vec![LAYOUT];
         varint::write_unsigned(&mut out, self.at.0);
+        varint::write_signed(&mut out, self.trusted.0);
         let (named, undone) = self.reversals.parts();
         varint::write_unsigned(&mut out, undone.len() as u64);
         for seq in undone {
@@ -305,7 +321,9 @@ impl OnHand {
         let (version, mut input) = bytes.split_first()?;
         (*version == LAYOUT).then_some(())?;
         let input = &mut input;
-        let mut found = Self { at: Seq(varint::read_unsigned(input).ok()?), ..Self::default() };
+        let at = Seq(varint::read_unsigned(input).ok()?);
+        let trusted = Timestamp(varint::read_signed(input).ok()?);
+        let mut found = Self { at, trusted, ..Self::default() };
         let (mut named, mut undone) = (BTreeMap::new(), BTreeSet::new());
         for _ in 0..varint::read_unsigned(input).ok()? {
             undone.insert(Seq(varint::read_unsigned(input).ok()?));
@@ -371,12 +389,21 @@ enum Effect {
 }
 
 impl Effect {
-    fn of(seq: Seq, fact: &Fact, device: DeviceNo, catalogue: &Catalogue) -> Self {
+    /// `trusted`: the newest time that counts before it in the log.
+    fn of(
+        seq: Seq,
+        fact: &Fact,
+        device: DeviceNo,
+        catalogue: &Catalogue,
+        trusted: Timestamp,
+    ) -> Self {
         let Some(kind) = fact.kind().filter(|kind| kind.is_movement()) else { return Self::None };
         let (Ok(stamp), Ok(statement)) = (Stamp::parse(fact), Statement::parse(fact)) else {
             return Self::Unreadable;
         };
-        let place = Place { occurred_at: stamp.occurred_at, recorded_at: stamp.recorded_at, seq };
+        let happened = if stamp.time_in_doubt == 0 { stamp.occurred_at } else { trusted };
+        // Recorded-at never goes back within a log.
+        let place = Place { occurred_at: happened, recorded_at: stamp.recorded_at, seq };
         match statement {
             Statement::Movement(movement) => {
                 if catalogue.item(movement.item).is_none() {
@@ -397,6 +424,17 @@ impl Effect {
             }
         }
     }
+}
+
+fn is_in_doubt(fact: &Fact) -> bool {
+    field::TIME_IN_DOUBT.of(fact).unwrap_or(0) != 0
+}
+
+/// When a fact happened, where its clock was not in doubt; else the beginning of time.
+fn trusted_time(fact: &Fact) -> Timestamp {
+    let happened = field::OCCURRED_AT.of(fact).or_else(|| field::RECORDED_AT.of(fact));
+    let happened = happened.filter(|_| !is_in_doubt(fact));
+    happened.map(Timestamp).unwrap_or_default()
 }
 
 /// The facts that have effect together with one: both sides of a repack.
