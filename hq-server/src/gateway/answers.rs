@@ -1,13 +1,15 @@
 //! What the intake says, as an edge is told it: refusals instead of errors. Knows no connection.
 //! Invariant: a log is opened only for an installation of the site that it was registered for.
 
+use ed25519_dalek::VerifyingKey;
 use shared::catalogue::{Catalogue, Item};
-use shared::ids::{ItemNo, LogId};
+use shared::ids::{ItemNo, LogId, SiteNo};
 use shared::sync::hq::OpenedLog;
 use shared::sync::{Code, FOUND_MAX, Found, Refusal};
 
+use super::branches::Branches;
 use super::intake::{Intake, IntakeError, LogStatus, RunRefused};
-use super::store::Peer;
+use super::store::{LogWriter, Peer};
 
 /// Why the intake did not do what an edge asked.
 pub fn refusal(error: &IntakeError) -> Refusal {
@@ -24,7 +26,7 @@ pub fn refusal(error: &IntakeError) -> Refusal {
 }
 
 /// Nobody enrolled with this log, or another installation did.
-pub(crate) fn unknown_log() -> Refusal {
+pub fn unknown_log() -> Refusal {
     let text = "HQ does not know this log: enrol the node again with a code from HQ";
     Refusal::new(Code::UNKNOWN_LOG, text)
 }
@@ -40,6 +42,15 @@ pub fn storage(error: &dyn std::error::Error) -> Refusal {
 pub(crate) fn owned_log(intake: &Intake, peer: Peer, log: &LogId) -> Result<LogStatus, Refusal> {
     let status = intake.log(log).ok_or_else(unknown_log)?;
     if status.record.site == peer.site { Ok(status) } else { Err(unknown_log()) }
+}
+
+/// Who writes a log, where that is a site's installation: a branch has no key that proves anything.
+pub fn writer_of(intake: &Intake, log: &LogId) -> Option<LogWriter> {
+    let record = intake.log(log)?.record;
+    let key = VerifyingKey::from_bytes(&record.public_key).ok()?;
+    let peer = Peer { site: record.site, device: record.device };
+    let is_own = record.site != SiteNo::HQ && Branches::left(&record).is_none();
+    is_own.then_some(LogWriter { peer, key })
 }
 
 /// How far `peer`'s log is at HQ.

@@ -2,7 +2,6 @@
 
 use std::sync::PoisonError;
 
-use ed25519_dalek::VerifyingKey;
 use shared::catalogue::Catalogue;
 use shared::fact::statement::MasterData;
 use shared::ids::{
@@ -21,7 +20,7 @@ use tokio::sync::watch;
 
 use super::{BundleNews, Headquarters, LinkState, postings};
 use crate::gateway::answers::{self, refusal, storage, unknown_log};
-use crate::gateway::branches::{BranchError, Branches};
+use crate::gateway::branches::BranchError;
 use crate::gateway::documents::{Sender, TakeError};
 use crate::gateway::intake::LogRecord;
 use crate::gateway::store::{Carried, HqStore, LinkNews, LogWriter, Peer, Place};
@@ -178,12 +177,7 @@ impl HqStore for Headquarters {
     }
 
     fn writer_of(&self, log: &LogId) -> Option<LogWriter> {
-        let record = self.inner.intake.log(log)?.record;
-        let key = VerifyingKey::from_bytes(&record.public_key).ok()?;
-        let peer = Peer { site: record.site, device: record.device };
-        // A branch has no key that proves anything.
-        let is_own = record.site != SiteNo::HQ && Branches::left(&record).is_none();
-        is_own.then_some(LogWriter { peer, key })
+        answers::writer_of(&self.inner.intake, log)
     }
 
     fn may_carry(&self, carrier: SiteNo, of: SiteNo) -> bool {

@@ -3,10 +3,9 @@
 
 use std::sync::Arc;
 
-use ed25519_dalek::{SigningKey, VerifyingKey};
+use ed25519_dalek::SigningKey;
 use hq_server::clock::Clock;
 use hq_server::gateway::answers::{self, refusal, storage};
-use hq_server::gateway::branches::Branches;
 use hq_server::gateway::bundle::{Admits, Desk};
 use hq_server::gateway::documents::{Documents, Sender, TakeError};
 use hq_server::gateway::intake::Intake;
@@ -53,10 +52,6 @@ impl Admits for Gate {
     }
 }
 
-fn unknown() -> Refusal {
-    Refusal::new(Code::UNKNOWN_LOG, "HQ does not know this log")
-}
-
 const NOT_BY_BUNDLE: &str = "only a connection asks for it";
 
 impl HqStore for Gate {
@@ -82,15 +77,11 @@ impl HqStore for Gate {
     }
 
     fn writer_of(&self, log: &LogId) -> Option<LogWriter> {
-        let record = self.intake.log(log)?.record;
-        let key = VerifyingKey::from_bytes(&record.public_key).ok()?;
-        let peer = Peer { site: record.site, device: record.device };
-        let is_own = record.site != SiteNo::HQ && Branches::left(&record).is_none();
-        is_own.then_some(LogWriter { peer, key })
+        answers::writer_of(&self.intake, log)
     }
 
     fn acknowledgement(&self, log: &LogId) -> Result<SignedAcknowledgement, Refusal> {
-        self.intake.acknowledgement(log).ok_or_else(unknown)
+        self.intake.acknowledgement(log).ok_or_else(answers::unknown_log)
     }
 
     fn state_since(
@@ -103,7 +94,7 @@ impl HqStore for Gate {
     }
 
     fn posted(&self, log: &LogId) -> Result<watch::Receiver<Seq>, Refusal> {
-        self.intake.posted(log).ok_or_else(unknown)
+        self.intake.posted(log).ok_or_else(answers::unknown_log)
     }
 
     fn history(&self) -> HistoryId {
