@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 use shared::ids::{HistoryId, Seq};
-use shared::planted::{self, Fault};
 use shared::sync::{Postings, PostingsKnown, Span};
 
 use super::rows::{META, META_POSTINGS, POSTINGS};
@@ -42,8 +41,7 @@ pub(super) const fn nothing() -> PostingsKnown {
 pub(super) fn write(transaction: &WriteTransaction, told: &Postings) -> Result<(), StoreError> {
     let Some(last) = told.last() else { return Ok(()) };
     let mut meta = transaction.open_table(META)?;
-    let lived_on = meta.get(META_POSTINGS)?.is_some_and(|known| known.value() != told.history.0)
-        && !planted::is(Fault::StaleVouchers);
+    let lived_on = meta.get(META_POSTINGS)?.is_some_and(|known| known.value() != told.history.0);
     let mut table = transaction.open_table(POSTINGS)?;
     let end = match table.last()?.filter(|_| !lived_on) {
         Some((first, bytes)) => first.value() + read_span(bytes.value())?.facts() - 1,
