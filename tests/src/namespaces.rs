@@ -1,7 +1,9 @@
 //! Three network namespaces of this machine: an edge node's, HQ's, and one between them where a relay
-//! runs. Needs root and `ip` of iproute2. Invariant: nothing that runs in them reaches anything but
-//! each other, and they are gone when this is.
+//! runs. Needs root, `ip` of iproute2 and `setpriv` of util-linux. Invariant: nothing that runs in them reaches
+//! anything but each other, and they are gone when this is, or, where this was killed, with the next
+//! that are made.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::processes::{Place, ProcessError};
@@ -24,6 +26,7 @@ pub struct Namespaces {
 impl Namespaces {
     /// Makes them; `name` tells those of one test from those of another.
     pub fn make(name: &str) -> Result<Self, ProcessError> {
+        sweep()?;
         let made = Self { name: format!("warebook-{}-{name}", std::process::id()) };
         let (edge, between, hq) = (made.name("edge"), made.name("between"), made.name("hq"));
         for namespace in [&edge, &between, &hq] {
@@ -91,6 +94,22 @@ impl Drop for Namespaces {
             drop(ip(&["netns", "del", &self.name(part)]));
         }
     }
+}
+
+/// Deletes what processes left that were killed. Nothing runs there any more.
+fn sweep() -> Result<(), ProcessError> {
+    let listed = Command::new("ip").args(["netns", "list"]).stdin(Stdio::null()).output()?;
+    for line in String::from_utf8_lossy(&listed.stdout).lines() {
+        let name = line.split_whitespace().next().unwrap_or_default();
+        let maker = name.strip_prefix("warebook-").and_then(|rest| rest.split('-').next());
+        let maker = maker.and_then(|id| id.parse::<u32>().ok());
+        let is_left = maker.is_some_and(|id| !Path::new("/proc").join(id.to_string()).exists());
+        if is_left {
+            // Another test may be sweeping, too.
+            drop(ip(&["netns", "del", name]));
+        }
+    }
+    Ok(())
 }
 
 fn ip(arguments: &[&str]) -> Result<(), ProcessError> {

@@ -73,7 +73,7 @@ fn build(folder: &Path) {
 pub struct Place(Option<String>);
 
 impl Place {
-    /// In the network namespace of this name.
+    /// In the network namespace of this name, for as long as the thread lives that starts it.
     pub fn namespace(name: &str) -> Self {
         Self(Some(name.to_owned()))
     }
@@ -84,7 +84,10 @@ impl Place {
             None => Command::new(program),
             Some(name) => {
                 let mut command = Command::new("ip");
-                command.args(["netns", "exec", name]).arg(program);
+                command.args(["netns", "exec", name]);
+                // Whoever is killed can't end what it started: the system does, with the thread
+                // that started it.
+                command.args(["setpriv", "--pdeathsig", "KILL"]).arg(program);
                 command
             }
         }
