@@ -11,6 +11,7 @@ use hq_server::headquarters::{Headquarters, restore};
 use hq_server::own_log::{Draft, DraftError, ItemDraft};
 use hq_server::report::words::Language;
 use hq_server::web::desk::Desk as _;
+use shared::catalogue::Catalogue;
 use shared::document::Actor;
 use shared::fact::statement::CostScope;
 use shared::ids::{Capture, CompanyNo, DeviceNo, Head, ItemNo, Seq, SiteNo};
@@ -229,12 +230,8 @@ async fn what_nodes_know_is_stated_again_under_its_numbers() {
     hq.close().await;
 }
 
-#[tokio::test]
-async fn who_was_revoked_after_the_backup_is_revoked_again_once_a_neighbour_tells() {
-    let (mut company, hq) = Company::new().await;
-    let mut late = Site::new(1, 3);
-    late.enrol(&hq).await;
-    late.record(receipt(1, "1", "2"));
+/// Another site may carry for site 1: so site 1 is told of logs.
+async fn let_carry(hq: &Headquarters) {
     let stated = hq.own_log().record(|published, _| {
         let mut draft = Draft::new(&published.catalogue());
         draft.site(SiteNo(7), "seven", "Seven")?;
@@ -243,6 +240,15 @@ async fn who_was_revoked_after_the_backup_is_revoked_again_once_a_neighbour_tell
         Ok::<_, DraftError>((draft.into_groups(), ()))
     });
     stated.await.expect("recorded");
+}
+
+#[tokio::test]
+async fn who_was_revoked_after_the_backup_is_revoked_again_once_a_neighbour_tells() {
+    let (mut company, hq) = Company::new().await;
+    let mut late = Site::new(1, 3);
+    late.enrol(&hq).await;
+    late.record(receipt(1, "1", "2"));
+    let_carry(&hq).await;
     let early = told(&hq);
     hq.authority().site_revoke(SiteNo(1), hq.clock().now()).expect("a site");
     assert_eq!(hq.agree_on_revoked().await.expect("stated"), 2);
@@ -261,6 +267,35 @@ async fn who_was_revoked_after_the_backup_is_revoked_again_once_a_neighbour_tell
     }
     let introduced = hq.register_log(forgotten, CompanyNo::FIRST, late.genesis.clone()).await;
     assert_eq!(introduced.map_err(|refusal| refusal.code), Err(Code::REVOKED));
+    assert_whole(&hq);
+    hq.close().await;
+}
+
+#[tokio::test]
+async fn who_was_revoked_and_comes_first_is_let_in_until_a_neighbour_tells() {
+    let (mut company, hq) = Company::new().await;
+    let mut late = Site::new(1, 3);
+    late.enrol(&hq).await;
+    late.record(receipt(1, "1", "2"));
+    let_carry(&hq).await;
+    hq.authority().site_revoke(SiteNo(1), hq.clock().now()).expect("a site");
+    assert_eq!(hq.agree_on_revoked().await.expect("stated"), 2);
+    let batches = told(&hq);
+
+    company.hands.move_ms(1_000);
+    let hq = company.restored(hq).await;
+    let introduced = hq.register_log(late.peer, CompanyNo::FIRST, late.genesis.clone()).await;
+    introduced.expect("HQ has forgotten all of it");
+    for batch in &batches {
+        hq.take_back(batch.clone()).await;
+    }
+    assert!(hq.authority().revocation(late.peer).is_some());
+    // Neighbours hear of it too, whichever statement is the newer one.
+    let mut catalogue = Catalogue::new();
+    for batch in told(&hq) {
+        batch.batch.facts().expect("HQ's own").iter().for_each(|fact| catalogue.apply(fact));
+    }
+    assert!(catalogue.site_log(&late.log()).is_some_and(|log| log.revoked));
     assert_whole(&hq);
     hq.close().await;
 }

@@ -546,6 +546,7 @@ impl Catalogue {
                 if revoked {
                     self.revoked.insert((site, device));
                 }
+                let revoked = self.is_revoked(site, device);
                 self.site_logs.insert(log, SiteLog { site, device, public_key, revoked });
             }
             MasterData::Carrier { site, carrier, allowed: true } => {

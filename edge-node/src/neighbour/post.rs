@@ -664,17 +664,18 @@ impl Post {
                 with.own_due = Instant::now() + 10 * GATHER;
             }
             (Peer::Neighbour(..), _) if offer.head.direction != Direction::ToHq => {}
-            _ => self.not_taken(offer, declined),
+            (peer, _) => self.not_taken(offer, declined, matches!(peer, Peer::Hq)),
         }
     }
 
-    /// A bundle of another site's was not taken further on.
-    fn not_taken(&self, offer: &Offer, declined: &Declined) {
+    /// A bundle of another site's was not taken further on. What a neighbour says of it is nothing to
+    /// go by: it is kept for HQ.
+    fn not_taken(&self, offer: &Offer, declined: &Declined, by_hq: bool) {
         tracing::warn!("bundle {} is not taken: {}", short(&offer.digest), declined.text);
         self.depot.note_problem(offer, &declined.text);
         let is_lost = match declined.code {
             Code::FORGED => !self.is_still_good(offer),
-            Code::REVOKED | Code::FORK | Code::BAD_FACTS => true,
+            Code::REVOKED | Code::FORK | Code::BAD_FACTS => by_hq,
             _ => false,
         };
         if is_lost && let Err(error) = self.depot.drop_bundle(offer) {

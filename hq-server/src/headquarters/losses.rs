@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use shared::catalogue::StateKey;
-use shared::fact::statement::{Stamp, Statement};
+use shared::fact::statement::{MasterData, Stamp, Statement};
 use shared::ids::{Capture, LogId, Seq, SiteNo};
 use shared::sync::{Given, SignedStateBatch, VouchersGiven, limits};
 
@@ -73,7 +73,8 @@ impl Headquarters {
 
     /// States again what HQ had stated and lost, as a node gave it back: what is not newer than what
     /// HQ has is left. The time when it was first stated stays, so that of two versions the newer one
-    /// holds, whichever comes back first.
+    /// holds, whichever comes back first. That an installation is revoked holds whatever was stated
+    /// since by an HQ that had forgotten it.
     pub(super) async fn state_again(&self, batch: &SignedStateBatch) -> Result<(), String> {
         let key = self.inner.authority.hq_key().verifying_key();
         batch.verify(&key).map_err(|_| "HQ did not sign it".to_owned())?;
@@ -101,15 +102,22 @@ impl Headquarters {
             let (mut draft, mut times) = (Draft::new(&published.catalogue()), Vec::new());
             for (at, key, valid_from, data) in lost.into_values() {
                 let newest = self.inner.intake.newest_state(&key);
-                let newest = newest.and_then(|fact| Stamp::parse(&fact).ok());
-                if newest.is_none_or(|newest| newest.occurred_at < at) {
+                let newer = newest.and_then(|fact| Stamp::parse(&fact).ok());
+                let newer = newer.filter(|newest| newest.occurred_at >= at);
+                let revokes = match &data {
+                    MasterData::SiteLog { site, device, revoked, .. } => {
+                        *revoked && !self.is_stated_revoked(*site, *device)
+                    }
+                    _ => false,
+                };
+                if newer.is_none() || revokes {
                     draft.again(valid_from, data);
-                    times.push(at);
+                    times.push(newer.is_none().then_some(at));
                 }
             }
             let mut groups = draft.into_groups();
             for (group, at) in groups.iter_mut().zip(&times) {
-                group.occurred_at = Some(*at);
+                group.occurred_at = *at;
             }
             Ok::<_, DraftError>((groups, times.len()))
         });

@@ -323,11 +323,11 @@ fn a_revoked_neighbour_is_turned_away_and_what_it_wrote_goes_nowhere() {
     assert_eq!(near.lasts(), [3]);
     assert_eq!(near.post.turned_away(), [(SiteNo(2), DeviceNo(2))]);
 
-    // One that HQ did not tell yet takes it, and hears of it from the next one.
+    // One that HQ did not tell yet takes it, and keeps it for HQ whatever a neighbour says of it.
     assert_eq!(meet([&far, &middle], |frame| frame), [None, None]);
     assert_eq!(middle.lasts(), [5]);
     assert_eq!(meet([&middle, &near], |frame| frame), [None, None]);
-    assert_eq!((middle.lasts(), near.lasts()), (vec![], vec![3]));
+    assert_eq!((middle.lasts(), near.lasts()), (vec![5], vec![3]));
     assert_eq!(middle.post.turned_away(), [], "that is HQ's to say");
 }
 
