@@ -1,9 +1,10 @@
 //! Discounts that suppliers grant for early payment: less is owed for a bill, and what is not owed
-//! takes from the cost of the bill's goods or is income. Knows bills and receipts, and no pools but
-//! to mark them.
+//! takes from the cost of the bill's goods or is income. Knows bills and receipts, and pools only to
+//! mark them or to get a step in one.
 //!
 //! Invariant: of a discount that lowers cost, the landed cost clearing account holds nothing once its
-//! goods are known: the receipt takes what the discount gives.
+//! goods are known: the receipt takes what the discount gives. A discount is late or it is not when it
+//! and its goods become known; nothing that is voided later changes that.
 
 use super::prepare::discount_goods;
 use super::valuation::FactId;
@@ -11,12 +12,25 @@ use super::voucher::Cause;
 use super::{Books, Effects};
 
 impl Books {
-    /// What a discount does, or does no more where it or its bill did not happen.
+    /// What a new discount does.
     pub(super) fn value_discount(&mut self, id: FactId) {
-        self.refresh_document(id);
         if let Some(receipt) = self.facts[id].origin {
-            self.discount_receipt(id, receipt);
+            self.forward_document(id, receipt);
         }
+        self.refresh_discount(id);
+    }
+
+    /// What a discount does, or does no more where it or its bill did not happen.
+    pub(super) fn refresh_discount(&mut self, id: FactId) {
+        self.refresh_document(id);
+        let record = &self.facts[id];
+        let Some(receipt) = record.origin else { return };
+        if record.forwarded {
+            let amount = if record.document_is_active(&self.facts) { record.stated } else { None };
+            self.facts[id].taken_over.cost = Some(-amount.unwrap_or(0));
+            self.mark_own_pool(id, Cause::CashDiscount);
+        }
+        self.add_landed_cost(receipt, Cause::CashDiscount);
     }
 
     /// A bill became known to be for the goods of a receipt: so are the discounts on it.
@@ -32,19 +46,5 @@ impl Books {
             self.link(id, record, receipt, effects);
             self.value_discount(id);
         }
-    }
-
-    /// With the receipt's landed cost while its month is open, later a step of its own in the pool.
-    fn discount_receipt(&mut self, id: FactId, receipt: FactId) {
-        if !self.facts[id].forwarded {
-            self.forward_document(id, receipt);
-        }
-        let record = &self.facts[id];
-        if record.forwarded {
-            let amount = if record.document_is_active(&self.facts) { record.stated } else { None };
-            self.facts[id].taken_over.cost = Some(-amount.unwrap_or(0));
-            self.mark_own_pool(id, Cause::CashDiscount);
-        }
-        self.add_landed_cost(receipt, Cause::CashDiscount);
     }
 }

@@ -325,7 +325,7 @@ impl Books {
             (Kind::SupplierInvoice | Kind::CreditNote | Kind::LandedCost, Some(receipt)) => {
                 self.price_receipt(receipt);
             }
-            (Kind::CashDiscount, _) => self.value_discount(id),
+            (Kind::CashDiscount, _) => self.refresh_discount(id),
             (Kind::CustomerInvoice, Some(sale)) => self.bill_sale(sale),
             (Kind::Receipt, _) => self.price_receipt(id),
             (Kind::SaleIssue, _) => self.bill_sale(id),
@@ -344,7 +344,7 @@ impl Books {
             self.mark_own_pool(dependent, Cause::Reversal);
             match self.facts[dependent].kind {
                 Kind::Allocation => self.refresh_document(dependent),
-                Kind::CashDiscount => self.value_discount(dependent),
+                Kind::CashDiscount => self.refresh_discount(dependent),
                 _ => {}
             }
         }

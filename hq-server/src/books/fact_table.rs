@@ -154,7 +154,7 @@ pub struct FactRecord {
     /// What it takes over from the fact it answers.
     pub taken_over: TakenOver,
     /// What the document itself says for `main` and `against` while it is active; for a receipt
-    /// its landed cost, waiting in `main` for its bills.
+    /// its landed cost less discounts, waiting in `main` for its bills.
     pub document_target: (i64, i64),
     /// What the fact itself says it is worth: price x quantity, minor units.
     pub stated: Option<i64>,
@@ -233,12 +233,17 @@ impl FactRecord {
     }
 
     /// What is closed of its month where its own voucher can't be posted in it any more: goods that
-    /// go to another company or come from one are bought and sold.
+    /// go to another company or come from one are bought and sold, and a discount that became a step
+    /// of a pool moves stock.
     pub const fn area(&self) -> Area {
-        if self.between { Area::Trade } else { Area::of(self.kind) }
+        match self.kind {
+            _ if self.between => Area::Trade,
+            Kind::CashDiscount if self.forwarded => Area::Stock,
+            kind => Area::of(kind),
+        }
     }
 
-    /// The landed cost of a receipt.
+    /// The landed cost of a receipt, less the discounts on its bills.
     pub const fn landed(&self) -> i64 {
         -self.document_target.0
     }

@@ -26,6 +26,8 @@ impl Books {
         let key = record.key.not_before(opens);
         let month = key.effective_at().day(company.zone).month();
         let (pool, one_pool, accounts) = (named.pool, named.one_pool, named.accounts);
+        // A discount without its bill is none.
+        let stated = record.stated.filter(|_| record.document_is_active(&self.facts));
         let record = &mut self.facts[id];
         let clears = matches!(record.kind, Kind::LandedCost | Kind::CashDiscount);
         let counter = if clears { Role::LandedCostClearing } else { Role::ReceivedNotInvoiced };
@@ -44,7 +46,7 @@ impl Books {
         (record.key, record.month, record.pool, record.one_pool) = (key, month, pool, one_pool);
         (record.step, record.forwarded) = (PoolStep::AddLate, true);
         let sign = if record.kind == Kind::CashDiscount { -1 } else { 1 };
-        record.taken_over.cost = clears.then_some(sign * record.stated.unwrap_or(0));
+        record.taken_over.cost = clears.then_some(sign * stated.unwrap_or(0));
         self.place(id);
     }
 

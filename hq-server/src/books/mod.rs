@@ -21,6 +21,7 @@
 //! | `exchange.rs` | what is stated in another currency |
 //! | `group.rs` | what goods cost the group of companies |
 //! | `documents.rs` | invoices, reversals, allocations |
+//! | `discounts.rs` | what suppliers let the company off |
 //! | `doubt.rs` | facts whose clock was in doubt, and where HQ says they belong |
 //! | `touched.rs` | which facts have a difference to post |
 //! | `differences.rs` | what is posted of differences, summed |

@@ -22,7 +22,7 @@ pub enum Area {
     Trade,
     /// Every other movement, and what goods cost.
     Stock,
-    /// Payments and allocations.
+    /// Payments, allocations, cash discounts.
     OpenItems,
     /// Whatever else is in the ledger.
     Ledger,

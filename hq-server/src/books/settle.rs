@@ -811,7 +811,7 @@ fn costs_the_same(a: &Target, b: &Target) -> bool {
 /// What a difference touches: costs, or the document itself.
 fn area_of_difference(record: &FactRecord) -> Area {
     let document = |target: &Target| (target.main, target.against);
-    // What waits in `main` of a receipt is its landed cost.
+    // What waits in `main` of a receipt is its landed cost, less discounts.
     let changed = document(&record.target) != document(&record.posted);
     if changed && record.kind != Kind::Receipt { record.area() } else { Area::Stock }
 }

@@ -232,12 +232,18 @@ impl Books {
         }
     }
 
-    /// What the books say of a fact of theirs.
+    /// What the books say of a fact of theirs, and of the reversals that name it, and so on.
     fn know_of(&self, reversals: &mut Reversals<Capture>, fact: Capture) {
-        let Some(id) = self.facts.find(fact) else { return };
-        let dependents = self.facts.dependents(id).iter().map(|other| &self.facts[*other]);
-        let named_by = dependents.filter(|other| other.kind == Kind::Reversal);
-        reversals.know(fact, named_by.map(|other| other.capture), self.facts[id].reversed);
+        let mut open = vec![fact];
+        while let Some(fact) = open.pop() {
+            let Some(id) = self.facts.find(fact) else { continue };
+            let dependents = self.facts.dependents(id).iter().map(|other| &self.facts[*other]);
+            let named_by = dependents.filter(|other| other.kind == Kind::Reversal);
+            let named_by: Vec<Capture> = named_by.map(|other| other.capture).collect();
+            if reversals.know(fact, named_by.iter().copied(), self.facts[id].reversed) {
+                open.extend(named_by);
+            }
+        }
     }
 
     /// What a reversal in the books names.

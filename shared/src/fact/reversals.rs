@@ -45,15 +45,15 @@ impl<K: Copy + Ord> Reversals<K> {
         Self { of, undone }
     }
 
-    /// What is known of a fact from elsewhere: the reversals that name it, and whether it counts. Does
-    /// nothing where the fact is known already.
-    pub fn know(&mut self, fact: K, reversals: impl IntoIterator<Item = K>, undone: bool) {
-        if let Entry::Vacant(unknown) = self.of.entry(fact) {
-            unknown.insert(reversals.into_iter().collect());
-            if undone {
-                self.undone.insert(fact);
-            }
+    /// What is known of a fact from elsewhere: the reversals that name it, of which as much has to be
+    /// known, and whether it counts. Does nothing where the fact is known already; says whether not.
+    pub fn know(&mut self, fact: K, reversals: impl IntoIterator<Item = K>, undone: bool) -> bool {
+        let Entry::Vacant(unknown) = self.of.entry(fact) else { return false };
+        unknown.insert(reversals.into_iter().collect());
+        if undone {
+            self.undone.insert(fact);
         }
+        true
     }
 
     /// A reversal takes effect. `together` gives the facts that have effect with one, itself among

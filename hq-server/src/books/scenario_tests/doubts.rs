@@ -358,3 +358,15 @@ fn a_reversal_by_hq_takes_back_what_is_in_doubt_at_a_site() {
     assert_eq!(story.tell_by(1, at, (far, far, 4), &reversal(itself)), itself);
     assert_eq!((story.on_hand(1), story.without_value(1)), (10, 0));
 }
+
+#[test]
+fn a_reversal_that_does_not_count_keeps_nothing_undone() {
+    let mut story = Story::new(CostScope::Site);
+    let received = story.movement(1, 1, receipt("10", "10"));
+    let first = story.tell(1, 2, &reversal(received));
+    story.tell(1, 3, &reversal(first));
+    let second = story.tell(1, 4, &reversal(received));
+    let (at, far) = (Timestamp(5 * DAY), Timestamp(20_000 * DAY));
+    story.tell_by(1, at, (far, far, 4), &reversal(second));
+    assert_eq!((story.on_hand(1), story.without_value(1)), (0, 10));
+}

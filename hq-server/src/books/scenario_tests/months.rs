@@ -382,3 +382,59 @@ fn a_reversal_of_what_is_closed_is_traced() {
         [6_000, 2_000]
     );
 }
+
+/// Goods of January, paid with a discount that is theirs, and all of them sold.
+fn discounted() -> (Story, Capture, Capture) {
+    let mut story = forwarding();
+    let received = story.movement(1, 1, receipt("10", "10"));
+    story.movement(1, 5, sale("10", "30"));
+    let bill = story.tell(0, 6, &invoice(received, "10", "10"));
+    let taken = story.tell(0, 7, &discount(bill, "2.40", PurchaseCashDiscount::Cost));
+    assert_eq!(story.net(JANUARY, Role::CostOfSales), 9_760);
+    story.step(JANUARY, PeriodStep::CloseStock);
+    (story, bill, taken)
+}
+
+#[test]
+fn a_discount_that_was_in_time_is_traced_whatever_is_voided_later() {
+    let reversal = |of| Statement::Reversal { refers_to: of, reason: None };
+    let roles = [Role::CostOfSales, Role::PriceVariance, Role::LandedCostClearing, Role::Payable];
+    let balances = |story: &Story| roles.map(|role| story.books.role_balance(role));
+    for voided in [0, 1] {
+        let (mut story, bill, taken) = discounted();
+        let before = balances(&story);
+        let void = story.tell(0, 40, &reversal([bill, taken][voided]));
+        assert_eq!(story.books.role_balance(Role::CostOfSales), 10_000);
+        story.tell(0, 41, &reversal(void));
+        assert_eq!(balances(&story), before);
+    }
+    // The receipt of others' goods is none of the discount's.
+    let (mut story, ..) = discounted();
+    story.movement(1, 39, receipt("5", "10"));
+    let received = Capture { device: DeviceNo(2), counter: 1 };
+    story.tell(1, 40, &reversal(received));
+    assert_eq!(story.books.role_balance(Role::LandedCostClearing), -240);
+}
+
+#[test]
+fn a_closed_month_does_not_move_by_a_late_discount() {
+    let mut story = forwarding();
+    let received = story.movement(1, 1, receipt("10", "10"));
+    story.step(JANUARY, PeriodStep::CloseStock);
+    let bill = story.tell(0, 40, &invoice(received, "10", "10"));
+    let taken = story.tell(0, 41, &discount(bill, "2.40", PurchaseCashDiscount::Cost));
+    assert_eq!(story.net(FEBRUARY, Role::Inventory), -240);
+    story.step(FEBRUARY, PeriodStep::CloseStock);
+    story.tell(0, 70, &Statement::Reversal { refers_to: taken, reason: None });
+    assert_eq!(story.net(FEBRUARY, Role::Inventory), -240);
+    assert_eq!((story.holds(1), story.books.check()), ((10, 10_000), Ok(())));
+    // On a bill that is void already it does nothing from the beginning.
+    let mut story = forwarding();
+    let received = story.movement(1, 1, receipt("10", "10"));
+    story.step(JANUARY, PeriodStep::CloseStock);
+    let bill = story.tell(0, 40, &invoice(received, "10", "10"));
+    story.tell(0, 41, &Statement::Reversal { refers_to: bill, reason: None });
+    story.text.clear();
+    story.tell(0, 42, &discount(bill, "2.40", PurchaseCashDiscount::Cost));
+    story.expect("");
+}
