@@ -102,6 +102,7 @@ async fn pages_are_whole_in_every_language_and_load_nothing_foreign() {
         "/open-items?partner=4".to_owned(),
         "/documents".to_owned(),
         "/documents/transfer:2-1042:1:2".to_owned(),
+        "/documents/notes:4".to_owned(),
         "/sites".to_owned(),
     ];
     for address in &addresses {

@@ -9,7 +9,6 @@ use shared::document::{
     DocumentId, DocumentKey, DocumentKind, Value, count_sheet, field, transfer,
 };
 use shared::ids::Capture;
-use shared::time::Timestamp;
 use utoipa::{IntoParams, ToSchema};
 
 use super::views::{ProblemView, moment};
@@ -241,7 +240,7 @@ pub fn find(documents: &Documents, text: &str) -> Option<DocumentId> {
 }
 
 fn value(recorder: &Recorder, state: &DocumentState, value: Value) -> ValueView {
-    let at = Timestamp(value.time.saturating_mul(1_000));
+    let at = value.put_at();
     let site = value.actor.site();
     let catalogue = recorder.journal().catalogue();
     let code = catalogue.site(site).map(|site| site.code.clone());

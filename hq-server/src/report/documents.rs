@@ -167,10 +167,10 @@ impl DocumentShown {
     pub fn of(state: &DocumentState, writing: Writing<'_>) -> Self {
         let value = |key: &String, value: Value, to_settle| DocumentValue {
             key: key.clone(),
-            text: value.text,
             site: (writing.code)(value.actor.site()),
             device: value.actor.device().0,
-            at: (writing.time)(Timestamp(value.time.saturating_mul(1_000))),
+            at: (writing.time)(value.put_at()),
+            text: value.text,
             to_settle,
         };
         let mut values = Vec::new();

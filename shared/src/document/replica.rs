@@ -20,6 +20,7 @@ use super::id::{Actor, DocumentKey};
 use super::limits;
 use crate::ids::ChangeHash;
 use crate::planted::{self, Fault};
+use crate::time::Timestamp;
 
 /// Why a change has no place in a document.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -120,6 +121,14 @@ pub struct Value {
     pub time: i64,
     /// The change that put it.
     pub change: ChangeHash,
+}
+
+impl Value {
+    /// When it was put, within the years that a calendar has: an author may say anything.
+    pub fn put_at(&self) -> Timestamp {
+        const LAST: i64 = 253_402_300_799;
+        Timestamp(self.time.clamp(-LAST, LAST) * 1_000)
+    }
 }
 
 /// A change in the document, with what it builds on.
