@@ -147,7 +147,11 @@ async fn documents_show_what_people_have_to_settle_and_what_was_refused() {
     {
         assert!(list.contains(told), "no {told}");
     }
-    assert!(list.contains("<td class=\"num due\">1</td>"), "one waits to be settled");
+    assert_eq!(list.matches("<td class=\"num due\">1</td>").count(), 2, "one each of two");
+    let sheet = site.page("/documents/count-sheet:4-1:3", "en").await;
+    for figure in ["118", "121"] {
+        assert!(sheet.contains(&format!("<td class=\"break due\">{figure}</td>")), "{figure}");
+    }
     assert!(list.contains("Refused changes <span class=\"soft\">1</span>"));
     let transfer = site.page("/documents/transfer:2-1042:1:2", "zh").await;
     assert!(transfer.contains("有 1 处") || transfer.contains("1 处内容"), "{transfer}");

@@ -47,7 +47,15 @@ pub(crate) fn shared_documents(now: Timestamp) -> Documents {
         take(site, remark);
     }
     let sheet = DocumentId::CountSheet { site: SiteNo(3), sheet: capture(4, 1) };
-    take(3, put(begin(sheet), 3, now, &[("title", "A 区年终盘点"), ("count/7/王", "118")]));
+    take(
+        3,
+        put(
+            begin(sheet),
+            3,
+            now,
+            &[("title", "A 区年终盘点"), ("count/王/7", "118"), ("count/李/7", "121")],
+        ),
+    );
     let notes = DocumentId::SiteNotes { site: SiteNo(4) };
     // Somebody's clock says anything.
     let far = Timestamp(1 << 60);

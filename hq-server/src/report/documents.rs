@@ -1,6 +1,8 @@
 //! Shared documents: what people of sites coordinate, with every value that a person has to settle, and
 //! the changes that HQ refused. Knows no file and no connection, and nothing here is stock or money.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use shared::document::{
     Change, DocumentId, DocumentKey, DocumentKind, Value, count_sheet, field, transfer,
@@ -81,7 +83,7 @@ pub struct DocumentValue {
     pub device: u32,
     /// When, by its clock.
     pub at: String,
-    /// It differs from what others put who did not know of it: a person has to settle.
+    /// It differs from what others put, who did not know of it or counted too: a person has to settle.
     pub to_settle: bool,
 }
 
@@ -150,7 +152,7 @@ impl DocumentLine {
             },
             changes: replica.len() - 1,
             changed_at: (writing.time)(state.changed_at),
-            to_settle: to_settle(key, state),
+            to_settle: to_settle(state).0,
         }
     }
 }
@@ -173,12 +175,12 @@ impl DocumentShown {
             text: value.text,
             to_settle,
         };
+        let (_, open) = to_settle(state);
         let mut values = Vec::new();
         for key in state.replica.keys() {
-            let all = state.replica.conflict(&key);
-            let to_settle = all.is_some();
             let holds = || state.replica.values(&key).into_iter().take(1).collect();
-            let all = all.unwrap_or_else(holds);
+            let all = state.replica.conflict(&key).unwrap_or_else(holds);
+            let to_settle = open.contains(&key);
             values.extend(all.into_iter().map(|one| value(&key, one, to_settle)));
         }
         let heads = state.replica.heads().iter().map(ToString::to_string).collect();
@@ -204,12 +206,24 @@ impl QuarantineLine {
     }
 }
 
+/// What a person has to settle: how many things, and the keys that say something different of them.
 /// Figures by counter differ line by line; elsewhere keys do.
-fn to_settle(key: DocumentKey, state: &DocumentState) -> usize {
-    if key.id.kind() != DocumentKind::CountSheet {
-        return state.conflicts().count();
+fn to_settle(state: &DocumentState) -> (usize, BTreeSet<String>) {
+    if state.replica.key().id.kind() != DocumentKind::CountSheet {
+        let keys: BTreeSet<String> = state.conflicts().map(|(key, _)| key).collect();
+        return (keys.len(), keys);
     }
-    let lines = count_sheet::lines(&state.replica);
-    let differs = Some(count_sheet::Standing::Differs);
-    lines.values().filter(|line| line.standing() == differs).count()
+    let (mut differing, mut keys) = (0, BTreeSet::new());
+    for (bucket, line) in count_sheet::lines(&state.replica) {
+        if line.standing() != Some(count_sheet::Standing::Differs) {
+            continue;
+        }
+        differing += 1;
+        if line.settled.is_empty() {
+            keys.extend(line.counts.iter().map(|(counter, _)| bucket.count_key(counter)));
+        } else {
+            keys.insert(bucket.settled_key());
+        }
+    }
+    (differing, keys)
 }
