@@ -678,8 +678,9 @@ impl EdgeSession {
         std::mem::take(&mut self.waiting.ping_due).then(|| Frame::Ping(self.waiting.open_ping()))
     }
 
+    /// A known copy says first that it is one: HQ takes no branch of a log that went on meanwhile.
     const fn has_early(&self) -> bool {
-        !self.forked && self.facts.ready.is_some()
+        !self.forked && !self.start.is_copied && self.facts.ready.is_some()
     }
 
     /// Whether `poll_frame` would give one.

@@ -1032,6 +1032,13 @@ fn a_copy_that_differs_in_its_seals_alone_goes_on_without_them() {
     assert_eq!((pair.edge_end(), pair.hq.branches.len()), (None, 0));
     assert_eq!(pair.hq.log.facts, pair.edge.log.facts);
     assert_eq!(pair.hq.log.sealed, Seq(4));
+    // What HQ is expected to want comes after it heard that this is the copy.
+    pair.record(1);
+    pair.connect();
+    exchange_once(&mut pair);
+    pair.settle(&mut dice);
+    assert_eq!((pair.edge_end(), pair.hq_end()), (None, None));
+    assert_eq!(pair.hq.log.facts, pair.edge.log.facts);
 }
 
 #[test]
