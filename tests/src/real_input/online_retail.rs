@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(1_800);
 /// What services are, and the accounts that take what is charged for them: code, name, type. Those
 /// of no other category are sales.
 const CATEGORIES: [(&str, &str, [&str; 3]); 5] = [
-    ("carriage", "Postage and carriage", ["4120", "Carriage charged", "income"]),
+    ("carriage", "Postage and carriage", ["4130", "Carriage charged", "income"]),
     ("marketplace-fees", "Fees of marketplaces", ["5230", "Marketplace fees", "expense"]),
     ("bank-charges", "Charges of banks", ["5231", "Bank charges", "expense"]),
     ("donations", "Given away", ["5232", "Donations", "expense"]),
@@ -301,4 +301,19 @@ fn verify(hq: &Headquarters, wrong: &mut Vec<String>) -> Result<(), ProcessError
         wrong.push(format!("hq-server verify: {report}"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use hq_server::chart::GENERIC;
+
+    use super::*;
+
+    #[test]
+    fn services_have_accounts_that_the_chart_does_not_have() {
+        for (_, name, [code, ..]) in CATEGORIES {
+            let taken = GENERIC.accounts.iter().find(|account| account.code == code);
+            assert_eq!(taken.map(|account| account.name), None, "{name}: {code}");
+        }
+    }
 }
