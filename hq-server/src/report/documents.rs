@@ -179,8 +179,9 @@ impl DocumentShown {
         let mut values = Vec::new();
         for key in state.replica.keys() {
             let holds = || state.replica.values(&key).into_iter().take(1).collect();
-            let all = state.replica.conflict(&key).unwrap_or_else(holds);
-            let to_settle = open.contains(&key);
+            let all = state.replica.conflict(&key);
+            let to_settle = all.is_some() || open.contains(&key);
+            let all = all.unwrap_or_else(holds);
             values.extend(all.into_iter().map(|one| value(&key, one, to_settle)));
         }
         let heads = state.replica.heads().iter().map(ToString::to_string).collect();
