@@ -24,8 +24,21 @@ pub struct Namespaces {
 }
 
 impl Namespaces {
+    /// As [`Self::make`]; nothing where this machine makes none and nobody requires them
+    /// (`WAREBOOK_NAMESPACES`): then it is said that the test `name` is skipped.
+    pub fn make_or_skip(name: &str) -> Result<Option<Self>, ProcessError> {
+        match Self::make(name) {
+            Ok(made) => Ok(Some(made)),
+            Err(error) if std::env::var_os("WAREBOOK_NAMESPACES").is_none() => {
+                eprintln!("{name}: skipped, for this machine makes no network namespaces: {error}");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Makes them; `name` tells those of one test from those of another.
-    pub fn make(name: &str) -> Result<Self, ProcessError> {
+    fn make(name: &str) -> Result<Self, ProcessError> {
         sweep()?;
         let made = Self { name: format!("warebook-{}-{name}", std::process::id()) };
         let (edge, between, hq) = (made.name("edge"), made.name("between"), made.name("hq"));

@@ -61,16 +61,7 @@ struct Stage {
 impl Stage {
     /// Nothing where this machine makes no namespaces; then it is said.
     fn set(name: &str) -> Result<Option<Self>, ProcessError> {
-        let namespaces = match Namespaces::make(name) {
-            Ok(namespaces) => namespaces,
-            Err(error) if std::env::var_os("WAREBOOK_NAMESPACES").is_none() => {
-                eprintln!(
-                    "bad_network: skipped, for this machine makes no network namespaces: {error}"
-                );
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
-        };
+        let Some(namespaces) = Namespaces::make_or_skip(name)? else { return Ok(None) };
         let folder = tempfile::tempdir()?;
         let data = folder.path().join("hq");
         let init = ["--company", "C", "--currency", "CNY", "--utc-offset", "+08:00"];

@@ -120,14 +120,7 @@ fn waits<T>(
 
 #[test]
 fn nodes_of_one_network_find_each_other_and_meet_whom_hq_allows() -> Result<(), ProcessError> {
-    let namespaces = match Namespaces::make("discovery") {
-        Ok(namespaces) => namespaces,
-        Err(error) if std::env::var_os("WAREBOOK_NAMESPACES").is_none() => {
-            eprintln!("discovery: skipped, for this machine makes no network namespaces: {error}");
-            return Ok(());
-        }
-        Err(error) => return Err(error),
-    };
+    let Some(namespaces) = Namespaces::make_or_skip("discovery")? else { return Ok(()) };
     let folder = tempfile::tempdir()?;
     let (one, other) = (|| namespaces.between(), || namespaces.edge());
     let hq = Installed::headquarters(folder.path().join("hq"), one(), HQ)?;
@@ -179,14 +172,7 @@ fn nodes_of_one_network_find_each_other_and_meet_whom_hq_allows() -> Result<(), 
 
 #[test]
 fn a_node_without_multicast_says_so_and_records_all_the_same() -> Result<(), ProcessError> {
-    let namespaces = match Namespaces::make("silent") {
-        Ok(namespaces) => namespaces,
-        Err(error) if std::env::var_os("WAREBOOK_NAMESPACES").is_none() => {
-            eprintln!("discovery: skipped, for this machine makes no network namespaces: {error}");
-            return Ok(());
-        }
-        Err(error) => return Err(error),
-    };
+    let Some(namespaces) = Namespaces::make_or_skip("silent")? else { return Ok(()) };
     let folder = tempfile::tempdir()?;
     let hq = Installed::headquarters(folder.path().join("hq"), namespaces.between(), HQ)?;
     let mut node = hq.node("S", namespaces.edge(), HQ)?;

@@ -8,6 +8,7 @@ use shared::sync::hq::OpenedLog;
 use shared::sync::{Code, FOUND_MAX, Found, Refusal};
 
 use super::branches::Branches;
+use super::documents::TakeError;
 use super::intake::{Intake, IntakeError, LogStatus, RunRefused};
 use super::store::{LogWriter, Peer};
 
@@ -35,6 +36,14 @@ pub fn unknown_log() -> Refusal {
 pub fn storage(error: &dyn std::error::Error) -> Refusal {
     tracing::error!("the intake: {error}");
     Refusal::new(Code::STORAGE, "HQ can't read its store: try again later")
+}
+
+/// Why changes of documents were not decided on.
+pub fn undecided(error: &TakeError) -> Refusal {
+    match error {
+        TakeError::File(error) => storage(error),
+        TakeError::TooManyRefused => Refusal::new(Code::PROTOCOL, error.to_string()),
+    }
 }
 
 /// A log, for an installation of the site that it is of: one that takes the place of another brings

@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use super::{BundleNews, Headquarters, LinkState, postings};
 use crate::gateway::answers::{self, refusal, storage, unknown_log};
 use crate::gateway::branches::BranchError;
-use crate::gateway::documents::{Sender, TakeError};
+use crate::gateway::documents::Sender;
 use crate::gateway::intake::LogRecord;
 use crate::gateway::store::{Carried, HqStore, LinkNews, LogWriter, Peer, Place};
 use crate::own_log::{Draft, DraftError, RecordError};
@@ -261,10 +261,7 @@ impl HqStore for Headquarters {
         let sender = Sender { site: peer.site, device: peer.device, log: *log };
         let site_of = |device| self.site_of(device);
         let taken = self.inner.documents.take(&sender, changes, self.inner.clock.now(), site_of);
-        taken.map_err(|error| match error {
-            TakeError::File(error) => storage(&error),
-            TakeError::TooManyRefused => Refusal::new(Code::PROTOCOL, error.to_string()),
-        })
+        taken.map_err(|error| answers::undecided(&error))
     }
 
     fn documents_since(

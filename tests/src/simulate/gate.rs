@@ -7,7 +7,7 @@ use ed25519_dalek::SigningKey;
 use hq_server::clock::Clock;
 use hq_server::gateway::answers::{self, refusal, storage};
 use hq_server::gateway::bundle::{Admits, Desk};
-use hq_server::gateway::documents::{Documents, Sender, TakeError};
+use hq_server::gateway::documents::{Documents, Sender};
 use hq_server::gateway::intake::Intake;
 use hq_server::gateway::store::{HqStore, LinkNews, LogWriter, Peer, Place};
 use hq_server::headquarters::postings;
@@ -19,9 +19,8 @@ use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
 use shared::sync::hq::OpenedLog;
 use shared::sync::{
-    Code, DocumentChange, Found, Hello, Position, PostingsAsked, Refusal, Run,
-    SignedAcknowledgement, SignedDocumentBatch, SignedPostings, SignedSiteStock, SignedStateBatch,
-    StateCursor,
+    DocumentChange, Found, Hello, Position, PostingsAsked, Refusal, Run, SignedAcknowledgement,
+    SignedDocumentBatch, SignedPostings, SignedSiteStock, SignedStateBatch, StateCursor,
 };
 use tokio::sync::watch;
 
@@ -128,10 +127,7 @@ impl HqStore for Gate {
             known.map(|log| log.record.site)
         };
         let taken = self.documents.take(&sender, changes, self.clock.now(), site_of);
-        taken.map_err(|error| match error {
-            TakeError::File(error) => storage(&error),
-            TakeError::TooManyRefused => Refusal::new(Code::PROTOCOL, error.to_string()),
-        })
+        taken.map_err(|error| answers::undecided(&error))
     }
 
     fn documents_since(
