@@ -9,8 +9,8 @@ use shared::ids::{Capture, Head, Seq};
 use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
 use shared::sync::{
-    DocumentChange, Following, Position, PostingsKnown, Run, SignedAcknowledgement,
-    SignedDocumentBatch, SignedPostings, SignedStateBatch, StateCursor,
+    DocumentChange, Following, GivenDocuments, Lives, Position, PostingsKnown, Run,
+    SignedAcknowledgement, SignedDocumentBatch, SignedPostings, SignedStateBatch, StateCursor,
 };
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -144,13 +144,19 @@ impl EdgeStore for JournalLink {
 
     fn apply_documents(&self, signed: SignedDocumentBatch) -> Result<(), EdgeStoreError> {
         let Some((documents, recorder)) = &self.documents else { return Ok(()) };
-        match documents.apply(&signed.batch, recorder.now())? {
+        match documents.apply(&signed, recorder.now())? {
             Following::Next | Following::Known => Ok(()),
-            Following::Gap => {
-                let why = "documents that do not go on from what is known; HQ is asked again";
-                Err(EdgeStoreError::BadState(why.to_owned()))
-            }
+            Following::Gap => Err(EdgeStoreError::Overtaken),
         }
+    }
+
+    fn told(
+        &self,
+        lives: &Lives,
+        back: Option<StateCursor>,
+    ) -> Result<Option<GivenDocuments>, EdgeStoreError> {
+        let Some((documents, _)) = &self.documents else { return Ok(None) };
+        Ok(documents.give(lives, back)?)
     }
 
     fn next_earlier(&self) -> Option<Arc<Self>> {

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use ed25519_dalek::SigningKey;
 use edge_node::documents::{Documents as EdgeDocuments, Owner};
-use hq_server::gateway::documents::{Documents as HqDocuments, REFUSED_MAX, Sender, TakeError};
+use hq_server::gateway::documents::{
+    Documents as HqDocuments, REFUSED_MAX, Sender, TakeBackError, TakeError,
+};
 use shared::document::{Actor, DocumentId, DocumentKey, Replica};
 use shared::ids::{ChangeHash, DeviceNo, HistoryId, LogId, SiteNo};
 use shared::sync::{DocumentChange, Following, StateCursor};
@@ -106,7 +108,7 @@ impl Edge {
         let cursor = self.documents.cursor().expect("reads");
         let batch = hq.documents.since(site, &log, cursor, sent).expect("reads");
         if let Some(signed) = &batch {
-            self.documents.apply(&signed.batch, NOW).expect("applies");
+            self.documents.apply(signed, NOW).expect("applies");
         }
         batch.is_some()
     }
@@ -121,6 +123,17 @@ impl Edge {
             }
             before = sent;
         }
+    }
+
+    /// Gives back what HQ asks; how many times it takes.
+    fn give(&self, hq: &Hq) -> usize {
+        let Some(lives) = hq.documents.lives() else { return 0 };
+        let (mut back, mut count) = (None, 0);
+        while let Some(given) = self.documents.give(&lives, back).expect("reads") {
+            hq.documents.take_back(&sender(self.device), &given, NOW).expect("takes");
+            (back, count) = (Some(given.told.batch.to), count + 1);
+        }
+        count
     }
 
     fn reasons(&self) -> Vec<String> {
@@ -211,6 +224,110 @@ fn what_is_in_is_not_refused_when_it_is_offered_again() {
     assert_eq!(hq.documents.refused().expect("reads"), []);
 }
 
+fn sync_all(edges: &[&Edge], hq: &Hq) {
+    for edge in edges {
+        edge.sync(hq);
+    }
+}
+
+/// HQ as it is put back to a backup that was made before it decided on anything else, and two sites.
+struct Restored {
+    folder: tempfile::TempDir,
+    hq: Hq,
+    two: Edge,
+}
+
+impl Restored {
+    fn new(meanwhile: impl FnOnce(&Hq, &Edge, &Edge)) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (one, two) = (Edge::open(folder.path(), 10), Edge::open(folder.path(), 20));
+        let backup = folder.path().join("backup");
+        {
+            let hq = Hq::open(folder.path(), 1);
+            assert_eq!(hq.documents.lives(), None);
+            one.put(TRANSFER, "line/10-1", "5\npc\n1");
+            sync_all(&[&one, &two], &hq);
+            hq.documents.copy_to(&backup).expect("copies");
+            meanwhile(&hq, &one, &two);
+            sync_all(&[&one, &two], &hq);
+        }
+        std::fs::rename(backup, folder.path().join("hq.redb")).expect("put back");
+        let hq = Hq::open(folder.path(), 2);
+        Self { folder, hq, two }
+    }
+}
+
+#[test]
+fn a_restored_hq_takes_back_what_it_had_decided() {
+    let meanwhile = |hq: &Hq, one: &Edge, two: &Edge| {
+        hq.put(TRANSFER, "remark", "by sea");
+        sync_all(&[one, two], hq);
+        one.put(TRANSFER, "remark", "by air");
+        two.put(TRANSFER, "expected", "tomorrow");
+        sync_all(&[one, two, one], hq);
+        hq.put("notes:2", "topic/a", "kept");
+        hq.documents.renew("notes:2".parse().expect("an id"), &sender(OWN), NOW).expect("begins");
+    };
+    let Restored { folder, hq, two } = Restored::new(meanwhile);
+    // What it was told stands at the site; HQ has none of it, and site 1 is gone.
+    let shown = two.replica(TRANSFER).expect("there");
+    assert_eq!((hq.text(TRANSFER, "remark"), hq.text("notes:2", "topic/a")), (None, None));
+    two.put(TRANSFER, "remark", "by rail");
+    two.sync(&hq);
+    assert_eq!((hq.text(TRANSFER, "remark"), two.documents.waiting()), (None, Ok(2)));
+    assert!(two.give(&hq) > 0);
+    two.sync(&hq);
+    assert_eq!(two.documents.waiting(), Ok(0), "what it builds on has come");
+    assert_eq!(hq.text(TRANSFER, "remark").as_deref(), Some("by rail"));
+    assert_eq!(hq.text(TRANSFER, "expected").as_deref(), Some("tomorrow"));
+    let known = hq.documents.get(TRANSFER.parse().expect("an id")).expect("there").replica;
+    assert!(shown.changes().all(|change| known.has(&change.hash)));
+    let notes = hq.documents.get("notes:2".parse().expect("an id")).expect("there").replica;
+    assert_eq!((notes.key().generation, notes.text("topic/a").as_deref()), (2, Some("kept")));
+    assert_eq!(two.replica("notes:2").expect("there").heads(), notes.heads());
+    // It is kept no longer, and what it says now is, for the next time.
+    assert_eq!(two.give(&hq), 0);
+    drop(hq);
+    let hq = Hq::open(folder.path(), 3);
+    two.sync(&hq);
+    assert_eq!(two.give(&hq), 0, "nothing is lost");
+    std::fs::remove_file(folder.path().join("hq.redb")).expect("lost");
+    drop(hq);
+    Hq::open(folder.path(), 4);
+    let hq = Hq::open(folder.path(), 5);
+    assert!(two.give(&hq) > 0);
+    assert_eq!(hq.text(TRANSFER, "remark").as_deref(), Some("by rail"));
+}
+
+#[test]
+fn only_what_hq_signed_comes_back_and_in_time() {
+    let meanwhile = |hq: &Hq, _: &Edge, _: &Edge| hq.put(TRANSFER, "remark", "by sea");
+    let Restored { hq, two, .. } = Restored::new(meanwhile);
+    let lives = hq.documents.lives().expect("it was restored");
+    let mut given = two.documents.give(&lives, None).expect("reads").expect("there is some");
+    let untouched = given.clone();
+    given.told.batch.site = SiteNo(1);
+    let taken = hq.documents.take_back(&sender(20), &given, NOW);
+    assert!(matches!(taken, Err(TakeBackError::NotHq)));
+    hq.documents.take_back(&sender(20), &untouched, NOW).expect("takes");
+    hq.documents.take_back(&sender(20), &untouched, NOW).expect("takes again");
+    assert_eq!(hq.text(TRANSFER, "remark").as_deref(), Some("by sea"));
+    let changes = |hq: &Hq| {
+        let known = hq.documents.get(TRANSFER.parse().expect("an id")).expect("there");
+        known.replica.changes().count()
+    };
+    assert_eq!(changes(&hq), 2);
+
+    // Another HQ, whose people did not wait.
+    let Restored { hq, two, .. } = Restored::new(meanwhile);
+    let id = TRANSFER.parse().expect("an id");
+    hq.documents.renew(id, &sender(OWN), NOW).expect("begins");
+    assert!(two.give(&hq) > 0);
+    assert_eq!(hq.text(TRANSFER, "remark"), None);
+    two.sync(&hq);
+    assert_eq!(two.text(TRANSFER, "remark"), None);
+}
+
 #[test]
 fn an_answer_of_an_earlier_life_of_hq_that_comes_late_is_no_gap() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -226,10 +343,10 @@ fn an_answer_of_an_earlier_life_of_hq_that_comes_late_is_no_gap() {
     edge.sync(&hq);
     let cursor = edge.documents.cursor().expect("reads");
     // A bundle brings it, while a connection goes on from where it is.
-    edge.documents.apply(&old.batch, NOW).expect("applies");
+    edge.documents.apply(&old, NOW).expect("applies");
     hq.put("notes:1", "topic/b", "second");
     let next = hq.documents.since(site, &log, cursor, &[]).expect("reads").expect("news");
-    let applied = edge.documents.apply(&next.batch, NOW).expect("reads");
+    let applied = edge.documents.apply(&next, NOW).expect("reads");
     assert_eq!(applied, Following::Gap, "what is between would never come");
     edge.sync(&hq);
     assert_eq!(edge.documents.waiting(), Ok(0));

@@ -35,6 +35,11 @@ fn a_restored_hq_takes_up_again_whom_it_forgot() -> Result<(), ProcessError> {
     }
     south.wait_until_posted(PATIENCE)?;
     north.wait_until_posted(PATIENCE)?;
+    hq.command(&["document", "set", "notes:1", "topic/gate", "closed on Mondays"])?;
+    wait_for("the node to hear of HQ's note", PATIENCE, || {
+        let notes = run("edge-node", &["--data", text(&south.data), "note", "list"])?;
+        Ok(notes.contains("closed on Mondays").then_some(()))
+    })?;
     hq.restored(&backup, &folder.path().join("restored"))?;
     south.find("4", "A", "1000")?;
     north.find("4", "A", "1000")?;
@@ -46,6 +51,14 @@ fn a_restored_hq_takes_up_again_whom_it_forgot() -> Result<(), ProcessError> {
         let total = stock["total"]["quantity"].clone();
         let rows = stock["rows"].as_array().map(Vec::len);
         Ok((rows == Some(3)).then_some((stock, total)))
+    })?;
+    wait_for("HQ to have its note again", PATIENCE, || {
+        let notes = run("hq-server", &["--data", text(&hq.data), "document", "list"])?;
+        if !notes.contains("notes:1") {
+            return Ok(None);
+        }
+        let notes = hq.command(&["document", "show", "notes:1"])?;
+        Ok(notes.to_string().contains("closed on Mondays").then_some(()))
     })?;
     let quantities: Vec<String> = stock.0["rows"]
         .as_array()

@@ -205,7 +205,7 @@ impl<'a> Taking<'a> {
         let is_next = signed.batch.following(documents.cursor()?) == Following::Next;
         // As with master data: what an earlier life of HQ's store said is no news.
         if is_next && (self.lives_on() || !self.is_old) {
-            documents.apply(&signed.batch, self.bundles.wall.now())?;
+            documents.apply(signed, self.bundles.wall.now())?;
         }
         Ok(())
     }

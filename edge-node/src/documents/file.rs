@@ -1,6 +1,6 @@
 //! The documents' file: changes of shared documents with what is known of each, and what HQ
-//! refused. Knows redb and bytes; knows no rule. Invariant: a change has one row, and while HQ did
-//! not decide on one that was made here it stands in the outbox.
+//! refused; and what HQ told, as it signed it. Knows redb and bytes; knows no rule. Invariant: a change
+//! has one row, and while HQ did not decide on one that was made here it stands in the outbox.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,7 +12,7 @@ use redb::{
 use shared::document::DocumentKey;
 use shared::ids::{ChangeHash, LogId, Seq};
 use shared::planted::{self, Fault};
-use shared::sync::{DocumentChange, StateCursor};
+use shared::sync::{DocumentChange, SignedDocumentBatch, StateCursor};
 use shared::time::Timestamp;
 use shared::varint;
 
@@ -29,6 +29,12 @@ const OUTBOX: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("outbox");
 const REFUSED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("refused");
 /// (device, counter) of a ship movement -> receives that wait for the document that names it.
 const UNPLACED: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("unplaced");
+/// Number -> cursor, signed batch: what HQ told, to be given back to it should it be restored.
+const TOLD: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("told");
+
+/// What HQ told is kept up to so many bytes, the newest of it. A change takes some 300; a backup of HQ
+/// that is so far behind is no backup.
+const TOLD_BYTES_MAX: u64 = 16 << 20;
 
 /// What is known of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +85,8 @@ pub(super) struct Meta {
     pub(super) next: u64,
     /// Facts of the node's log whose documents are opened up to here.
     pub(super) followed: Option<Seq>,
+    /// How much of what HQ told is kept.
+    told_bytes: u64,
 }
 
 /// The open file.
@@ -112,6 +120,11 @@ fn cursor_bytes(cursor: StateCursor) -> [u8; 16] {
     bytes[..8].copy_from_slice(&cursor.handle.to_be_bytes());
     bytes[8..].copy_from_slice(&cursor.at.to_be_bytes());
     bytes
+}
+
+fn read_cursor(bytes: &[u8]) -> Result<StateCursor, StoreError> {
+    let (handle, at) = bytes.split_at_checked(8).ok_or_else(|| damaged("the cursor"))?;
+    Ok(StateCursor { handle: read_u64(handle)?, at: read_u64(at)? })
 }
 
 fn read_u64(bytes: &[u8]) -> Result<u64, StoreError> {
@@ -185,6 +198,7 @@ impl DocumentsFile {
             transaction.open_table(OUTBOX)?;
             transaction.open_table(REFUSED)?;
             transaction.open_table(UNPLACED)?;
+            transaction.open_table(TOLD)?;
         }
         transaction.commit()?;
         Ok(self)
@@ -254,6 +268,26 @@ impl DocumentsFile {
         Ok(found)
     }
 
+    /// What HQ told and is still kept, the oldest first: until where, and as it signed it.
+    pub(super) fn told(&self) -> Result<Vec<(u64, StateCursor)>, StoreError> {
+        let transaction = self.database.begin_read()?;
+        let mut found = Vec::new();
+        for row in transaction.open_table(TOLD)?.iter()? {
+            let (number, bytes) = row?;
+            found.push((number.value(), told_row(bytes.value())?.0));
+        }
+        Ok(found)
+    }
+
+    /// One of those.
+    pub(super) fn told_at(&self, number: u64) -> Result<SignedDocumentBatch, StoreError> {
+        let transaction = self.database.begin_read()?;
+        let row =
+            transaction.open_table(TOLD)?.get(number)?.ok_or_else(|| damaged("what HQ told"))?;
+        let (_, signed) = told_row(row.value())?;
+        SignedDocumentBatch::decode(signed).map_err(|_| damaged("what HQ told"))
+    }
+
     /// Starts a batch.
     pub(super) fn batch(&self) -> Result<Batch, StoreError> {
         let mut transaction = self.database.begin_write()?;
@@ -278,10 +312,7 @@ fn meta(database: &Database) -> Result<Meta, StoreError> {
     };
     let owner = read("owner")?.map(|bytes| bytes.try_into().map(LogId));
     let cursor = match read("cursor")?.as_deref() {
-        Some(bytes) if bytes.len() == 16 => {
-            StateCursor { handle: read_u64(&bytes[..8])?, at: read_u64(&bytes[8..])? }
-        }
-        Some(_) => return Err(damaged("the cursor")),
+        Some(bytes) => read_cursor(bytes)?,
         None => StateCursor::START,
     };
     Ok(Meta {
@@ -289,6 +320,7 @@ fn meta(database: &Database) -> Result<Meta, StoreError> {
         cursor,
         next: read("next")?.map_or(Ok(1), |bytes| read_u64(&bytes))?,
         followed: read("followed")?.map(|bytes| read_u64(&bytes).map(Seq)).transpose()?,
+        told_bytes: read("told bytes")?.map_or(Ok(0), |bytes| read_u64(&bytes))?,
     })
 }
 
@@ -320,6 +352,11 @@ fn outbox_row(bytes: &[u8]) -> Result<(ChangeHash, DocumentKey), StoreError> {
         .split_first_chunk()
         .and_then(|(hash, key)| Some((ChangeHash(*hash), DocumentKey::decode(key)?)));
     parts.ok_or_else(|| damaged("the outbox"))
+}
+
+fn told_row(bytes: &[u8]) -> Result<(StateCursor, &[u8]), StoreError> {
+    let (cursor, signed) = bytes.split_at_checked(16).ok_or_else(|| damaged("what HQ told"))?;
+    Ok((read_cursor(cursor)?, signed))
 }
 
 impl Batch {
@@ -417,9 +454,33 @@ impl Batch {
         Ok(taken)
     }
 
+    /// Keeps what HQ told; the oldest goes where there is no more room.
+    pub(super) fn keep_told(&mut self, signed: &SignedDocumentBatch) -> Result<(), StoreError> {
+        let bytes = [&cursor_bytes(signed.batch.to)[..], &signed.encode()].concat();
+        let mut table = self.transaction.open_table(TOLD)?;
+        self.meta.told_bytes += bytes.len() as u64;
+        while self.meta.told_bytes > TOLD_BYTES_MAX
+            && let Some((_, oldest)) = table.pop_first()?
+        {
+            self.meta.told_bytes -= oldest.value().len() as u64;
+        }
+        table.insert(self.meta.next, bytes.as_slice())?;
+        self.meta.next += 1;
+        Ok(())
+    }
+
+    /// HQ has it.
+    pub(super) fn forget_told(&mut self, number: u64) -> Result<(), StoreError> {
+        let mut table = self.transaction.open_table(TOLD)?;
+        if let Some(row) = table.remove(number)? {
+            self.meta.told_bytes -= row.value().len() as u64;
+        }
+        Ok(())
+    }
+
     /// Makes it durable.
     pub(super) fn commit(self) -> Result<(), StoreError> {
-        let Meta { owner, cursor, next, followed } = &self.meta;
+        let Meta { owner, cursor, next, followed, told_bytes } = &self.meta;
         {
             let mut table = self.transaction.open_table(META)?;
             if let Some(owner) = owner {
@@ -427,6 +488,7 @@ impl Batch {
             }
             table.insert("cursor", cursor_bytes(*cursor).as_slice())?;
             table.insert("next", next.to_be_bytes().as_slice())?;
+            table.insert("told bytes", told_bytes.to_be_bytes().as_slice())?;
             if let Some(followed) = followed {
                 table.insert("followed", followed.0.to_be_bytes().as_slice())?;
             }

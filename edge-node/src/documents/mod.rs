@@ -4,7 +4,8 @@
 //!
 //! Invariants: an edit is durable before it leaves; what HQ decided is final, so an edit that HQ
 //! refuses leaves the document and is kept beside, with the reason, for its author; a document
-//! shown here is HQ's, with this node's own waiting edits on top.
+//! shown here is HQ's, with this node's own waiting edits on top; an HQ that was restored gets back
+//! what it told, as it signed it.
 
 mod file;
 mod follow;
@@ -19,7 +20,10 @@ use shared::document::{
 };
 use shared::ids::{ChangeHash, DeviceNo, LogId, Seq, SiteNo};
 use shared::planted::{self, Fault};
-use shared::sync::{DocumentBatch, DocumentChange, DocumentNews, Following, StateCursor};
+use shared::sync::{
+    DocumentChange, DocumentNews, Following, GivenDocuments, Lives, SignedDocumentBatch,
+    StateCursor,
+};
 use shared::time::Timestamp;
 use tokio::sync::watch;
 
@@ -214,7 +218,12 @@ impl Documents {
     /// Takes what HQ says, whose signature was checked: durable, as a whole, when it returns. Gives
     /// how it stood to what was known; only what was next is taken. Another way may have brought
     /// something meanwhile, also from another life of HQ.
-    pub fn apply(&self, told: &DocumentBatch, now: Timestamp) -> Result<Following, StoreError> {
+    pub fn apply(
+        &self,
+        signed: &SignedDocumentBatch,
+        now: Timestamp,
+    ) -> Result<Following, StoreError> {
+        let told = &signed.batch;
         let mut names = self.inner.names();
         let mut batch = self.inner.file.batch()?;
         let following = told.following(batch.meta.cursor);
@@ -230,6 +239,9 @@ impl Documents {
             by_document.entry(news.key()).or_default().push(news);
         }
         batch.meta.cursor = told.to;
+        if told.news.iter().any(|news| !matches!(news, DocumentNews::Refused { .. })) {
+            batch.keep_told(signed)?;
+        }
         let mut counts = Vec::new();
         for (key, news) in by_document {
             let accepted = told.heads.iter().find(|heads| heads.key == key);
@@ -248,6 +260,39 @@ impl Documents {
         }
         self.inner.tell(names);
         Ok(following)
+    }
+}
+
+/// For an HQ that was restored.
+impl Documents {
+    /// What HQ told in lives that are over and may lack now, the oldest of it, with this site's own
+    /// changes that it names; `None` where there is no more. `back` is what HQ has again: that, and
+    /// what it says that it has, is kept no longer.
+    pub fn give(
+        &self,
+        lives: &Lives,
+        back: Option<StateCursor>,
+    ) -> Result<Option<GivenDocuments>, StoreError> {
+        let _names = self.inner.names();
+        let told = self.inner.file.told()?;
+        let of_others = told.iter().filter(|(_, to)| to.handle != lives.now);
+        let (lacking, known): (Vec<_>, Vec<_>) =
+            of_others.partition(|(_, to)| Some(*to) != back && lives.lack(*to));
+        if !known.is_empty() {
+            let mut batch = self.inner.file.batch()?;
+            known.iter().try_for_each(|(number, _)| batch.forget_told(*number))?;
+            batch.commit()?;
+        }
+        let Some((number, _)) = lacking.first().filter(|_| !planted::is(Fault::KeptToItself))
+        else {
+            return Ok(None);
+        };
+        let told = self.inner.file.told_at(*number)?;
+        GivenDocuments::new(told, |key, hash| {
+            let mut open = Open::read(key, self.inner.file.rows(key)?)?;
+            Ok(open.find(hash).map(|(row, _)| row.bytes.clone()))
+        })
+        .map(Some)
     }
 }
 

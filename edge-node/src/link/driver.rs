@@ -18,7 +18,7 @@ use super::controller::Tally;
 use super::frames::{Incoming, Outgoing};
 use super::meter::Meter;
 use super::question::{Question, Questions};
-use super::store::EdgeStore;
+use super::store::{EdgeStore, EdgeStoreError};
 
 /// How often the network is asked for signs of life while something is awaited.
 const WATCH: Duration = Duration::from_secs(5);
@@ -384,15 +384,22 @@ fn perform<S: EdgeStore>(store: &S, request: EdgeRequest) -> EdgeEvent {
             let applied = store.apply_documents(signed).map(|()| EdgeEvent::DocumentsApplied);
             applied.unwrap_or_else(|error| documents_failed(&error))
         }
+        EdgeRequest::ReadTold { lives, back } => {
+            let told = store.told(&lives, back).map(|given| given.map(Box::new));
+            told.map_or_else(|error| documents_failed(&error), EdgeEvent::ToldRead)
+        }
     }
 }
 
-fn documents_failed(error: &super::store::EdgeStoreError) -> EdgeEvent {
+fn documents_failed(error: &EdgeStoreError) -> EdgeEvent {
+    if matches!(error, EdgeStoreError::Overtaken) {
+        return EdgeEvent::Overtaken;
+    }
     tracing::warn!("shared documents wait for the next connection: {error}");
     EdgeEvent::DocumentsFailed
 }
 
-fn unreadable(error: &super::store::EdgeStoreError) -> EdgeEvent {
+fn unreadable(error: &EdgeStoreError) -> EdgeEvent {
     tracing::error!("the journal can't be read: {error}");
     EdgeEvent::LogUnreadable
 }

@@ -438,7 +438,9 @@ impl<S: EdgeStore> Link<S> {
             Over::Ended(EdgeEnd::HqLeft(code)) => {
                 self.refused(code, EdgeEnd::HqLeft(code).to_string());
             }
-            Over::Ended(end @ EdgeEnd::Stalled) => self.fail(end.to_string(), false),
+            Over::Ended(end @ (EdgeEnd::Stalled | EdgeEnd::Overtaken)) => {
+                self.fail(end.to_string(), false);
+            }
             Over::Ended(end) => self.fail(end.to_string(), true),
             Over::Lost(reason) => match connect::refusal(&reason) {
                 Some(ConnectError::Refused { code, text }) => self.refused(code, text),

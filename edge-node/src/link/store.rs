@@ -7,8 +7,8 @@ use shared::ids::{Capture, Head, Seq};
 use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
 use shared::sync::{
-    DocumentChange, Position, PostingsKnown, Run, SignedAcknowledgement, SignedDocumentBatch,
-    SignedPostings, SignedStateBatch, StateCursor,
+    DocumentChange, GivenDocuments, Lives, Position, PostingsKnown, Run, SignedAcknowledgement,
+    SignedDocumentBatch, SignedPostings, SignedStateBatch, StateCursor,
 };
 use tokio::sync::watch;
 
@@ -23,6 +23,9 @@ pub enum EdgeStoreError {
     /// HQ's keyed state can't be read by this program.
     #[error("HQ's master data can't be read: {0}; update edge-node")]
     BadState(String),
+    /// A bundle brought documents of another life of HQ meanwhile.
+    #[error("documents came another way meanwhile, and HQ's do not go on from there")]
+    Overtaken,
 }
 
 /// The journal as the link sees it. Methods may block; the link calls them where that is allowed.
@@ -106,6 +109,16 @@ pub trait EdgeStore: Send + Sync + 'static {
     /// as a whole, and the cursor with it.
     fn apply_documents(&self, _signed: SignedDocumentBatch) -> Result<(), EdgeStoreError> {
         Ok(())
+    }
+
+    /// What HQ told of documents in lives that are over and may lack now, the oldest of it; `None`
+    /// where there is no more. `back` is what it has again: that is kept no longer.
+    fn told(
+        &self,
+        _lives: &Lives,
+        _back: Option<StateCursor>,
+    ) -> Result<Option<GivenDocuments>, EdgeStoreError> {
+        Ok(None)
     }
 
     /// How far HQ has told what became of the facts.

@@ -8,7 +8,7 @@ use shared::sync::hq::OpenedLog;
 use shared::sync::{Code, FOUND_MAX, Found, Refusal};
 
 use super::branches::Branches;
-use super::documents::TakeError;
+use super::documents::{TakeBackError, TakeError};
 use super::intake::{Intake, IntakeError, LogStatus, RunRefused};
 use super::store::{LogWriter, Peer};
 
@@ -43,6 +43,14 @@ pub fn undecided(error: &TakeError) -> Refusal {
     match error {
         TakeError::File(error) => storage(error),
         TakeError::TooManyRefused => Refusal::new(Code::PROTOCOL, error.to_string()),
+    }
+}
+
+/// Why documents were not taken back.
+pub fn not_taken_back(error: &TakeBackError) -> Refusal {
+    match error {
+        TakeBackError::File(error) => storage(error),
+        TakeBackError::NotHq => Refusal::new(Code::PROTOCOL, error.to_string()),
     }
 }
 

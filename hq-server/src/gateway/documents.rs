@@ -14,13 +14,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ed25519_dalek::SigningKey;
 use redb::StorageBackend;
 use shared::document::{
-    Actor, Change, DocumentId, DocumentKey, EditError, Flaw, Outcome, Replica, Value,
+    Actor, Admission, Change, DocumentId, DocumentKey, EditError, Flaw, Outcome, Replica, Value,
 };
 use shared::ids::{ChangeHash, DeviceNo, HistoryId, LogId, SiteNo};
 use shared::planted::{self, Fault};
 use shared::sync::{
-    AcceptedHeads, DocumentBatch, DocumentChange, DocumentNews, SignedDocumentBatch, StateCursor,
-    limits,
+    AcceptedHeads, DocumentBatch, DocumentChange, DocumentNews, GivenDocuments, Lives,
+    SignedDocumentBatch, StateCursor, limits,
 };
 use shared::time::Timestamp;
 use tokio::sync::watch;
@@ -91,6 +91,17 @@ pub enum TakeError {
     TooManyRefused,
 }
 
+/// Why what a site gave back was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeBackError {
+    /// HQ did not say so.
+    #[error("documents were given back that HQ did not sign")]
+    NotHq,
+    /// The file.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
 /// Why HQ can't change a document.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError {
@@ -156,6 +167,8 @@ pub struct Documents {
 struct Inner {
     file: DocumentsFile,
     handle: u64,
+    /// Of this installation, up to the backups that it was put back to.
+    lives_over: Vec<StateCursor>,
     key: SigningKey,
     state: Mutex<State>,
     last: watch::Sender<u64>,
@@ -243,7 +256,9 @@ impl Documents {
         file.each(|place, decision| state.note(place, &decision))?;
         let last = watch::Sender::new(state.last);
         let handle = handle_of(history, NUMBERING);
-        Ok(Self { inner: Arc::new(Inner { file, handle, key, state: Mutex::new(state), last }) })
+        let lives_over = file.begin_life(handle)?;
+        let state = Mutex::new(state);
+        Ok(Self { inner: Arc::new(Inner { file, handle, lives_over, key, state, last }) })
     }
 
     /// Changes with every decision.
@@ -270,6 +285,29 @@ impl Documents {
         // What was decided before something failed stands all the same.
         deciding.commit()?;
         waits
+    }
+
+    /// The lives of this installation, where some are over: sites may know of decisions that are lost.
+    pub fn lives(&self) -> Option<Lives> {
+        let Inner { handle, lives_over, .. } = &*self.inner;
+        let lives = || Lives { now: *handle, before: lives_over.clone() };
+        (!lives_over.is_empty()).then(lives)
+    }
+
+    /// Takes back what HQ decided in a life that is over, as it told a site: durable when it returns.
+    /// What is here is left, and so is what came too late: its document's generation is over.
+    pub fn take_back(
+        &self,
+        by: &Sender,
+        given: &GivenDocuments,
+        at: Timestamp,
+    ) -> Result<(), TakeBackError> {
+        given.told.verify(&self.inner.key.verifying_key()).map_err(|_| TakeBackError::NotHq)?;
+        let mut deciding = self.inner.deciding();
+        for (key, bytes) in given.changes() {
+            deciding.take_back(by, key, bytes, at)?;
+        }
+        Ok(deciding.commit()?)
     }
 
     /// What a site does not know yet after `from`: changes of the documents that it handles, and
@@ -412,7 +450,8 @@ fn news(decision: Decision, log: &LogId, sent: &[ChangeHash]) -> Option<Told> {
         Verdict::Accepted(heads) => {
             let read = (!sent.is_empty()).then(|| Change::read(&bytes).ok()).flatten();
             let known = read.map(|change| change.hash).filter(|hash| sent.contains(hash));
-            let size = if known.is_some() { 64 } else { bytes.len() + 64 };
+            // Also where the site has it: all of a batch may have to come back one day.
+            let size = bytes.len() + 64;
             let change = || DocumentNews::Change { key, bytes };
             let news = known.map_or_else(change, |hash| DocumentNews::Taken { key, hash });
             Some(Told { news, size, accepted: Some(heads) })
@@ -509,7 +548,7 @@ impl Deciding<'_> {
                     Err(flaw) => self.refuse(sender, at, change, &flaw.into())?,
                 }
             }
-            let outcomes = self.admit(key, sender, at, &read)?;
+            let outcomes = self.admit(key, sender, at, &read, Replica::admit)?;
             for (change, outcome) in sound.into_iter().zip(outcomes) {
                 match outcome {
                     Outcome::Taken | Outcome::Known => {}
@@ -519,6 +558,27 @@ impl Deciding<'_> {
             }
         }
         Ok(waits)
+    }
+
+    /// Decides again as HQ once did. A change that does not read, or whose dependencies nobody has any
+    /// more, can't be taken again.
+    fn take_back(
+        &mut self,
+        by: &Sender,
+        key: DocumentKey,
+        bytes: &[u8],
+        at: Timestamp,
+    ) -> Result<(), FileError> {
+        let Ok(change) = Change::read(bytes) else { return Ok(()) };
+        let newest = self.state.newest(key.id).map_or(1, |newest| newest.generation);
+        if newest > key.generation && !self.replica(key)?.has(&change.hash) {
+            tracing::warn!(
+                "a change of {key} that was lost came back after generation {newest} began"
+            );
+            return Ok(());
+        }
+        self.admit(key, by, at, &[change], Replica::admit_decided)?;
+        Ok(())
     }
 
     /// Whether it is in its document.
@@ -569,10 +629,11 @@ impl Deciding<'_> {
         sender: &Sender,
         at: Timestamp,
         changes: &[Change],
+        admit: impl FnOnce(&mut Replica, Vec<Change>) -> Admission,
     ) -> Result<Vec<Outcome>, FileError> {
         let replica = self.replica(key)?;
         let mut heads: BTreeSet<_> = replica.heads().into_iter().collect();
-        let outcomes = replica.admit(changes.iter().cloned()).outcomes;
+        let outcomes = admit(replica, changes.to_vec()).outcomes;
         let taken = changes.iter().zip(&outcomes).filter(|(_, made)| **made == Outcome::Taken);
         for (change, _) in taken {
             // As if each had come alone: a batch to a site may end after any of them.

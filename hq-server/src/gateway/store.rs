@@ -13,9 +13,9 @@ use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
 use shared::sync::hq::OpenedLog;
 use shared::sync::{
-    Code, DocumentChange, Found, Hello, Position, PostingsAsked, Refusal, Run,
-    SignedAcknowledgement, SignedDocumentBatch, SignedPostings, SignedSiteStock, SignedStateBatch,
-    StateCursor,
+    Code, DocumentChange, Found, GivenDocuments, Hello, Lives, Position, PostingsAsked, Refusal,
+    Run, SignedAcknowledgement, SignedDocumentBatch, SignedPostings, SignedSiteStock,
+    SignedStateBatch, StateCursor,
 };
 use shared::time::Timestamp;
 use tokio::sync::watch;
@@ -238,6 +238,21 @@ pub trait HqStore: Send + Sync + 'static {
         _sent: &[ChangeHash],
     ) -> Result<Option<SignedDocumentBatch>, Refusal> {
         Ok(None)
+    }
+
+    /// HQ's lives, where it was restored and sites may know of documents what it lost.
+    fn document_lives(&self) -> Option<Lives> {
+        None
+    }
+
+    /// Takes back what HQ told a site of documents in a life that is over: durable when it returns.
+    fn take_documents(
+        &self,
+        _peer: Peer,
+        _log: &LogId,
+        _given: &GivenDocuments,
+    ) -> Result<(), Refusal> {
+        Err(Refusal::new(Code::PROTOCOL, "this HQ keeps no shared documents"))
     }
 
     /// Changes when there may be news of documents for somebody.

@@ -12,9 +12,9 @@ use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
 use shared::sync::hq::OpenedLog;
 use shared::sync::{
-    Code, CompleteTo, DocumentChange, Found, Hello, Position, PostingsAsked, Refusal, Run,
-    SignedAcknowledgement, SignedDocumentBatch, SignedPostings, SignedSiteStock, SignedStateBatch,
-    SiteStock, StateCursor, StockLevel,
+    Code, CompleteTo, DocumentChange, Found, GivenDocuments, Hello, Lives, Position, PostingsAsked,
+    Refusal, Run, SignedAcknowledgement, SignedDocumentBatch, SignedPostings, SignedSiteStock,
+    SignedStateBatch, SiteStock, StateCursor, StockLevel,
 };
 use tokio::sync::watch;
 
@@ -273,6 +273,21 @@ impl HqStore for Headquarters {
     ) -> Result<Option<SignedDocumentBatch>, Refusal> {
         let batch = self.inner.documents.since(peer.site, log, cursor, sent);
         batch.map_err(|error| storage(&error))
+    }
+
+    fn document_lives(&self) -> Option<Lives> {
+        self.inner.documents.lives()
+    }
+
+    fn take_documents(
+        &self,
+        peer: Peer,
+        log: &LogId,
+        given: &GivenDocuments,
+    ) -> Result<(), Refusal> {
+        let by = Sender { site: peer.site, device: peer.device, log: *log };
+        let taken = self.inner.documents.take_back(&by, given, self.inner.clock.now());
+        taken.map_err(|error| answers::not_taken_back(&error))
     }
 
     fn document_news(&self) -> watch::Receiver<u64> {

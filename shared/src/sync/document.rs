@@ -1,7 +1,8 @@
 //! Changes of shared documents on their way: from a site to HQ one by one, from HQ to the sites
 //! that handle a document in signed batches, which also say what became of a site's own. Knows no
 //! document and no content of a change. Invariant: a batch speaks to one site, takes it from one
-//! cursor to the next of the same handle, and is HQ's word as a whole: what it takes is final.
+//! cursor to the next of the same handle, and is HQ's word as a whole: what it takes is final. A site
+//! can prove later what HQ told it, and gives it back to an HQ that was restored.
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
 
@@ -87,6 +88,86 @@ pub struct SignedDocumentBatch {
     pub signature: [u8; 64],
     /// Its content as it goes over the wire; packed by whoever made it.
     packed: Vec<u8>,
+}
+
+/// The lives of an HQ that was restored, by the handles of their decisions: it asks back what it has
+/// told in those that are over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lives {
+    /// This one.
+    pub now: u64,
+    /// How far it has the decisions of others.
+    pub before: Vec<StateCursor>,
+}
+
+/// What HQ once told a site, given back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenDocuments {
+    /// As HQ signed it.
+    pub told: SignedDocumentBatch,
+    /// The site's own changes that it names as taken, in its order; empty where one is not at hand.
+    own: Vec<Vec<u8>>,
+}
+
+impl Lives {
+    /// Whether HQ may lack some of what it told in steps that end there.
+    pub fn lack(&self, told: StateCursor) -> bool {
+        let has = self.before.iter().find(|before| before.handle == told.handle);
+        told.handle != self.now && has.is_none_or(|has| has.at < told.at)
+    }
+
+    pub(super) fn write(&self, out: &mut Writer) {
+        out.unsigned(self.now);
+        out.unsigned(self.before.len() as u64);
+        self.before.iter().for_each(|before| before.write(out));
+    }
+
+    pub(super) fn read(input: &mut Reader<'_>) -> Result<Self, FrameError> {
+        let now = input.unsigned()?;
+        let count = input.count(limits::HQ_LOGS_MAX, "how many lives HQ had")?;
+        let before: Result<_, _> = (0..count).map(|_| StateCursor::read(input)).collect();
+        Ok(Self { now, before: before? })
+    }
+}
+
+impl GivenDocuments {
+    /// What HQ told, with the site's own changes in it as far as `own` has them and there is room.
+    pub fn new<E>(
+        told: SignedDocumentBatch,
+        mut own: impl FnMut(DocumentKey, ChangeHash) -> Result<Option<Vec<u8>>, E>,
+    ) -> Result<Self, E> {
+        let (mut found, mut room) = (Vec::new(), limits::DOCUMENTS_BYTES_MAX);
+        for (key, hash) in told.batch.taken() {
+            let bytes = own(key, hash)?.filter(|bytes| bytes.len() + 8 <= room);
+            let bytes = bytes.unwrap_or_default();
+            room -= (bytes.len() + 8).min(room);
+            found.push(bytes);
+        }
+        Ok(Self { told, own: found })
+    }
+
+    /// Every change that HQ took, in its order, with its bytes.
+    pub fn changes(&self) -> impl Iterator<Item = (DocumentKey, &[u8])> {
+        let mut own = self.own.iter();
+        self.told.batch.news.iter().filter_map(move |news| match news {
+            DocumentNews::Change { key, bytes } => Some((*key, bytes.as_slice())),
+            DocumentNews::Taken { key, .. } => own.next().map(|bytes| (*key, bytes.as_slice())),
+            DocumentNews::Refused { .. } => None,
+        })
+    }
+
+    pub(super) fn write(&self, out: &mut Writer) {
+        self.told.write(out);
+        self.own.iter().for_each(|bytes| out.bytes(bytes));
+    }
+
+    pub(super) fn read(input: &mut Reader<'_>) -> Result<Self, FrameError> {
+        let told = SignedDocumentBatch::read(input)?;
+        let count = told.batch.taken().count();
+        let own = |_| Ok(input.bytes(CHANGE_BYTES_MAX, "a change's length")?.to_vec());
+        let own: Result<_, FrameError> = (0..count).map(own).collect();
+        Ok(Self { told, own: own? })
+    }
 }
 
 impl DocumentChange {
@@ -178,6 +259,14 @@ impl AcceptedHeads {
 }
 
 impl DocumentBatch {
+    /// The site's own changes that HQ took, and that the site has.
+    fn taken(&self) -> impl Iterator<Item = (DocumentKey, ChangeHash)> {
+        self.news.iter().filter_map(|news| match news {
+            DocumentNews::Taken { key, hash } => Some((*key, *hash)),
+            DocumentNews::Change { .. } | DocumentNews::Refused { .. } => None,
+        })
+    }
+
     fn is_possible(&self) -> bool {
         self.from.handle == self.to.handle && self.from.at <= self.to.at
     }
@@ -222,6 +311,21 @@ impl SignedDocumentBatch {
     pub fn verify(&self, hq_key: &VerifyingKey) -> Result<(), BadSignature> {
         let content = self.batch.signed();
         context::verify(hq_key, context::DOCUMENT_BATCH, &content, &self.signature)
+    }
+
+    /// The canonical bytes, for stores: what is kept can be given back to HQ.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::new();
+        self.write(&mut out);
+        out.into_bytes()
+    }
+
+    /// Reads [`Self::encode`]. Says nothing of the signature.
+    pub fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
+        let mut input = Reader::new(bytes);
+        let signed = Self::read(&mut input)?;
+        input.finish()?;
+        Ok(signed)
     }
 
     pub(super) fn write(&self, out: &mut Writer) {

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, VecDeque};
 use ed25519_dalek::VerifyingKey;
 
 use super::acknowledgement::{Acknowledgement, SignedAcknowledgement};
-use super::document::{DocumentChange, DocumentNews, SignedDocumentBatch};
+use super::document::{DocumentChange, DocumentNews, GivenDocuments, Lives, SignedDocumentBatch};
 use super::frame::{Code, FactsFrame, Frame, Hello, Refusal, Versions, Welcome};
 use super::limits;
 use super::look_up::{Found, HANDLED_MAX, SEARCH_BYTES_MAX};
@@ -119,9 +119,14 @@ pub enum EdgeEvent {
     ChangesRead(Vec<(u64, DocumentChange)>),
     /// Reply to [`EdgeRequest::ApplyDocuments`]: the batch is durable.
     DocumentsApplied,
-    /// Reply to [`EdgeRequest::ApplyDocuments`] or [`EdgeRequest::ReadChanges`]: it could not be
-    /// done. Facts go on; documents wait for the next connection.
+    /// Reply to [`EdgeRequest::ApplyDocuments`], [`EdgeRequest::ReadChanges`] or
+    /// [`EdgeRequest::ReadTold`]: it could not be done. Facts go on; documents wait for the next connection.
     DocumentsFailed,
+    /// Reply to [`EdgeRequest::ApplyDocuments`]: another way brought documents of another life of HQ
+    /// meanwhile, and the connection's steps do not go on from there.
+    Overtaken,
+    /// Reply to [`EdgeRequest::ReadTold`]; `None` where there is no more.
+    ToldRead(Option<Box<GivenDocuments>>),
     /// Reply to [`EdgeRequest::NotePostings`], whether they could be stored or not: what is known now.
     PostingsNoted(PostingsKnown),
     /// The log can't be read; the connection makes no sense.
@@ -178,6 +183,14 @@ pub enum EdgeRequest {
     },
     /// Apply what HQ says of documents durably, as a whole.
     ApplyDocuments(SignedDocumentBatch),
+    /// Give what HQ told of documents in lives that are over and may lack now; what it has need not
+    /// be kept any longer.
+    ReadTold {
+        /// What HQ says of its lives.
+        lives: Lives,
+        /// HQ has this step back.
+        back: Option<StateCursor>,
+    },
     /// Keep what became of facts, for people.
     NotePostings(SignedPostings),
 }
@@ -244,6 +257,9 @@ pub enum EdgeEnd {
         /// What this node has.
         own: Seq,
     },
+    /// Another way brought documents of another life of HQ.
+    #[error("a bundle brought documents of another life of HQ; HQ is asked anew")]
+    Overtaken,
     /// No progress.
     #[error("HQ did not answer in time")]
     Stalled,
@@ -281,10 +297,23 @@ pub struct EdgeSession {
     back: Back,
     documents: Downlink<SignedDocumentBatch>,
     changes: Changes,
+    giving: Giving,
     witness: Witness,
     postings: Asking,
     look_ups: LookUps,
     waiting: Waiting,
+}
+
+/// What HQ told of documents, on its way back to an HQ that was restored.
+#[derive(Debug, Default)]
+struct Giving {
+    /// What HQ asked, until all is given.
+    lives: Option<Lives>,
+    asked: bool,
+    reading: bool,
+    ready: Option<Box<GivenDocuments>>,
+    in_flight: Option<StateCursor>,
+    back: Option<StateCursor>,
 }
 
 /// Keyed state that a restored HQ asks back.
@@ -446,6 +475,7 @@ impl EdgeSession {
             back: Back::default(),
             documents: Downlink::new(start.documents.unwrap_or(StateCursor::START)),
             changes: Changes::default(),
+            giving: Giving::default(),
             witness: Witness::default(),
             postings: Asking::new(start.postings.clone(), now),
             look_ups: LookUps::default(),
@@ -483,7 +513,7 @@ impl EdgeSession {
     pub fn is_complete(&self) -> bool {
         let is_acknowledged = self.facts.acknowledged == self.facts.tip;
         let writes = self.start.documents.is_some() && !self.documents.failed;
-        let is_decided = !writes || self.changes.is_idle();
+        let is_decided = !writes || (self.changes.is_idle() && self.giving.lives.is_none());
         let is_all = is_acknowledged && is_decided && self.look_ups.is_idle();
         self.is_open() && (is_all || planted::is(Fault::LeavesEarly))
     }
@@ -526,6 +556,15 @@ impl EdgeSession {
                 self.back.known = Some(known);
             }
             (Phase::Open(_), Frame::Documents(signed)) => self.handle_documents(signed),
+            (Phase::Open(_), Frame::AskDocuments(lives)) if self.may_be_asked() => {
+                (self.giving.lives, self.giving.asked) = (Some(lives), true);
+            }
+            (Phase::Open(_), Frame::DocumentsBack(cursor))
+                if self.giving.in_flight == Some(cursor) =>
+            {
+                self.giving.in_flight = None;
+                self.giving.back = Some(cursor);
+            }
             (Phase::Open(_), Frame::DocumentWaits(hash)) => self.changes.handle_waits(hash),
             (Phase::Open(_), Frame::Postings(signed)) => self.handle_postings(signed),
             (Phase::Open(_), Frame::Found(found)) if self.look_ups.open => {
@@ -572,6 +611,8 @@ impl EdgeSession {
                 self.changes.handle_applied(is_other);
             }
             EdgeEvent::DocumentsFailed => self.documents.failed = true,
+            EdgeEvent::Overtaken => self.break_off(EdgeEnd::Overtaken),
+            EdgeEvent::ToldRead(given) => self.giving.handle_read(given),
             EdgeEvent::PostingsNoted(known) => self.postings.noted(known),
             EdgeEvent::LogUnreadable => self.break_off(EdgeEnd::LogUnreadable),
             EdgeEvent::NetworkAlive => self.waiting.alive = now,
@@ -662,6 +703,10 @@ impl EdgeSession {
         if let Some(seal) = self.seals.take_ready(self.facts.sent) {
             return Some(Frame::Seal(seal));
         }
+        // What a change builds on goes before it.
+        if let Some(given) = self.giving.take_ready() {
+            return Some(Frame::GivenDocuments(given));
+        }
         if let Some(change) = self.changes.take_ready() {
             return Some(Frame::DocumentChange(change));
         }
@@ -696,6 +741,7 @@ impl EdgeSession {
                         || self.state.taken.is_some()
                         || self.back.is_ready()
                         || self.documents.taken.is_some()
+                        || self.giving.ready.is_some()
                         || !self.changes.ready.is_empty()
                         || self.look_ups.has_frame()
                         || self.facts.ready.is_some()
@@ -737,6 +783,7 @@ impl EdgeSession {
         let batch = self.documents.next().map(EdgeRequest::ApplyDocuments);
         // What HQ decided on is no more to be read once it is applied.
         let is_applying = self.documents.applying.is_some();
+        let batch = batch.or_else(|| self.giving.request());
         batch.or_else(|| if is_applying { None } else { self.changes.request() })
     }
 
@@ -889,6 +936,11 @@ impl EdgeSession {
         self.documents.arrived = Some(signed);
     }
 
+    /// HQ may ask documents back once, of a node that has some.
+    const fn may_be_asked(&self) -> bool {
+        self.start.documents.is_some() && !self.giving.asked
+    }
+
     fn handle_postings(&mut self, signed: SignedPostings) {
         if signed.verify(&self.start.hq_key).is_err() {
             return self.break_off(EdgeEnd::BadSignature("what became of facts"));
@@ -924,6 +976,7 @@ impl EdgeSession {
             Phase::Open(_) => {
                 self.facts.acknowledged < self.facts.sent
                     || !self.changes.in_flight.is_empty()
+                    || self.giving.in_flight.is_some()
                     || self.waiting.ping_open
             }
             // The node's own store is no network.
@@ -933,7 +986,9 @@ impl EdgeSession {
 
     fn break_off(&mut self, end: EdgeEnd) {
         let code = match &end {
-            EdgeEnd::Left | EdgeEnd::HqLeft(_) | EdgeEnd::Refused(_) => Code::LEAVING,
+            EdgeEnd::Left | EdgeEnd::Overtaken | EdgeEnd::HqLeft(_) | EdgeEnd::Refused(_) => {
+                Code::LEAVING
+            }
             EdgeEnd::Protocol(_) | EdgeEnd::BadSignature(_) => Code::PROTOCOL,
             EdgeEnd::Fork(_) => Code::FORK,
             EdgeEnd::Restored { .. } => Code::RESTORED,
@@ -1161,6 +1216,31 @@ impl Back {
             }
             None => None,
         }
+    }
+}
+
+impl Giving {
+    fn request(&mut self) -> Option<EdgeRequest> {
+        if self.reading || self.ready.is_some() || self.in_flight.is_some() {
+            return None;
+        }
+        let lives = self.lives.clone()?;
+        self.reading = true;
+        Some(EdgeRequest::ReadTold { lives, back: self.back.take() })
+    }
+
+    fn handle_read(&mut self, given: Option<Box<GivenDocuments>>) {
+        self.reading = false;
+        if given.is_none() {
+            self.lives = None;
+        }
+        self.ready = given;
+    }
+
+    fn take_ready(&mut self) -> Option<Box<GivenDocuments>> {
+        let given = self.ready.take()?;
+        self.in_flight = Some(given.told.to());
+        Some(given)
     }
 }
 

@@ -5,7 +5,7 @@
 use super::acknowledgement::{ACKNOWLEDGEMENT_BYTES_MAX, SignedAcknowledgement};
 use super::bundle::BundleDigest;
 use super::carry::{Declined, Meet, Offer, PIECE_BYTES};
-use super::document::{DocumentChange, SignedDocumentBatch};
+use super::document::{DocumentChange, GivenDocuments, Lives, SignedDocumentBatch};
 use super::enrol::{EnrolRequest, Grant, Introduction};
 use super::limits;
 use super::look_up::{
@@ -24,8 +24,8 @@ use crate::segment::seal::SignedSeal;
 use crate::time::Timestamp;
 
 /// The version of the protocol that this program speaks best. From 2 on a bundle from HQ may tell
-/// postings; everything else is as in 1.
-pub const VERSION: u32 = 2;
+/// postings, from 3 on an HQ that was restored asks back documents; everything else is as in 1.
+pub const VERSION: u32 = 3;
 
 /// Every version that this program speaks.
 pub const VERSIONS: Versions = Versions { lowest: 1, highest: VERSION };
@@ -49,6 +49,11 @@ impl Versions {
     /// Whether a bundle from HQ may tell postings to whoever speaks these.
     pub const fn read_postings_in_bundles(self) -> bool {
         self.highest >= 2
+    }
+
+    /// Whether documents are asked back from whoever speaks this version.
+    pub(super) const fn gives_documents_back(version: u32) -> bool {
+        version >= 3
     }
 
     pub(super) fn write(self, out: &mut Writer) {
@@ -340,6 +345,12 @@ pub enum Frame {
     GivenBack(SignedStateBatch),
     /// Edge: that was all of it.
     AllGiven,
+    /// HQ: I was restored. Give back what I told you of documents in lives that are over.
+    AskDocuments(Lives),
+    /// Edge: some of it.
+    GivenDocuments(Box<GivenDocuments>),
+    /// HQ: I have what I told up to there in a life that is over.
+    DocumentsBack(StateCursor),
     /// Edge: what is on hand at my site?
     AskStock,
     /// HQ: this is.
@@ -399,6 +410,9 @@ const DOCUMENTS_TAKEN: u8 = 48;
 const DOCUMENT_CHANGE: u8 = 49;
 const DOCUMENTS: u8 = 50;
 const DOCUMENT_WAITS: u8 = 51;
+const ASK_DOCUMENTS: u8 = 52;
+const GIVEN_DOCUMENTS: u8 = 53;
+const DOCUMENTS_BACK: u8 = 54;
 
 /// The largest body of each type; `None` for what is no type.
 pub const fn body_max(kind: u8) -> Option<usize> {
@@ -412,10 +426,12 @@ pub const fn body_max(kind: u8) -> Option<usize> {
         ASK_BACK => 2 + limits::HQ_LOGS_MAX * 13,
         ALL_GIVEN | ASK_STOCK => 0,
         STOCK => limits::STOCK_BYTES_MAX,
-        STATE_TAKEN | DOCUMENTS_TAKEN | ASK_POSTINGS | PING | PONG | BYE => 24,
+        STATE_TAKEN | DOCUMENTS_TAKEN | DOCUMENTS_BACK | ASK_POSTINGS | PING | PONG | BYE => 24,
         DOCUMENT_CHANGE => CHANGE_BYTES_MAX + 128,
         DOCUMENTS => limits::DOCUMENTS_BYTES_MAX + 256,
         DOCUMENT_WAITS => 32,
+        ASK_DOCUMENTS => 16 + limits::HQ_LOGS_MAX * 16,
+        GIVEN_DOCUMENTS => 2 * limits::DOCUMENTS_BYTES_MAX + 2_048,
         POSTINGS => POSTINGS_BYTES_MAX,
         LOOK_UP => SEARCH_BYTES_MAX,
         FOUND => FOUND_BYTES_MAX + 32,
@@ -466,6 +482,9 @@ impl Frame {
             Self::DocumentChange(_) => DOCUMENT_CHANGE,
             Self::Documents(_) => DOCUMENTS,
             Self::DocumentWaits(_) => DOCUMENT_WAITS,
+            Self::AskDocuments(_) => ASK_DOCUMENTS,
+            Self::GivenDocuments(_) => GIVEN_DOCUMENTS,
+            Self::DocumentsBack(_) => DOCUMENTS_BACK,
             Self::AskPostings(_) => ASK_POSTINGS,
             Self::Postings(_) => POSTINGS,
             Self::LookUp(_) => LOOK_UP,
@@ -511,6 +530,9 @@ impl Frame {
             Self::DocumentChange(_) => "document change",
             Self::Documents(_) => "documents",
             Self::DocumentWaits(_) => "document waits",
+            Self::AskDocuments(_) => "ask documents",
+            Self::GivenDocuments(_) => "given documents",
+            Self::DocumentsBack(_) => "documents back",
             Self::AskPostings(_) => "question about postings",
             Self::Postings(_) => "postings",
             Self::LookUp(_) => "look-up",
@@ -571,7 +593,9 @@ impl Frame {
             Self::Seal(seal) => out.raw(&seal.encode()),
             Self::Acknowledgement(signed) => signed.write(out),
             Self::State(signed) | Self::GivenBack(signed) => signed.write(out),
-            Self::StateTaken(cursor) | Self::DocumentsTaken(cursor) => cursor.write(out),
+            Self::StateTaken(cursor)
+            | Self::DocumentsTaken(cursor)
+            | Self::DocumentsBack(cursor) => cursor.write(out),
             Self::Ping(nonce) => out.unsigned(*nonce),
             Self::Pong(nonce, time) => {
                 out.unsigned(*nonce);
@@ -582,6 +606,8 @@ impl Frame {
             Self::DocumentChange(change) => change.write(out),
             Self::Documents(signed) => signed.write(out),
             Self::DocumentWaits(hash) => out.raw(&hash.0),
+            Self::AskDocuments(lives) => lives.write(out),
+            Self::GivenDocuments(given) => given.write(out),
             Self::AskPostings(asked) => asked.write(out),
             Self::Postings(signed) => signed.write(out),
             Self::LookUp(text) => out.raw(text.as_bytes()),
@@ -643,6 +669,9 @@ impl Frame {
             DOCUMENT_CHANGE => Self::DocumentChange(DocumentChange::read(input)?),
             DOCUMENTS => Self::Documents(SignedDocumentBatch::read(input)?),
             DOCUMENT_WAITS => Self::DocumentWaits(ChangeHash(input.array()?)),
+            ASK_DOCUMENTS => Self::AskDocuments(Lives::read(input)?),
+            GIVEN_DOCUMENTS => Self::GivenDocuments(Box::new(GivenDocuments::read(input)?)),
+            DOCUMENTS_BACK => Self::DocumentsBack(StateCursor::read(input)?),
             ASK_POSTINGS => Self::AskPostings(PostingsAsked::read(input)?),
             POSTINGS => Self::Postings(SignedPostings::read(input)?),
             LOOK_UP => Self::LookUp(
@@ -883,6 +912,12 @@ mod tests {
         .sign(&self::key())
     }
 
+    fn given_documents() -> GivenDocuments {
+        let own = |_, _| Ok::<_, std::convert::Infallible>(Some(vec![7, 8, 9]));
+        let Ok(given) = GivenDocuments::new(documents(), own);
+        given
+    }
+
     /// One of every type, all values told apart.
     fn samples() -> Vec<Frame> {
         let run = Run::new(Seq(5), facts(), Head([8; 32])).expect("a run");
@@ -949,6 +984,9 @@ mod tests {
                 StateBatch::new(SiteNo(3), cursor(1), cursor(301), 400, &facts()).sign(&key()),
             ),
             Frame::AllGiven,
+            Frame::AskDocuments(Lives { now: 12, before: vec![cursor(1), cursor(301)] }),
+            Frame::GivenDocuments(Box::new(given_documents())),
+            Frame::DocumentsBack(cursor(3)),
             Frame::AskStock,
             Frame::Stock(stock()),
             Frame::Meet(Meet {

@@ -9,7 +9,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::acknowledgement::SignedAcknowledgement;
-use super::document::{DocumentChange, DocumentNews, SignedDocumentBatch};
+use super::document::{DocumentChange, DocumentNews, GivenDocuments, Lives, SignedDocumentBatch};
 use super::frame::{Code, FactsFrame, Frame, Hello, Refusal, VERSIONS, Versions, Welcome};
 use super::limits;
 use super::look_up::Found;
@@ -90,6 +90,11 @@ pub enum HqEvent {
     AskBack(Vec<Capture>),
     /// Reply to [`HqRequest::TakeBack`].
     TakenBack,
+    /// HQ was restored: what the edge was told of documents in lives that are over is asked back,
+    /// once it has asked for documents.
+    AskDocuments(Lives),
+    /// Reply to [`HqRequest::TakeDocuments`]: durable.
+    DocumentsBack,
     /// There may be keyed state that the site does not have.
     StateChanged,
     /// Reply to [`HqRequest::ReadState`]; `None` where the site has everything.
@@ -133,6 +138,8 @@ pub enum HqRequest {
     ReadState(StateCursor),
     /// What HQ once said, and may have lost.
     TakeBack(SignedStateBatch),
+    /// What HQ once told of documents, and may have lost.
+    TakeDocuments(Box<GivenDocuments>),
     /// Decide on changes of documents, in order.
     TakeChanges(Vec<DocumentChange>),
     /// What became of documents after a cursor.
@@ -180,6 +187,18 @@ pub struct HqSession {
     postings: Telling,
     look_up: Finding,
     back: Back,
+    documents_back: DocumentsBack,
+}
+
+/// Documents that are asked back, a step at a time.
+#[derive(Debug, Default)]
+struct DocumentsBack {
+    /// What is asked.
+    lives: Option<Lives>,
+    asked: bool,
+    waiting: Option<Box<GivenDocuments>>,
+    storing: Option<StateCursor>,
+    stored: Option<StateCursor>,
 }
 
 /// Keyed state that is asked back. The site is told nothing before: it would forget what it has.
@@ -310,6 +329,7 @@ impl HqSession {
             acknowledging: Acknowledging::default(),
             state: Feed::new(StateCursor::START),
             back: Back::default(),
+            documents_back: DocumentsBack::default(),
             documents: Feed::new(StateCursor::START),
             changes: ChangeIntake::default(),
             postings: Telling::default(),
@@ -363,6 +383,11 @@ impl HqSession {
             }
             (Phase::Open { .. }, Frame::AllGiven) if self.back.known.is_some() => {
                 self.back.known = None;
+            }
+            (Phase::Open { .. }, Frame::GivenDocuments(given))
+                if self.documents_back.is_awaited() =>
+            {
+                self.documents_back.waiting = Some(given);
             }
             (Phase::Open { .. }, Frame::DocumentsTaken(cursor)) => {
                 self.handle_documents_taken(cursor);
@@ -422,6 +447,8 @@ impl HqSession {
             }
             HqEvent::AskBack(known) => self.back.known = Some(known),
             HqEvent::TakenBack => self.back.storing = false,
+            HqEvent::AskDocuments(lives) => self.documents_back.lives = Some(lives),
+            HqEvent::DocumentsBack => self.documents_back.handle_stored(),
             HqEvent::StateChanged => self.state.dirty = true,
             HqEvent::StateRead(batch) => self.state.handle_read(batch),
             HqEvent::ChangesTaken(waits) => {
@@ -490,6 +517,13 @@ impl HqSession {
         if postings.is_some() {
             return postings;
         }
+        if self.asks_documents() {
+            self.documents_back.asked = true;
+            return self.documents_back.lives.clone().map(Frame::AskDocuments);
+        }
+        if let Some(cursor) = self.documents_back.stored.take() {
+            return Some(Frame::DocumentsBack(cursor));
+        }
         if let Some(hash) = self.changes.waits.pop_front() {
             return Some(Frame::DocumentWaits(hash));
         }
@@ -505,6 +539,8 @@ impl HqSession {
                     || self.back.due
                     || self.acknowledging.ready.is_some()
                     || self.pong.is_some()
+                    || self.asks_documents()
+                    || self.documents_back.stored.is_some()
                     || !self.changes.waits.is_empty()
                     || self.documents.ready.is_some()
                     || self.look_up.ready.is_some()
@@ -531,6 +567,7 @@ impl HqSession {
                 .or_else(|| self.look_up.request())
                 .or_else(|| self.postings.request())
                 .or_else(|| self.back.request())
+                .or_else(|| self.documents_back.request())
                 .or_else(|| self.changes.request())
                 .or_else(|| self.document_request())
                 .or_else(|| {
@@ -542,9 +579,18 @@ impl HqSession {
                 .facts
                 .request(self.settings.store_facts)
                 .or_else(|| self.seals.request(self.facts.stored))
+                .or_else(|| self.documents_back.request())
                 .or_else(|| self.changes.request()),
             _ => None,
         }
+    }
+
+    /// Whether it is time to ask documents back: of an edge that has some, and knows the question.
+    fn asks_documents(&self) -> bool {
+        let Phase::Open { hello, .. } = &self.phase else { return false };
+        let DocumentsBack { lives, asked, .. } = &self.documents_back;
+        let is_due = lives.is_some() && !asked && self.changes.is_open;
+        is_due && Versions::gives_documents_back(self.version(hello))
     }
 
     fn document_request(&mut self) -> Option<HqRequest> {
@@ -594,14 +640,18 @@ impl HqSession {
         self.welcome = Some(opened);
     }
 
+    /// The version that is spoken with an edge.
+    fn version(&self, hello: &Hello) -> u32 {
+        self.start.versions.highest.min(VERSIONS.highest).min(hello.versions.highest)
+    }
+
     fn welcome_frame(&self, opened: OpenedLog, time: Timestamp) -> Frame {
-        let ours = self.start.versions.highest.min(VERSIONS.highest);
-        let theirs = match &self.phase {
-            Phase::Open { hello, .. } => hello.versions.highest,
-            _ => ours,
+        let version = match &self.phase {
+            Phase::Open { hello, .. } => self.version(hello),
+            _ => self.start.versions.highest.min(VERSIONS.highest),
         };
         Frame::Welcome(Welcome {
-            version: ours.min(theirs),
+            version,
             history: opened.history,
             cursor: opened.cursor,
             sealed: opened.sealed,
@@ -778,6 +828,23 @@ impl Back {
 
     fn is_over(&self) -> bool {
         self.known.is_none() && self.waiting.is_empty() && !self.storing
+    }
+}
+
+impl DocumentsBack {
+    /// One step at a time: the next one comes after this one's word.
+    const fn is_awaited(&self) -> bool {
+        self.asked && self.waiting.is_none() && self.storing.is_none() && self.stored.is_none()
+    }
+
+    fn request(&mut self) -> Option<HqRequest> {
+        let given = self.waiting.take()?;
+        self.storing = Some(given.told.to());
+        Some(HqRequest::TakeDocuments(given))
+    }
+
+    fn handle_stored(&mut self) {
+        self.stored = self.storing.take();
     }
 }
 

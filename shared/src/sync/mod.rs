@@ -26,7 +26,8 @@ pub use acknowledgement::{
     Acknowledgement, Given, MONTHS_TOLD, SignedAcknowledgement, VouchersGiven,
 };
 pub use document::{
-    AcceptedHeads, DocumentBatch, DocumentChange, DocumentNews, SignedDocumentBatch,
+    AcceptedHeads, DocumentBatch, DocumentChange, DocumentNews, GivenDocuments, Lives,
+    SignedDocumentBatch,
 };
 pub use enrol::{
     AuthorityPin, EnrolCode, EnrolRequest, Grant, Introduction, NAME_BYTES_MAX, NotACode,

@@ -2,6 +2,7 @@
 //! durable, time that a test moves. Every history here is made from a seed.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
 
 use ed25519_dalek::SigningKey;
 
@@ -126,6 +127,8 @@ struct Edge {
     applied: Vec<Fact>,
     /// Keyed state of an earlier life of HQ.
     given: Vec<SignedStateBatch>,
+    /// What HQ told of documents in an earlier life.
+    told_before: Vec<SignedDocumentBatch>,
     /// Changes that were made here, by number, that HQ did not decide on.
     changes: BTreeMap<u64, DocumentChange>,
     /// Every one that was made here.
@@ -214,6 +217,9 @@ struct Hq {
     /// What HQ has of its own logs, where it asks for the rest.
     asks: Option<Vec<Capture>>,
     taken: Vec<SignedStateBatch>,
+    /// Where it was restored, and asks back documents.
+    lives: Option<Lives>,
+    documents_taken: Vec<GivenDocuments>,
     /// Decisions on changes of documents, in order; the bytes of those that are in.
     decided: Vec<(Told, Vec<u8>)>,
 }
@@ -389,6 +395,7 @@ impl Pair {
                 state: StateCursor::START,
                 applied: Vec::new(),
                 given: Vec::new(),
+                told_before: Vec::new(),
                 changes: BTreeMap::new(),
                 made: BTreeMap::new(),
                 changes_made: 0,
@@ -406,6 +413,8 @@ impl Pair {
                 handle: 9,
                 state: Vec::new(),
                 asks: None,
+                lives: None,
+                documents_taken: Vec::new(),
                 taken: Vec::new(),
                 decided: Vec::new(),
             },
@@ -436,6 +445,9 @@ impl Pair {
         let mut hq = HqSession::new(hq_start, HqSettings::default(), self.now);
         if let Some(known) = self.hq.asks.clone() {
             hq.handle_event(HqEvent::AskBack(known), self.now);
+        }
+        if let Some(lives) = self.hq.lives.clone() {
+            hq.handle_event(HqEvent::AskDocuments(lives), self.now);
         }
         self.link = Some(Link {
             edge: EdgeSession::new(start, self.settings, self.now),
@@ -613,6 +625,17 @@ impl Pair {
                 let rest = self.edge.changes.range(after + 1..).take(changes_max);
                 EdgeEvent::ChangesRead(rest.map(|(no, change)| (*no, change.clone())).collect())
             }
+            EdgeRequest::ReadTold { lives, back } => {
+                self.edge.told_before.retain(|told| Some(told.batch.to) != back);
+                let told = &self.edge.told_before;
+                let next = told.iter().find(|told| lives.lack(told.batch.to)).cloned();
+                let own = |_, _| Ok::<_, Infallible>(None);
+                let given = next.map(|told| {
+                    let Ok(given) = GivenDocuments::new(told, own);
+                    Box::new(given)
+                });
+                EdgeEvent::ToldRead(given)
+            }
             EdgeRequest::ApplyDocuments(signed) => {
                 self.edge.apply_documents(&signed.batch);
                 EdgeEvent::DocumentsApplied
@@ -680,6 +703,10 @@ impl Pair {
             HqRequest::TakeBack(signed) => {
                 self.hq.taken.push(signed);
                 HqEvent::TakenBack
+            }
+            HqRequest::TakeDocuments(given) => {
+                self.hq.documents_taken.push(*given);
+                HqEvent::DocumentsBack
             }
             HqRequest::TakeChanges(changes) => {
                 assert!(changes.len() <= limits::DOCUMENT_CHANGES_WINDOW, "the window holds");
@@ -1098,6 +1125,43 @@ fn what_hq_lost_is_sent_again_and_said() {
         pair.settle(&mut Dice(1));
         let expected = EdgeNotice::HqLost { restored, acknowledged: Seq(2), has: Seq::ZERO };
         assert!(pair.link().notices.contains(&expected));
+        pair.assert_equal();
+    }
+}
+
+#[test]
+fn a_restored_hq_gets_back_what_it_told_of_documents() {
+    let place = |handle, at| StateCursor { handle, at };
+    let all = [(3, 0), (3, 4), (3, 9), (5, 0), (8, 2), (9, 0)];
+    // HQ lives as 9; of its life as 3 it has what was decided up to 4, and knows nothing of those as 5 and 8.
+    let lives = Lives { now: 9, before: vec![place(3, 4)] };
+    let lacking = [(3, 9), (5, 2), (8, 4)];
+    for (seed, newest) in (1..=40).zip([3, 2].into_iter().cycle()) {
+        let (mut pair, mut dice) = (Pair::new(), Dice(seed));
+        pair.versions = Versions { lowest: 1, highest: newest };
+        pair.hq.lives = Some(lives.clone());
+        for (handle, at) in all {
+            let news = vec![DocumentNews::Change { key: DOCUMENT, bytes: vec![1; 40] }];
+            let (from, to) = (place(handle, at), place(handle, at + 2));
+            let to = if handle == 3 { place(handle, at.max(4)) } else { to };
+            let batch = DocumentBatch { site: SITE, from, to, news, heads: Vec::new() };
+            pair.edge.told_before.push(batch.sign(&pair.hq.key));
+        }
+        pair.connect();
+        (0..4).for_each(|_| pair.edit(b"good"));
+        for _ in 0..2 {
+            for _ in 0..dice.below(60) {
+                pair.step(&mut dice);
+            }
+            pair.connect();
+        }
+        pair.settle(&mut dice);
+        let back = pair.hq.documents_taken.iter().map(|given| given.told.batch.to);
+        let mut back: Vec<_> = back.collect();
+        // A connection that broke before the edge heard of it brings one again.
+        back.dedup();
+        let expected = lacking.map(|(handle, at)| place(handle, at)).to_vec();
+        assert_eq!(back, if newest == 3 { expected } else { Vec::new() });
         pair.assert_equal();
     }
 }

@@ -12,8 +12,8 @@ use shared::time::Timestamp;
 use shared::varint;
 
 use crate::targets::{
-    acknowledgement, chunk, disputed, edited, fact, hello, key, position, postings, run, state,
-    welcome,
+    acknowledgement, chunk, disputed, edited, fact, given_documents, hello, key, lives, position,
+    postings, run, state, welcome,
 };
 
 /// (target, name, bytes).
@@ -63,6 +63,9 @@ pub fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
         Frame::Branch(position(4)),
         Frame::AskPostings(PostingsAsked { first: Seq(1), last: Seq(9) }),
         Frame::Postings(postings(1, 9).sign(&key(2))),
+        Frame::AskDocuments(lives()),
+        Frame::GivenDocuments(Box::new(given_documents())),
+        Frame::DocumentsBack(StateCursor { handle: 8, at: 3 }),
         Frame::Renew(vec![1, 2, 3]),
         Frame::Renewed(vec![vec![1], vec![2]], Timestamp(9)),
     ];

@@ -3,6 +3,7 @@
 //! whatever comes, nothing panics, and what was decoded encodes to the same bytes.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 
 use ed25519_dalek::SigningKey;
 use sha2::{Digest, Sha256};
@@ -19,9 +20,9 @@ use shared::sync::bundle::{BundleReader, BundleScan};
 use shared::sync::edge::{EdgeEvent, EdgeRequest, EdgeSession, EdgeSettings, EdgeStart};
 use shared::sync::hq::{HqEvent, HqRequest, HqSession, HqSettings, HqStart, OpenedLog};
 use shared::sync::{
-    Acknowledgement, EnrolCode, FactsFrame, Found, Frame, FrameBuffer, Given, Moment, Now, Outcome,
-    Position, Postings, PostingsKnown, Run, SignedAcknowledgement, Span, StateBatch, StateCursor,
-    VERSIONS, next_frame,
+    Acknowledgement, DocumentBatch, DocumentNews, EnrolCode, FactsFrame, Found, Frame, FrameBuffer,
+    Given, GivenDocuments, Lives, Moment, Now, Outcome, Position, Postings, PostingsKnown, Run,
+    SignedAcknowledgement, Span, StateBatch, StateCursor, VERSIONS, next_frame,
 };
 use shared::time::{Month, Timestamp};
 use shared::varint;
@@ -309,7 +310,7 @@ pub fn edge_session(bytes: &[u8]) {
             }
         }
         requests.extend(std::iter::from_fn(|| session.poll_request()));
-        assert!(requests.len() <= 8, "one request of each kind is open");
+        assert!(requests.len() <= 10, "one request of each kind is open");
         while session.poll_notice().is_some() {}
         let now = Now { moment, wall: Timestamp(0) };
         let has_frame = session.has_frame();
@@ -346,6 +347,25 @@ pub(crate) fn state(from: u64, to: u64) -> shared::sync::SignedStateBatch {
     StateBatch::new(SITE, at(from), at(to), to, &[fact(to + 1)]).sign(&key(2))
 }
 
+/// A restored HQ's.
+pub(crate) fn lives() -> Lives {
+    Lives { now: 9, before: vec![StateCursor { handle: 8, at: 1 }] }
+}
+
+/// What it told in the life before.
+pub(crate) fn given_documents() -> GivenDocuments {
+    let key = DocumentKey::first(DocumentId::SiteNotes { site: SITE });
+    let at = |at| StateCursor { handle: 8, at };
+    let news = vec![
+        DocumentNews::Change { key, bytes: vec![1, 2, 3] },
+        DocumentNews::Taken { key, hash: ChangeHash([5; 32]) },
+    ];
+    let told = DocumentBatch { site: SITE, from: at(0), to: at(3), news, heads: Vec::new() };
+    let own = |_, _| Ok::<_, Infallible>(Some(vec![4, 5, 6]));
+    let Ok(given) = GivenDocuments::new(told.sign(&self::key(2)), own);
+    given
+}
+
 pub(crate) fn postings(first: u64, groups: u64) -> Postings {
     let mut told = Postings::new(history(), log_id(), Seq(first));
     let outcome = Outcome::Vouchers { month: Month(24_318), first: 1 };
@@ -380,6 +400,12 @@ fn edge_answer(request: EdgeRequest, tip: u64) -> EdgeEvent {
             EdgeEvent::StateApplied
         }
         EdgeRequest::ReadGiven { .. } => EdgeEvent::GivenRead(None),
+        EdgeRequest::ReadTold { lives, back: None }
+            if lives.lack(StateCursor { handle: 8, at: 3 }) =>
+        {
+            EdgeEvent::ToldRead(Some(Box::new(given_documents())))
+        }
+        EdgeRequest::ReadTold { .. } => EdgeEvent::ToldRead(None),
         EdgeRequest::ReadChanges { .. } => EdgeEvent::ChangesRead(Vec::new()),
         EdgeRequest::ApplyDocuments(signed) => {
             assert!(signed.verify(&hq_key).is_ok(), "HQ said it");
@@ -403,6 +429,7 @@ pub fn hq_session(bytes: &[u8]) {
         HqStart { refusal: None, versions: VERSIONS, program: "hq-server fuzzed".to_owned() };
     let mut moment = Moment(0);
     let mut session = HqSession::new(start, HqSettings::default(), moment);
+    session.handle_event(HqEvent::AskDocuments(lives()), moment);
     let mut buffer = FrameBuffer::new();
     let mut requests = VecDeque::new();
     for _ in 0..STEPS_MAX {
@@ -437,7 +464,7 @@ pub fn hq_session(bytes: &[u8]) {
             }
         }
         requests.extend(std::iter::from_fn(|| session.poll_request()));
-        assert!(requests.len() <= 8, "one request of each kind is open");
+        assert!(requests.len() <= 10, "one request of each kind is open");
         let has_frame = session.has_frame();
         let frame = session.poll_frame(Now { moment, wall: Timestamp(0) });
         assert_eq!(has_frame, frame.is_some());
@@ -481,6 +508,7 @@ fn hq_answer(request: HqRequest, stored: &mut u64) -> HqEvent {
             HqEvent::StateRead((at < 20).then(|| state(at, 20)))
         }
         HqRequest::TakeBack(_) => HqEvent::TakenBack,
+        HqRequest::TakeDocuments(_) => HqEvent::DocumentsBack,
         HqRequest::TakeChanges(_) => HqEvent::ChangesTaken(Vec::new()),
         HqRequest::ReadDocuments { .. } => HqEvent::DocumentsRead(None),
         HqRequest::LookUp(_) => HqEvent::Found(Found::new(&[fact(1)], false)),

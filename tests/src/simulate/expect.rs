@@ -121,7 +121,7 @@ pub(super) fn edge_ended(world: &mut World, link: LinkNo, end: &EdgeEnd) -> Resu
             }
             _ => return Err(Wrong(format!("node {}: {end}", no.0))),
         },
-        EdgeEnd::Left | EdgeEnd::HqLeft(_) | EdgeEnd::Stalled => false,
+        EdgeEnd::Left | EdgeEnd::Overtaken | EdgeEnd::HqLeft(_) | EdgeEnd::Stalled => false,
         EdgeEnd::LogUnreadable if !world.places[no.0].node.has_power() => false,
         _ => return Err(Wrong(format!("node {}: {end}", no.0))),
     };

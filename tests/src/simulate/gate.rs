@@ -19,8 +19,9 @@ use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
 use shared::sync::hq::OpenedLog;
 use shared::sync::{
-    DocumentChange, Found, Hello, Position, PostingsAsked, Refusal, Run, SignedAcknowledgement,
-    SignedDocumentBatch, SignedPostings, SignedSiteStock, SignedStateBatch, StateCursor,
+    DocumentChange, Found, GivenDocuments, Hello, Position, PostingsAsked, Refusal, Run,
+    SignedAcknowledgement, SignedDocumentBatch, SignedPostings, SignedSiteStock, SignedStateBatch,
+    StateCursor,
 };
 use tokio::sync::watch;
 
@@ -139,6 +140,17 @@ impl HqStore for Gate {
     ) -> Result<Option<SignedDocumentBatch>, Refusal> {
         let batch = self.documents.since(peer.site, log, cursor, sent);
         batch.map_err(|error| storage(&error))
+    }
+
+    fn take_documents(
+        &self,
+        peer: Peer,
+        log: &LogId,
+        given: &GivenDocuments,
+    ) -> Result<(), Refusal> {
+        let by = Sender { site: peer.site, device: peer.device, log: *log };
+        let taken = self.documents.take_back(&by, given, self.clock.now());
+        taken.map_err(|error| answers::not_taken_back(&error))
     }
 
     fn asks_back(&self, _hello: &Hello) -> Option<Vec<Capture>> {

@@ -361,6 +361,11 @@ impl World {
                     let changes = running.documents.waiting_changes(after, changes_max);
                     changes.map_or(EdgeEvent::DocumentsFailed, EdgeEvent::ChangesRead)
                 }
+                EdgeRequest::ReadTold { lives, back } => {
+                    let given = running.documents.give(&lives, back);
+                    let given = given.map(|given| given.map(Box::new));
+                    given.map_or(EdgeEvent::DocumentsFailed, EdgeEvent::ToldRead)
+                }
                 EdgeRequest::ApplyDocuments(signed) => {
                     self.hear_documents(no, node, &signed)?;
                     continue;
@@ -523,6 +528,10 @@ impl World {
             let event = match (request, log) {
                 (HqRequest::Open(hello), _) => {
                     half.log = Some(hello.log);
+                    let running = self.hq.running.as_ref().expect("sessions live while HQ runs");
+                    if let Some(lives) = running.documents.lives() {
+                        half.session.handle_event(HqEvent::AskDocuments(lives), moment);
+                    }
                     let opened = self.hq.open_log(peer, &hello.log);
                     Some(opened.map_or_else(HqEvent::Refused, HqEvent::Opened))
                 }
@@ -560,6 +569,11 @@ impl World {
                     Some(HqEvent::StateRead(
                         running.intake.state_since(peer.site, cursor, facts_max),
                     ))
+                }
+                (HqRequest::TakeDocuments(given), Some(log)) => {
+                    let taken = self.hq.gate().map(|gate| gate.take_documents(peer, &log, &given));
+                    self.hq_replies(no, taken.map(|taken| taken.map(|()| HqEvent::DocumentsBack)));
+                    continue;
                 }
                 (HqRequest::TakeChanges(changes), Some(log)) => {
                     let taken = self.hq.gate().map(|gate| gate.take_changes(peer, &log, changes));

@@ -36,9 +36,6 @@ pub(super) const CONVERGENCE_MS: i64 = 10 * 60_000;
 /// How long metered links stay closed once everything is well.
 const HEALED_REST_MS: i64 = 20_000;
 
-/// How long people wait for edits that nobody may offer again.
-const MISSED_MS: i64 = 4 * 60_000;
-
 /// More events than any history has: something goes round in a circle.
 const EVENTS_MAX: u64 = 3_000_000;
 
@@ -330,9 +327,6 @@ impl World {
             Err(_) => {
                 self.send_newer()?;
                 self.rule_in_the_end();
-                if self.time.now() - self.healed_at > MISSED_MS {
-                    self.go_on_without_lost()?;
-                }
                 self.after(2_000, Event::Look);
                 Ok(false)
             }

@@ -19,11 +19,11 @@ use shared::sync::edge::EdgeEvent;
 use shared::sync::hq::HqEvent;
 use shared::sync::{DocumentNews, Following, SignedDocumentBatch, StateCursor};
 
+use super::Wrong;
 use super::link::LinkNo;
 use super::node::Node;
 use super::trace::note;
 use super::world::{Event, NodeNo, World};
-use super::{Wrong, check_documents};
 use crate::random::Random;
 
 /// What a node's people wrote, and what came back.
@@ -165,9 +165,10 @@ impl Node {
 
     /// Takes what HQ says of documents, as the link does.
     pub(super) fn apply_documents(&self, signed: &SignedDocumentBatch) -> EdgeEvent {
-        match self.papers().apply(&signed.batch, self.clock.wall()) {
+        match self.papers().apply(signed, self.clock.wall()) {
             Ok(Following::Next | Following::Known) => EdgeEvent::DocumentsApplied,
-            Ok(Following::Gap) | Err(_) => EdgeEvent::DocumentsFailed,
+            Ok(Following::Gap) => EdgeEvent::Overtaken,
+            Err(_) => EdgeEvent::DocumentsFailed,
         }
     }
 }
@@ -290,33 +291,6 @@ impl World {
         note!(self.trace(), "HQ: somebody writes in {id}: {}", edited.is_ok());
         self.trace().figures.edits += 1;
         self.wrote_at_hq(edited)
-    }
-
-    /// What HQ's people do about documents of which a restore lost changes that nobody offers again,
-    /// for their author is gone or was HQ itself: a next generation, with what HQ has. Edits that
-    /// build on what is lost go back to their authors.
-    pub(super) fn go_on_without_lost(&mut self) -> Result<(), Wrong> {
-        let Some(own) = self.hq.own_sender().filter(|_| self.hq_restores() > 0) else {
-            return Ok(());
-        };
-        let running = self.hq.running.as_ref().expect("it has a sender");
-        let (documents, mut lost) = (running.documents.clone(), BTreeSet::new());
-        for no in self.live_nodes() {
-            let differing = check_documents::differing(self, running, no)?;
-            lost.extend(differing.into_iter().map(|key| key.id));
-        }
-        for id in lost {
-            let at = self.hq.now();
-            let mut puts = vec![(REMARK.to_owned(), "as far as HQ has it".to_owned())];
-            if let Ok(known) = documents.get(id) {
-                let settled = known.conflicts().map(|(key, values)| (key, values[0].text.clone()));
-                puts.extend(settled.filter(|(key, _)| key != REMARK));
-            }
-            note!(self.trace(), "HQ: {id} goes on without what is lost");
-            self.wrote_at_hq(documents.edit(id, &own, at, &by_key(&puts)))?;
-            self.wrote_at_hq(documents.renew(id, &own, at).map(drop))?;
-        }
-        Ok(())
     }
 
     fn wrote_at_hq(&mut self, wrote: Result<(), documents::ChangeError>) -> Result<(), Wrong> {

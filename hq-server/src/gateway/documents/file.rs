@@ -10,6 +10,7 @@ use redb::{
 use shared::document::DocumentKey;
 use shared::ids::{ChangeHash, DeviceNo, LogId, SiteNo};
 use shared::planted::{self, Fault};
+use shared::sync::{StateCursor, limits};
 use shared::time::Timestamp;
 use shared::varint;
 
@@ -168,6 +169,30 @@ impl DocumentsFile {
         Ok(Self { database })
     }
 
+    /// Says which life decides from here on; gives those that are over, and their last places here.
+    /// Another life than the last one's begins where a backup was put back.
+    pub(super) fn begin_life(&self, handle: u64) -> Result<Vec<StateCursor>, FileError> {
+        let transaction = self.database.begin_write()?;
+        let mut lives;
+        {
+            let mut meta = transaction.open_table(META)?;
+            lives =
+                meta.get("lives")?.map_or_else(|| Ok(Vec::new()), |row| read_lives(row.value()))?;
+            if lives.last().is_none_or(|life| life.handle != handle) {
+                if let Some(life) = lives.last_mut() {
+                    let decisions = transaction.open_table(DECISIONS)?;
+                    life.at = decisions.last()?.map_or(0, |(place, _)| place.value());
+                }
+                lives.push(StateCursor { handle, at: 0 });
+                lives.drain(..lives.len().saturating_sub(limits::HQ_LOGS_MAX));
+                meta.insert("lives", write_lives(&lives).as_slice())?;
+            }
+        }
+        transaction.commit()?;
+        lives.pop();
+        Ok(lives)
+    }
+
     /// Adds decisions after `last`, durably, all or none.
     pub(super) fn append(&self, last: u64, decisions: &[Decision]) -> Result<(), FileError> {
         let mut transaction = self.database.begin_write()?;
@@ -215,6 +240,21 @@ impl DocumentsFile {
         copy_table(&from, &to, DECISIONS)?;
         Ok(to.commit()?)
     }
+}
+
+fn write_lives(lives: &[StateCursor]) -> Vec<u8> {
+    let bytes = lives.iter().flat_map(|life| [life.handle.to_be_bytes(), life.at.to_be_bytes()]);
+    bytes.flatten().collect()
+}
+
+fn read_lives(bytes: &[u8]) -> Result<Vec<StateCursor>, FileError> {
+    let (numbers, []) = bytes.as_chunks::<8>() else { return Err(damaged("its lives")) };
+    let (lives, []) = numbers.as_chunks::<2>() else { return Err(damaged("its lives")) };
+    let life = |[handle, at]: &[[u8; 8]; 2]| StateCursor {
+        handle: u64::from_be_bytes(*handle),
+        at: u64::from_be_bytes(*at),
+    };
+    Ok(lives.iter().map(life).collect())
 }
 
 fn decision(bytes: &[u8]) -> Result<Decision, FileError> {

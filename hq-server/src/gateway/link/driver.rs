@@ -264,6 +264,12 @@ impl<S: HqStore> Driver<S> {
                     HqEvent::TakenBack.into()
                 });
             }
+            (HqRequest::TakeDocuments(given), Some(log)) => {
+                self.replies.spawn_blocking(move || {
+                    let taken = store.take_documents(peer, &log, &given);
+                    or_refused(taken.map(|()| HqEvent::DocumentsBack)).into()
+                });
+            }
             (HqRequest::TakeChanges(changes), Some(log)) => {
                 self.replies.spawn_blocking(move || {
                     let taken = store.take_changes(peer, &log, changes);
@@ -307,6 +313,10 @@ impl<S: HqStore> Driver<S> {
         if let Some(known) = store.asks_back(hello) {
             let moment = self.moment();
             self.session.handle_event(HqEvent::AskBack(known), moment);
+        }
+        if let Some(lives) = store.document_lives() {
+            let moment = self.moment();
+            self.session.handle_event(HqEvent::AskDocuments(lives), moment);
         }
         let witness = hello.witness;
         self.replies.spawn(async move {
