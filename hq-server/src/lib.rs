@@ -7,6 +7,7 @@
 mod address;
 pub mod api;
 pub mod authority;
+mod beside;
 pub mod books;
 pub mod chart;
 pub mod cli;

@@ -30,7 +30,7 @@ const CLOSING: Duration = Duration::from_secs(2);
 
 /// The most threads for what waits for a disk or takes long. Each keeps what it packs with (zstd, 200 to
 /// 400 KiB), and by tokio's own limit a thousand sites that come back at once had hundreds of them.
-const BLOCKING_THREADS_MAX: usize = 32;
+pub(crate) const BLOCKING_THREADS_MAX: usize = 32;
 
 /// What a server, and every command, runs on.
 pub fn threads() -> io::Result<tokio::runtime::Runtime> {

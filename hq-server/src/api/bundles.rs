@@ -23,6 +23,7 @@ use utoipa_axum::routes;
 
 use super::problem::ApiError;
 use super::sites;
+use crate::beside;
 use crate::gateway::bundle::{BundleRefused, Desk, PIECE_BYTES, Taken};
 use crate::gateway::store::HqStore as _;
 use crate::headquarters::Headquarters;
@@ -156,7 +157,7 @@ async fn bundle_answer(
     getrandom::fill(&mut seed.0).map_err(|error| ApiError::failed(error.to_string()))?;
     let (begun, begins) = oneshot::channel();
     let (pieces, stream) = mpsc::channel(PIECES_WAITING_MAX);
-    tokio::task::spawn_blocking(move || {
+    let making = beside::start(move || {
         let desk = desk_of(&hq);
         let answer = match desk.answer(&log, known, &seed) {
             Ok(answer) => answer,
@@ -169,6 +170,7 @@ async fn bundle_answer(
             drop(pieces.blocking_send(Err(io::Error::other(error.to_string()))));
         }
     });
+    drop(making.await);
     begins.await.map_err(|error| ApiError::failed(error.to_string()))??;
     let kind = [(header::CONTENT_TYPE, "application/octet-stream")];
     Ok((kind, Body::from_stream(ReceiverStream::new(stream))).into_response())

@@ -14,6 +14,7 @@ use utoipa_axum::routes;
 
 use super::problem::ApiError;
 use super::sites::find;
+use crate::beside;
 use crate::gateway::documents::ChangeError;
 use crate::headquarters::Headquarters;
 use crate::report::documents::{DocumentLine, DocumentShown, QuarantineLine, Writing};
@@ -172,6 +173,6 @@ async fn document_quarantine(
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let done = tokio::task::spawn_blocking(work).await;
+    let done = beside::run(work).await;
     done.unwrap_or_else(|error| Err(ApiError::failed(error.to_string())))
 }

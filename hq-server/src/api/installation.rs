@@ -13,6 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::problem::ApiError;
+use crate::beside;
 use crate::gateway::branches::Branches;
 use crate::headquarters::{Headquarters, VerifyReport};
 use crate::report::dashboard::LinkQuality;
@@ -265,6 +266,6 @@ async fn backup(
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<Json<T>, ApiError> {
-    let done = tokio::task::spawn_blocking(work).await;
+    let done = beside::run(work).await;
     done.map_err(|error| ApiError::failed(error.to_string()))?.map(Json)
 }

@@ -10,6 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::problem::ApiError;
+use crate::beside;
 use crate::headquarters::Headquarters;
 use crate::own_log::{Draft, DraftError};
 
@@ -228,5 +229,5 @@ async fn give_code(
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ApiError> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| ApiError::failed(error.to_string()))
+    beside::run(work).await.map_err(|error| ApiError::failed(error.to_string()))
 }

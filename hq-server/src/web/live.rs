@@ -18,6 +18,7 @@ use super::desk::{Change, Posted};
 use super::language::Chosen;
 use super::pages::LiveDashboard;
 use super::whose::Reader;
+use crate::beside;
 
 /// A connection says something at least this often, so that both ends notice when it is gone.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -115,7 +116,7 @@ async fn next_change(changes: &mut broadcast::Receiver<Change>) -> bool {
 }
 
 async fn dashboard_event(desk: Desks, chosen: Chosen) -> Option<Event> {
-    let made = tokio::task::spawn_blocking(move || {
+    let made = beside::run(move || {
         let dashboard = desk.dashboard().map_err(|error| error.to_string())?;
         let position = dashboard.position;
         let html = LiveDashboard::new(dashboard, chosen.language).render();

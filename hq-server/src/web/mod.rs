@@ -25,6 +25,7 @@ use axum::response::Response;
 use axum::routing::get;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::beside;
 use desk::{Desk, DeskError};
 pub(crate) use whose::Company;
 
@@ -72,7 +73,7 @@ where
     F: FnOnce(&dyn Desk) -> Result<T, DeskError> + Send + 'static,
 {
     let desk = Arc::clone(desk);
-    tokio::task::spawn_blocking(move || question(desk.as_ref()))
+    beside::run(move || question(desk.as_ref()))
         .await
         .map_err(|error| DeskError::Store(error.to_string()))?
 }
