@@ -149,8 +149,9 @@ async fn documents_show_what_people_have_to_settle_and_what_was_refused() {
     }
     assert_eq!(list.matches("<td class=\"num due\">1</td>").count(), 2, "one each of two");
     let sheet = site.page("/documents/count-sheet:4-1:3", "en").await;
-    for figure in ["118", "121"] {
-        assert!(sheet.contains(&format!("<td class=\"break due\">{figure}</td>")), "{figure}");
+    // The figures of a line that differ, and the remarks.
+    for text in ["118", "121", "请于周五前交表", "B 架下层未点"] {
+        assert!(sheet.contains(&format!("<td class=\"break due\">{text}</td>")), "{text}");
     }
     assert!(list.contains("Refused changes <span class=\"soft\">1</span>"));
     let transfer = site.page("/documents/transfer:2-1042:1:2", "zh").await;

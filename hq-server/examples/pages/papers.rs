@@ -56,6 +56,12 @@ pub(crate) fn shared_documents(now: Timestamp) -> Documents {
             &[("title", "A 区年终盘点"), ("count/王/7", "118"), ("count/李/7", "121")],
         ),
     );
+    // HQ and the site, neither of whom has heard of the other's.
+    let seen = documents.get(sheet).expect("is there").replica;
+    let remark = put(seen, 3, now, &[("remark", "B 架下层未点")]);
+    let from_hq = [("remark", "请于周五前交表".to_owned())];
+    documents.edit(sheet, &sender(0), now, &from_hq).expect("HQ may write");
+    take(3, remark);
     let notes = DocumentId::SiteNotes { site: SiteNo(4) };
     // Somebody's clock says anything.
     let far = Timestamp(1 << 60);
