@@ -193,11 +193,13 @@ impl State {
         match &decision.verdict {
             Verdict::Accepted(_) => {
                 self.accepted.entry(decision.key).or_default().push(place);
-                let everybody = planted::is(Fault::ToldOfAll).then(|| self.by_site.keys().copied());
-                let told: BTreeSet<_> =
-                    decision.key.id.sites().chain(everybody.into_iter().flatten()).collect();
-                for site in told {
+                for site in decision.key.id.sites() {
                     self.by_site.entry(site).or_default().push(place);
+                }
+                if planted::is(Fault::ToldOfAll) {
+                    let others = self.by_site.iter_mut();
+                    let others = others.filter(|(site, _)| !decision.key.id.is_of(**site));
+                    others.for_each(|(_, told)| told.push(place));
                 }
             }
             Verdict::Refused { log, hash, .. } => {
