@@ -26,8 +26,6 @@ impl Books {
         let record = &self.facts[id];
         let Some(receipt) = record.origin else { return };
         if record.forwarded {
-            let amount = if record.document_is_active(&self.facts) { record.stated } else { None };
-            self.facts[id].taken_over.cost = Some(-amount.unwrap_or(0));
             self.mark_own_pool(id, Cause::CashDiscount);
         }
         self.add_landed_cost(receipt, Cause::CashDiscount);

@@ -203,17 +203,9 @@ impl Books {
     /// bills. A sum that no pool could hold is none.
     pub(super) fn add_landed_cost(&mut self, receipt: FactId, cause: Cause) {
         let bills = self.facts.dependents(receipt).iter().map(|id| &self.facts[*id]);
-        let bills = bills.filter(|bill| !bill.forwarded && bill.document_is_active(&self.facts));
-        let amount = |bill: &FactRecord| {
-            let stated = i128::from(bill.stated.unwrap_or(0));
-            match bill.kind {
-                Kind::LandedCost => stated,
-                Kind::CashDiscount => -stated,
-                _ => 0,
-            }
-        };
-        let landed = in_range(bills.map(amount).sum());
-        let landed = landed.unwrap_or(0);
+        let bills = bills.filter(|bill| !bill.forwarded);
+        let landed = bills.filter_map(|bill| bill.lands(&self.facts)).map(i128::from).sum();
+        let landed = in_range(landed).unwrap_or(0);
         let record = &mut self.facts[receipt];
         if record.landed() != landed {
             record.document_target.0 = -landed;
@@ -256,8 +248,9 @@ impl Books {
         invoices
     }
 
-    /// Sets what a document posts by itself, whether it is active or not.
+    /// Sets what a document posts by itself, whether it is active or not, and what it moves a pool by.
     pub(super) fn refresh_document(&mut self, id: FactId) {
+        self.land_late(id);
         let record = &self.facts[id];
         let active = record.document_is_active(&self.facts);
         let target = if active { record.document_target } else { (0, 0) };

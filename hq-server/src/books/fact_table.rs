@@ -226,6 +226,18 @@ impl FactRecord {
         self.kind == Kind::CashDiscount && self.roles.against == Some(Role::LandedCostClearing)
     }
 
+    /// What landed cost adds to the goods of its receipt, and a discount takes from them; nothing while
+    /// it, or a discount's bill, did not happen. `None` for other kinds.
+    pub fn lands(&self, facts: &FactTable) -> Option<i64> {
+        let sign = match self.kind {
+            Kind::LandedCost => 1,
+            Kind::CashDiscount => -1,
+            _ => return None,
+        };
+        let stated = self.stated.filter(|_| self.document_is_active(facts));
+        Some(sign * stated.unwrap_or(0))
+    }
+
     /// Where its units moved: its place in effective order, but for what takes effect later than it
     /// happened its own.
     pub const fn moved_at(&self) -> EffectiveKey {

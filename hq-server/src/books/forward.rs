@@ -26,8 +26,6 @@ impl Books {
         let key = record.key.not_before(opens);
         let month = key.effective_at().day(company.zone).month();
         let (pool, one_pool, accounts) = (named.pool, named.one_pool, named.accounts);
-        // A discount without its bill is none.
-        let stated = record.stated.filter(|_| record.document_is_active(&self.facts));
         let record = &mut self.facts[id];
         let clears = matches!(record.kind, Kind::LandedCost | Kind::CashDiscount);
         let counter = if clears { Role::LandedCostClearing } else { Role::ReceivedNotInvoiced };
@@ -45,9 +43,17 @@ impl Books {
         record.origin = Some(receipt);
         (record.key, record.month, record.pool, record.one_pool) = (key, month, pool, one_pool);
         (record.step, record.forwarded) = (PoolStep::AddLate, true);
-        let sign = if record.kind == Kind::CashDiscount { -1 } else { 1 };
-        record.taken_over.cost = clears.then_some(sign * stated.unwrap_or(0));
+        self.land_late(id);
         self.place(id);
+    }
+
+    /// What landed cost or a discount that became a step of its own moves its pool by.
+    pub(super) fn land_late(&mut self, id: FactId) {
+        let record = &self.facts[id];
+        let cost = record.lands(&self.facts).filter(|_| record.forwarded);
+        if cost.is_some() {
+            self.facts[id].taken_over.cost = cost;
+        }
     }
 
     /// What an invoice or credit note adds that is taken for so many units, beyond what they were

@@ -75,7 +75,7 @@ impl Books {
             }
             (record.stated, record.unit_cost) = (found.stated, found.unit_cost);
             record.document_target = found.document_target;
-            record.taken_over = found.taken_over;
+            self.land_late(id);
             self.restate_document(id);
             self.mark_own_pool(id, Cause::Settings);
         }

@@ -84,7 +84,4 @@ pub(in super::super) fn convert(record: &mut FactRecord, rate: Rate) {
         Kind::LandedCost if record.partner.is_some() => record.document_target = (-amount, amount),
         _ => {}
     }
-    if record.forwarded && record.kind == Kind::LandedCost {
-        record.taken_over.cost = Some(amount);
-    }
 }
