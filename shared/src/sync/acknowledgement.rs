@@ -5,7 +5,7 @@
 use ed25519_dalek::{SigningKey, VerifyingKey};
 
 use super::place::Position;
-use super::wire::{FrameError, Reader, Writer};
+use super::wire::{self, FrameError, Reader, Writer};
 use crate::ids::{Capture, CompanyNo, DeviceNo, HistoryId, LogId, Seq};
 use crate::segment::context::{self, BadSignature};
 use crate::time::{Month, Timestamp};
@@ -114,9 +114,7 @@ impl Acknowledgement {
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut out = Writer::new();
-        self.write(&mut out);
-        out.into_bytes()
+        wire::written(|out| self.write(out))
     }
 
     /// Signs with HQ's log key.
@@ -164,17 +162,12 @@ impl SignedAcknowledgement {
 
     /// The canonical bytes: for stores and files.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Writer::new();
-        self.write(&mut out);
-        out.into_bytes()
+        wire::written(|out| self.write(out))
     }
 
     /// Reads [`SignedAcknowledgement::encode`]. Says nothing of the signature.
     pub fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
-        let mut input = Reader::new(bytes);
-        let signed = Self::read(&mut input)?;
-        input.finish()?;
-        Ok(signed)
+        wire::read_whole(bytes, Self::read)
     }
 }
 

@@ -6,7 +6,7 @@ use ed25519_dalek::{SigningKey, VerifyingKey};
 
 use super::frame::{Versions, read_chain, write_chain};
 use super::limits;
-use super::wire::{FrameError, Reader, Writer};
+use super::wire::{self, FrameError, Reader, Writer};
 use crate::ids::{CompanyNo, DeviceNo, HistoryId, SiteNo};
 use crate::segment::chain::Genesis;
 use crate::segment::context::{self, BadSignature};
@@ -195,9 +195,7 @@ impl EnrolRequest {
     }
 
     fn content(&self) -> Vec<u8> {
-        let mut out = Writer::new();
-        self.write_content(&mut out);
-        out.into_bytes()
+        wire::written(|out| self.write_content(out))
     }
 
     pub(super) fn write(&self, out: &mut Writer) {
@@ -265,9 +263,7 @@ impl Introduction {
     }
 
     fn content(&self) -> Vec<u8> {
-        let mut out = Writer::new();
-        self.write_content(&mut out);
-        out.into_bytes()
+        wire::written(|out| self.write_content(out))
     }
 
     pub(super) fn write(&self, out: &mut Writer) {

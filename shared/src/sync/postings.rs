@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use ed25519_dalek::{SigningKey, VerifyingKey};
 
 use super::moment::Moment;
-use super::wire::{FrameError, Reader, Writer};
+use super::wire::{self, FrameError, Reader, Writer};
 use crate::ids::{HistoryId, LogId, Seq};
 use crate::planted::{self, Fault};
 use crate::segment::context::{self, BadSignature};
@@ -105,17 +105,12 @@ impl Span {
 
     /// Its bytes, for stores.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Writer::new();
-        self.write(&mut out);
-        out.into_bytes()
+        wire::written(|out| self.write(out))
     }
 
     /// Reads [`Self::encode`].
     pub fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
-        let mut input = Reader::new(bytes);
-        let span = Self::read(&mut input)?;
-        input.finish()?;
-        Ok(span)
+        wire::read_whole(bytes, Self::read)
     }
 
     fn write(&self, out: &mut Writer) {
@@ -235,9 +230,7 @@ impl Postings {
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut out = Writer::new();
-        self.write(&mut out);
-        out.into_bytes()
+        wire::written(|out| self.write(out))
     }
 }
 
@@ -549,9 +542,7 @@ mod tests {
         let key = SigningKey::from_bytes(&[5; 32]);
         let waits = Span { groups: 1, facts_each: 3, outcome: Outcome::Waits { why: "x".into() } };
         let signed = postings(9, &[vouchers(2, 1, 7), waits]).sign(&key);
-        let mut out = Writer::new();
-        signed.write(&mut out);
-        let bytes = out.into_bytes();
+        let bytes = wire::written(|out| signed.write(out));
         let read = SignedPostings::read(&mut Reader::new(&bytes)).expect("postings");
         assert_eq!((read.verify(&key.verifying_key()), &read), (Ok(()), &signed));
         for index in 0..bytes.len() {

@@ -7,7 +7,7 @@ use ed25519_dalek::{SigningKey, VerifyingKey};
 use super::limits;
 use super::payload::{self, PayloadError};
 use super::place::{StateCursor, Step};
-use super::wire::{FrameError, Reader, Writer};
+use super::wire::{self, FrameError, Reader, Writer};
 use crate::fact::Fact;
 use crate::ids::SiteNo;
 use crate::segment::context::{self, BadSignature};
@@ -133,9 +133,7 @@ impl StateBatch {
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut out = Writer::new();
-        self.write(&mut out);
-        out.into_bytes()
+        wire::written(|out| self.write(out))
     }
 }
 
@@ -163,17 +161,12 @@ impl SignedStateBatch {
 
     /// The canonical bytes, for stores: what is kept can be given back to HQ.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Writer::new();
-        self.write(&mut out);
-        out.into_bytes()
+        wire::written(|out| self.write(out))
     }
 
     /// Reads [`SignedStateBatch::encode`]. Says nothing of the signature.
     pub fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
-        let mut input = Reader::new(bytes);
-        let signed = Self::read(&mut input)?;
-        input.finish()?;
-        Ok(signed)
+        wire::read_whole(bytes, Self::read)
     }
 
     pub(super) fn read(input: &mut Reader<'_>) -> Result<Self, FrameError> {
@@ -223,9 +216,7 @@ mod tests {
         fact.push(11, Value::Unsigned(7)).expect("a legal field");
         let (from, to) = (StateCursor { handle: 3, at: 10 }, StateCursor { handle: 3, at: 12 });
         let signed = StateBatch::new(SiteNo(4), from, to, 20, &[fact.clone()]).sign(&key);
-        let mut out = Writer::new();
-        signed.write(&mut out);
-        let bytes = out.into_bytes();
+        let bytes = wire::written(|out| signed.write(out));
         let read = SignedStateBatch::read(&mut Reader::new(&bytes)).expect("a batch");
         assert_eq!(read.batch.facts(), Ok(vec![fact]));
         assert_eq!(

@@ -4,7 +4,7 @@
 use ed25519_dalek::{SigningKey, VerifyingKey};
 
 use super::limits;
-use super::wire::{FrameError, Reader, Writer};
+use super::wire::{self, FrameError, Reader, Writer};
 use crate::ids::{DeviceNo, ItemNo, Seq, SiteNo};
 use crate::quantity::{Quantity, ShortText};
 use crate::segment::context::{self, BadSignature};
@@ -81,9 +81,7 @@ impl SiteStock {
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut out = Writer::new();
-        self.write(&mut out);
-        out.into_bytes()
+        wire::written(|out| self.write(out))
     }
 }
 
@@ -145,9 +143,7 @@ mod tests {
             ],
         };
         let signed = signed.sign(&key).expect("little");
-        let mut out = Writer::new();
-        signed.write(&mut out);
-        let bytes = out.into_bytes();
+        let bytes = wire::written(|out| signed.write(out));
         let read = SignedSiteStock::read(&mut Reader::new(&bytes)).expect("a stock");
         assert_eq!((read.verify(&key.verifying_key()), &read), (Ok(()), &signed));
         for index in 0..bytes.len() {

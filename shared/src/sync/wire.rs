@@ -84,6 +84,24 @@ impl Writer {
     }
 }
 
+/// What `write` writes, by itself.
+pub(super) fn written(write: impl FnOnce(&mut Writer)) -> Vec<u8> {
+    let mut out = Writer::new();
+    write(&mut out);
+    out.into_bytes()
+}
+
+/// What `read` makes of `bytes`, of which nothing may be left.
+pub(super) fn read_whole<T>(
+    bytes: &[u8],
+    read: impl FnOnce(&mut Reader<'_>) -> Result<T, FrameError>,
+) -> Result<T, FrameError> {
+    let mut input = Reader::new(bytes);
+    let value = read(&mut input)?;
+    input.finish()?;
+    Ok(value)
+}
+
 /// Takes the parts of a frame off its front.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
