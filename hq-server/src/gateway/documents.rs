@@ -181,7 +181,8 @@ struct State {
     accepted: BTreeMap<DocumentKey, Vec<u64>>,
     /// The places that a site may hear of, refusals of its own included.
     by_site: BTreeMap<SiteNo, Vec<u64>>,
-    refused: BTreeSet<(LogId, DocumentKey, ChangeHash)>,
+    /// The places of refusals.
+    refused: BTreeMap<(LogId, DocumentKey, ChangeHash), u64>,
     refused_of: BTreeMap<SiteNo, usize>,
     /// Documents that were used last, the last one at the end.
     ready: Vec<Replica>,
@@ -203,7 +204,7 @@ impl State {
                 }
             }
             Verdict::Refused { log, hash, .. } => {
-                self.refused.insert((*log, decision.key, *hash));
+                self.refused.insert((*log, decision.key, *hash), place);
                 *self.refused_of.entry(decision.site).or_default() += 1;
                 self.by_site.entry(decision.site).or_default().push(place);
             }
@@ -385,15 +386,14 @@ impl Documents {
 
     /// Every change that was refused, the newest first.
     pub fn refused(&self) -> Result<Vec<RefusedChange>, FileError> {
-        let mut found = Vec::new();
-        self.inner.file.each(|place, decision| {
-            if let Verdict::Refused { hash, reason, .. } = decision.verdict {
-                let Decision { key, site, device, at, bytes, .. } = decision;
-                found.push(RefusedChange { place, key, site, device, at, hash, reason, bytes });
-            }
-        })?;
-        found.reverse();
-        Ok(found)
+        let mut places: Vec<u64> = self.inner.state().refused.values().copied().collect();
+        places.sort_unstable_by(|one, next| next.cmp(one));
+        let refused = places.iter().zip(self.inner.file.at(&places)?).filter_map(|(place, it)| {
+            let Decision { key, site, device, at, bytes, verdict } = it;
+            let Verdict::Refused { hash, reason, .. } = verdict else { return None };
+            Some(RefusedChange { place: *place, key, site, device, at, hash, reason, bytes })
+        });
+        Ok(refused.collect())
     }
 
     /// HQ's own change of a document, which it may begin.
@@ -526,7 +526,8 @@ impl Deciding<'_> {
         let (mut new, mut waits) = (Vec::new(), Vec::new());
         for change in changes {
             // Its author has not heard yet what was decided, whatever became of the document since.
-            let is_refused = self.state.refused.contains(&(sender.log, change.key, change.hash));
+            let is_refused =
+                self.state.refused.contains_key(&(sender.log, change.key, change.hash));
             let is_in = change.key.id.is_of(sender.site) && self.has(&change)?;
             if !is_refused && !is_in {
                 new.push(change);
@@ -686,8 +687,8 @@ impl Deciding<'_> {
             }
             Verdict::Accepted(_) => false,
         };
-        let is_known =
-            self.state.refused.contains(&(log, key, hash)) || self.decisions.iter().any(is_same);
+        let is_known = self.state.refused.contains_key(&(log, key, hash))
+            || self.decisions.iter().any(is_same);
         if is_known {
             return Ok(());
         }
