@@ -81,6 +81,12 @@ impl Doubt {
         newest_first.find(|placed| placed.retime.covers(seq)).map(|placed| placed.at)
     }
 
+    /// How many groups may have to be taken back.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.standing.len()
+    }
+
     fn forget(&mut self, standing: &Standing) {
         for capture in &standing.captures {
             self.captures.remove(capture);
@@ -278,18 +284,25 @@ impl Books {
         self.doubt.standing.insert((standing.group.log, standing.group.first), standing);
     }
 
-    /// A bill found what it names: it is kept on only where that was in doubt.
+    /// A bill found what it names: it and what refers to it are kept on only where something is in
+    /// doubt.
     pub(super) fn stop_keeping(&mut self, bill: FactId) {
-        let first = self.facts[self.facts[bill].group].key.own_place();
-        let place = (first.log, first.seq);
-        let Some(standing) = self.doubt.standing.get(&place) else { return };
-        let is_certain = |named: &Capture| {
-            self.facts.find(*named).is_some() && !self.doubt.captures.contains(named)
-        };
-        if standing.refers_to.iter().all(is_certain)
-            && let Some(standing) = self.doubt.standing.remove(&place)
-        {
-            self.doubt.forget(&standing);
+        let mut found = vec![bill];
+        while let Some(id) = found.pop() {
+            let first = self.facts[self.facts[id].group].key.own_place();
+            let place = (first.log, first.seq);
+            let Some(standing) = self.doubt.standing.get(&place) else { continue };
+            let is_certain = |named: &Capture| {
+                self.facts.find(*named).is_some() && !self.doubt.captures.contains(named)
+            };
+            if standing.is_in_doubt() || !standing.refers_to.iter().all(is_certain) {
+                continue;
+            }
+            if let Some(standing) = self.doubt.standing.remove(&place) {
+                self.doubt.forget(&standing);
+                let named = standing.captures.iter().filter_map(|named| self.facts.find(*named));
+                found.extend(named.flat_map(|named| self.facts.dependents(named)));
+            }
         }
     }
 

@@ -370,3 +370,26 @@ fn a_reversal_that_does_not_count_keeps_nothing_undone() {
     story.tell_by(1, at, (far, far, 4), &reversal(second));
     assert_eq!((story.on_hand(1), story.without_value(1)), (0, 10));
 }
+
+#[test]
+fn a_bill_that_came_before_its_goods_and_what_refers_to_it_are_kept_until_they_are_certain() {
+    for (in_doubt, kept) in [(false, 0), (true, 6)] {
+        let mut story = Story::new(CostScope::Site);
+        let received = Capture { device: DeviceNo(2), counter: 1 };
+        let bill = story.tell(0, 2, &invoice(received, "10", "10"));
+        let taken = story.tell(0, 3, &discount(bill, "2", PurchaseCashDiscount::Cost));
+        story.tell(0, 4, &reversal(taken));
+        story.tell(0, 5, &discount(bill, "3", PurchaseCashDiscount::Finance));
+        story.tell(0, 6, &invoice(received, "1", "10"));
+        assert_eq!(story.books.doubt.kept(), 5, "nobody knows yet what they are about");
+        if in_doubt {
+            story.retime(1, (1, 1), 7);
+            story.doubted(1, 7, receipt("10", "9"));
+        } else {
+            story.movement(1, 7, receipt("10", "9"));
+        }
+        assert_eq!(story.books.doubt.kept(), kept);
+        story.tell(0, 8, &discount(bill, "1", PurchaseCashDiscount::Cost));
+        assert_eq!(story.books.doubt.kept(), kept + usize::from(in_doubt));
+    }
+}
