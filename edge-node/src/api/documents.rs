@@ -6,7 +6,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use shared::document::{
-    DocumentId, DocumentKey, DocumentKind, Value, count_sheet, field, transfer,
+    DocumentId, DocumentKey, DocumentKind, ToSettle, Value, count_sheet, field, transfer,
 };
 use shared::ids::Capture;
 use utoipa::{IntoParams, ToSchema};
@@ -38,7 +38,7 @@ pub struct DocumentLineView {
     pub changes: usize,
     /// How many of them HQ did not decide on.
     pub waiting: usize,
-    /// How many of its keys have values that a person has to settle.
+    /// How many things a person has to settle in it.
     pub conflicts: usize,
 }
 
@@ -265,20 +265,8 @@ fn line(key: DocumentKey, state: &DocumentState) -> DocumentLineView {
         progress: is_transfer.then(|| transfer::progress(replica).word().to_owned()),
         changes: replica.len() - 1,
         waiting: state.waiting.len(),
-        conflicts: conflicts(key, state),
+        conflicts: ToSettle::of(replica).things,
     }
-}
-
-/// A sheet's figures by counter differ line by line; elsewhere keys do.
-fn conflicts(key: DocumentKey, state: &DocumentState) -> usize {
-    let of_keys =
-        state.replica.keys().iter().filter(|key| state.replica.conflict(key).is_some()).count();
-    if key.id.kind() != DocumentKind::CountSheet {
-        return of_keys;
-    }
-    let differs = Some(count_sheet::Standing::Differs);
-    let lines = count_sheet::lines(&state.replica);
-    lines.values().filter(|line| line.standing() == differs).count()
 }
 
 /// Documents in a list.

@@ -1,11 +1,9 @@
 //! Shared documents: what people of sites coordinate, with every value that a person has to settle, and
 //! the changes that HQ refused. Knows no file and no connection, and nothing here is stock or money.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 use shared::document::{
-    Change, DocumentId, DocumentKey, DocumentKind, Value, count_sheet, field, transfer,
+    Change, DocumentId, DocumentKey, DocumentKind, ToSettle, Value, field, transfer,
 };
 use shared::ids::SiteNo;
 use shared::time::Timestamp;
@@ -66,7 +64,7 @@ pub struct DocumentLine {
     pub changes: usize,
     /// When the last one came.
     pub changed_at: String,
-    /// How many of its keys have values that a person has to settle.
+    /// How many things a person has to settle in it.
     pub to_settle: usize,
 }
 
@@ -152,7 +150,7 @@ impl DocumentLine {
             },
             changes: replica.len() - 1,
             changed_at: (writing.time)(state.changed_at),
-            to_settle: to_settle(state).0,
+            to_settle: ToSettle::of(replica).things,
         }
     }
 }
@@ -175,13 +173,12 @@ impl DocumentShown {
             text: value.text,
             to_settle,
         };
-        let (_, open) = to_settle(state);
+        let open = ToSettle::of(&state.replica).keys;
         let mut values = Vec::new();
         for key in state.replica.keys() {
             let holds = || state.replica.values(&key).into_iter().take(1).collect();
-            let all = state.replica.conflict(&key);
-            let to_settle = all.is_some() || open.contains(&key);
-            let all = all.unwrap_or_else(holds);
+            let all = state.replica.conflict(&key).unwrap_or_else(holds);
+            let to_settle = open.contains(&key);
             values.extend(all.into_iter().map(|one| value(&key, one, to_settle)));
         }
         let heads = state.replica.heads().iter().map(ToString::to_string).collect();
@@ -205,26 +202,4 @@ impl QuarantineLine {
             hash: refused.hash.to_string(),
         }
     }
-}
-
-/// What a person has to settle: how many things, and the keys that say something different of them.
-/// Figures by counter differ line by line; elsewhere keys do.
-fn to_settle(state: &DocumentState) -> (usize, BTreeSet<String>) {
-    if state.replica.key().id.kind() != DocumentKind::CountSheet {
-        let keys: BTreeSet<String> = state.conflicts().map(|(key, _)| key).collect();
-        return (keys.len(), keys);
-    }
-    let (mut differing, mut keys) = (0, BTreeSet::new());
-    for (bucket, line) in count_sheet::lines(&state.replica) {
-        if line.standing() != Some(count_sheet::Standing::Differs) {
-            continue;
-        }
-        differing += 1;
-        if line.settled.is_empty() {
-            keys.extend(line.counts.iter().map(|(counter, _)| bucket.count_key(counter)));
-        } else {
-            keys.insert(bucket.settled_key());
-        }
-    }
-    (differing, keys)
 }

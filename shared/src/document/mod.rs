@@ -13,6 +13,7 @@ mod id;
 pub mod journal;
 pub mod limits;
 pub mod replica;
+mod to_settle;
 pub mod transfer;
 
 #[cfg(test)]
@@ -24,3 +25,4 @@ pub use change::{Change, Put};
 pub use field::{Field, Rule};
 pub use id::{Actor, DocumentId, DocumentKey, DocumentKind, NotADocumentId};
 pub use replica::{Admission, EditError, Flaw, Outcome, Replica, Value};
+pub use to_settle::ToSettle;
