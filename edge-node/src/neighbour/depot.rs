@@ -1,6 +1,6 @@
 //! What lies here for others: bundles on their way to HQ, HQ's words on their way back, dispatch notes. Knows no
-//! connection and no key. Invariants: what is kept is durable; what is kept for others never takes
-//! more than its quota; nothing of another site goes before HQ has acknowledged it, or said that it
+//! connection and no key. Invariants: what is kept is durable; bundles for others never take more than
+//! their quota, and notes for others an eighth of it beside; nothing of another site goes before HQ has acknowledged it, or said that it
 //! does not take it.
 //!
 //! ```text
@@ -27,6 +27,8 @@ const BUNDLE: &str = "bundle";
 const WORD: &str = "word";
 const ANSWER: &str = "answer";
 const NOTE: &str = "note";
+/// Dispatch notes for others take at most this part of the quota, beside it.
+const NOTES_PART: u64 = 8;
 /// A file that is being written.
 const NEXT: &str = "next";
 
@@ -37,7 +39,8 @@ pub struct Depot {
     /// For bundles on their way to HQ.
     quota_bytes: u64,
     inner: Mutex<Inner>,
-    /// Held while a file is written and entered: two neighbours may bring the same.
+    /// Held while a file is written and entered, or let go: two neighbours may bring the same, or the
+    /// next one while the last is delivered.
     keeping: Mutex<()>,
     changes: watch::Sender<u64>,
 }
@@ -102,6 +105,11 @@ pub(super) enum DepotError {
          reaches HQ (or raise 'carry_mib' under [neighbours] in node.toml)"
     )]
     Full(u64),
+    #[error(
+        "this node keeps at most {0} bytes of dispatch notes for its neighbours, and has as many: it \
+         takes more once some are delivered (or raise 'carry_mib' under [neighbours] in node.toml)"
+    )]
+    NotesFull(u64),
     #[error("this node can't keep anything for its neighbours: {0}")]
     Io(#[from] io::Error),
 }
@@ -226,13 +234,26 @@ impl Depot {
         Ok(())
     }
 
-    /// Keeps a bundle to HQ whose signature was proved. Durable when it returns.
+    /// Whether there is room for a dispatch note to somebody else. Who may be carried for may name any
+    /// receiver.
+    pub(super) fn make_room_for_note(&self, offer: &Offer) -> Result<(), DepotError> {
+        let inner = self.lock();
+        let others = inner.notes.iter().filter(|(key, _)| note_key(offer) != Some(**key));
+        let others = others.filter(|(_, (_, presence))| *presence == Presence::Here);
+        let bytes: u64 = others.map(|(_, (offer, _))| offer.bytes).sum();
+        let most = self.quota_bytes / NOTES_PART;
+        if bytes + offer.bytes <= most { Ok(()) } else { Err(DepotError::NotesFull(most)) }
+    }
+
+    /// Keeps a bundle to HQ whose signature was proved, while there is room: others may have come since
+    /// that was asked. Durable when it returns.
     pub(super) fn keep(&self, gift: &Gift, now: Timestamp) -> Result<(), DepotError> {
         let _keeping = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
         let key = place(&gift.offer);
         if self.lock().bundles.contains_key(&key) {
             return Ok(());
         }
+        self.make_room(gift.offer.bytes)?;
         self.write(&bundle_name(&gift.offer), &gift.bytes)?;
         let held = Held { offer: gift.offer, since: now, problem: None };
         self.lock().bundles.insert(key, held);
@@ -256,6 +277,7 @@ impl Depot {
     /// What HQ then has for good goes.
     pub(super) fn note(&self, signed: SignedAcknowledgement) -> Result<(), DepotError> {
         let said = signed.acknowledgement;
+        let _keeping = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
         let known = self.lock().words.get(&said.log).map(|word| word.signed.acknowledgement.at);
         if known.is_some_and(|known| known >= said.at) {
             return Ok(());
@@ -275,13 +297,18 @@ impl Depot {
             .map(|(offer, _)| *offer)
             .collect();
         drop(inner);
-        told.iter().try_for_each(|offer| self.delivered(offer))?;
+        told.iter().try_for_each(|offer| self.let_go(offer))?;
         self.changed();
         Ok(())
     }
 
     /// The site has HQ's answer, or the receiver its note.
     pub(super) fn delivered(&self, offer: &Offer) -> io::Result<()> {
+        let _keeping = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
+        self.let_go(offer)
+    }
+
+    fn let_go(&self, offer: &Offer) -> io::Result<()> {
         let log = offer.head.log;
         let mut inner = self.lock();
         if let Some(key) = note_key(offer) {
@@ -544,6 +571,57 @@ mod tests {
         assert_eq!(lasts(&depot), [10, 20], "not safe yet");
         depot.make_room(size).expect("HQ has the first one");
         assert_eq!(lasts(&depot), [20]);
+    }
+
+    #[test]
+    fn what_came_meanwhile_is_no_more_than_the_quota() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let size = gift(Direction::ToHq, 0, 10).offer.bytes;
+        let depot = depot(folder.path(), size);
+        // Two neighbours begin before either has brought all of its bundle.
+        depot.make_room(size).expect("room");
+        depot.make_room(size).expect("room");
+        depot.keep(&gift(Direction::ToHq, 0, 10), NOW).expect("room");
+        let second = depot.keep(&gift(Direction::ToHq, 10, 20), NOW);
+        assert!(matches!(second, Err(DepotError::Full(_))), "{second:?}");
+        assert_eq!(lasts(&depot), [10]);
+    }
+
+    #[test]
+    fn notes_to_whomever_take_a_part_of_the_quota() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let to = |receiver: u8, last| gift(Direction::ToSite(LogId([receiver; 32])), 0, last);
+        let size = to(1, 4).offer.bytes;
+        let depot = depot(folder.path(), 2 * size * NOTES_PART);
+        for note in [to(1, 4), to(2, 4), to(2, 5)] {
+            depot.make_room_for_note(&note.offer).expect("room");
+            depot.keep_note(&note).expect("a disk");
+        }
+        let third = depot.make_room_for_note(&to(3, 4).offer);
+        assert!(matches!(third, Err(DepotError::NotesFull(_))), "{third:?}");
+        depot.make_room(2 * size * NOTES_PART).expect("bundles have their own");
+        depot.delivered(&to(1, 4).offer).expect("there");
+        depot.make_room_for_note(&to(3, 4).offer).expect("room");
+    }
+
+    #[test]
+    fn a_note_that_comes_while_the_one_before_is_delivered_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let depot = depot(folder.path(), 1_000_000);
+        for receiver in 1..=20 {
+            let [older, newer] =
+                [4, 9].map(|last| gift(Direction::ToSite(LogId([receiver; 32])), 0, last));
+            depot.keep_note(&older).expect("room");
+            let path = depot.folder.join(note_name((LOG, LogId([receiver; 32]))));
+            std::thread::scope(|scope| {
+                scope.spawn(|| depot.keep_note(&newer).expect("room"));
+                while fs::read(&path).expect("a note")[..] != newer.bytes[..] {
+                    std::hint::spin_loop();
+                }
+                depot.delivered(&older.offer).expect("there");
+            });
+            assert_eq!(depot.read(&newer.offer).expect("reads"), Some(newer), "{receiver}");
+        }
     }
 
     #[test]

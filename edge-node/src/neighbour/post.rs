@@ -557,8 +557,11 @@ impl Post {
             let text = "as new a note is here, or was";
             return Err(Declined::new(offer, noted, Code::HELD, text));
         }
-        let room = self.depot.make_room(offer.bytes);
-        room.map_err(|error| decline(Code::STORAGE, error.to_string()))?;
+        // To this node there is one of each log that HQ has told of.
+        if receiver != self.journal.log() {
+            let room = self.depot.make_room_for_note(offer);
+            room.map_err(|error| decline(Code::STORAGE, error.to_string()))?;
+        }
         Ok(self.depot.parked(offer))
     }
 
