@@ -102,6 +102,8 @@ pub struct MemoryEdge {
     /// Keyed state is kept, and not only counted.
     keeps_state: bool,
     status: watch::Sender<LinkStatus>,
+    /// Logs that were set aside.
+    earlier: Mutex<Vec<Arc<Self>>>,
 }
 
 impl MemoryEdge {
@@ -124,6 +126,7 @@ impl MemoryEdge {
             state: watch::Sender::new((StateCursor::START, Vec::new())),
             keeps_state,
             status: watch::Sender::new(LinkStatus::default()),
+            earlier: Mutex::default(),
             log: Mutex::new(log),
             genesis,
             key: key.clone(),
@@ -213,6 +216,14 @@ impl EdgeStore for MemoryEdge {
     fn note_acknowledgement(&self, signed: SignedAcknowledgement) -> Result<(), EdgeStoreError> {
         self.acknowledged.send_replace(Some(signed));
         Ok(())
+    }
+
+    fn next_earlier(&self) -> Option<Arc<Self>> {
+        self.earlier.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    fn put_back(&self, earlier: Arc<Self>) {
+        self.earlier.lock().unwrap_or_else(PoisonError::into_inner).push(earlier);
     }
 
     fn state_cursor(&self) -> StateCursor {

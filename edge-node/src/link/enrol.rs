@@ -110,8 +110,7 @@ pub async fn enrol(
         identity.genesis_random(),
         identity.log_key(),
     );
-    let answer = tokio::time::timeout(PATIENCE, ask(&connected.connection, Frame::Enrol(request)));
-    let answer = answer.await.unwrap_or_else(|_| Err(EnrolError::Lost("no answer in time".into())));
+    let answer = ask(&connected.connection, Frame::Enrol(request)).await;
     connected.close(Code::LEAVING, "enrolled").await;
     let grant = match answer? {
         Frame::Enrolled(grant) => grant,
@@ -142,9 +141,8 @@ pub async fn site_stock(identity: &Identity, hq: &str) -> Result<SiteStock, Enro
     let enrolment = identity.enrolment().expect("only a node that is enrolled asks");
     let connected =
         connected(hq, enrolment.pin, Some(identity)).await.map_err(EnrolError::Connect)?;
-    let answer = tokio::time::timeout(PATIENCE, ask(&connected.connection, Frame::AskStock)).await;
+    let answer = ask(&connected.connection, Frame::AskStock).await;
     connected.close(Code::LEAVING, "asked").await;
-    let answer = answer.unwrap_or_else(|_| Err(EnrolError::Lost("no answer in time".into())));
     match answer? {
         Frame::Stock(signed) => {
             let own = signed.stock.site == enrolment.site;
@@ -157,8 +155,13 @@ pub async fn site_stock(identity: &Identity, hq: &str) -> Result<SiteStock, Enro
     }
 }
 
-/// One frame there, one back; a refusal is an error.
+/// One frame there, one back, in time; a refusal is an error.
 pub(super) async fn ask(connection: &Connection, frame: Frame) -> Result<Frame, EnrolError> {
+    let answered = tokio::time::timeout(PATIENCE, exchange(connection, frame)).await;
+    answered.unwrap_or_else(|_| Err(EnrolError::Lost("no answer in time".to_owned())))
+}
+
+async fn exchange(connection: &Connection, frame: Frame) -> Result<Frame, EnrolError> {
     let lost = |error: &dyn std::error::Error| match connection.close_reason() {
         Some(reason) => match connect::refusal(&reason) {
             Some(ConnectError::Refused { code, text }) => typed(Refusal::new(code, text)),

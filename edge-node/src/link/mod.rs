@@ -221,8 +221,10 @@ impl<S: EdgeStore> Link<S> {
             }
         };
         let stopped = if let Some(errand) = self.errand {
-            self.renew(errand, &connected.connection).await;
-            false
+            tokio::select! {
+                () = self.renew(errand, &connected.connection) => false,
+                () = driver::stopped(shutdown) => true,
+            }
         } else if let Some(earlier) = self.store.next_earlier() {
             self.deliver(earlier, &connected.connection, &mut meter, shutdown).await
         } else {
@@ -344,7 +346,7 @@ impl<S: EdgeStore> Link<S> {
                 self.fail(end.to_string(), false);
                 false
             }
-            Over::Ended(EdgeEnd::Refused(refusal)) => {
+            Over::Ended(EdgeEnd::Refused(refusal)) if is_about_log(refusal.code) => {
                 let text = format!(
                     "HQ does not take the log {} that was set aside: {}; keep its file",
                     log.short(),
@@ -540,6 +542,14 @@ async fn renew(
         }
         frame => Err(EnrolError::BadAnswer(format!("a {} frame", frame.name()))),
     }
+}
+
+/// Whether HQ refuses a log itself; all else passes, or is about this node.
+const fn is_about_log(code: Code) -> bool {
+    matches!(
+        code,
+        Code::PROTOCOL | Code::UNKNOWN_LOG | Code::FORK | Code::RESTORED | Code::BAD_FACTS
+    )
 }
 
 fn lost(connection: &Connection) -> Over {

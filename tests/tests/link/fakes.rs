@@ -75,6 +75,8 @@ pub(crate) struct HqFake {
     logs: Mutex<HashMap<LogId, HqLog>>,
     state: watch::Sender<u64>,
     state_facts: Mutex<Vec<Fact>>,
+    /// What whoever comes next with a log is told.
+    pub(crate) refuses: Mutex<Option<Refusal>>,
     pub(crate) news: watch::Sender<Vec<(Peer, LinkNews)>>,
 }
 
@@ -86,6 +88,7 @@ impl HqFake {
             logs: Mutex::new(HashMap::new()),
             state: watch::Sender::new(0),
             state_facts: Mutex::new(Vec::new()),
+            refuses: Mutex::default(),
             news: watch::Sender::new(Vec::new()),
         })
     }
@@ -141,6 +144,9 @@ impl HqStore for HqFake {
     }
 
     fn open_log(&self, peer: Peer, log: &LogId) -> Result<OpenedLog, Refusal> {
+        if let Some(refusal) = self.refuses.lock().expect("no test panics with it").take() {
+            return Err(refusal);
+        }
         let history = self.history;
         self.with(log, |known| {
             (known.peer == peer).then(|| OpenedLog {

@@ -17,9 +17,10 @@ use fakes::{HqFake, PATIENCE, Recorded, TestClock, fact, wait_for};
 use hq_server::authority::Authority;
 use hq_server::clock::Clock;
 use hq_server::gateway::link::{BindError, Link, LinkSettings};
-use hq_server::gateway::store::{LinkNews, Peer};
+use hq_server::gateway::store::{HqStore as _, LinkNews, Peer};
 use shared::ids::{CompanyNo, DeviceNo, Seq, SiteNo};
-use shared::sync::{Acknowledgement, Code, Versions};
+use shared::segment::chain::Genesis;
+use shared::sync::{Acknowledgement, Code, Refusal, Versions};
 use shared::time::Timestamp;
 use tempfile::TempDir;
 use tests::bench::mix::{Mix, Shape, Writer};
@@ -229,6 +230,48 @@ fn connections(hq: &Hq) -> usize {
 fn bad_network(hq: &Hq, conditions: Conditions) -> Relay {
     let listen = "127.0.0.1:0".parse().expect("an address");
     Relay::start_at(listen, hq.address, conditions, 1).expect("a free port")
+}
+
+#[tokio::test]
+async fn a_log_that_was_set_aside_waits_while_hq_can_not_store_it() {
+    let hq = Hq::start();
+    let node = enrolled(&hq).await;
+    let store = node.store();
+    let genesis = store.genesis();
+    let peer = Peer { site: genesis.site, device: genesis.device };
+    let genesis = Genesis { random: [1; 32], ..genesis };
+    let registered = hq.store.register_log(peer, CompanyNo::FIRST, genesis.clone());
+    registered.await.expect("a good key");
+    let earlier = MemoryEdge::new(genesis, node.identity.log_key());
+    earlier.record(10, 1);
+    store.put_back(Arc::clone(&earlier));
+    let full = Refusal::new(Code::STORAGE, "HQ's disk is full: try again later");
+    *hq.store.refuses.lock().expect("no test panics with it") = Some(full);
+    let running = node.run(&store, node.config(hq.address));
+    acknowledged(&earlier).await;
+    hq.store.assert_equals(&earlier);
+    wait_state(&mut store.status(), LinkState::Online).await;
+    assert_eq!(store.status().borrow().warning, None);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_renewal_that_nobody_answers_holds_no_node_up() {
+    let hq = Hq::start();
+    let node = enrolled(&hq).await;
+    let settings = hq.authority.server_config().expect("its keys");
+    let address = "127.0.0.1:0".parse().expect("an address");
+    let silent = quinn::Endpoint::server(settings, address).expect("a free port");
+    let running = node.run(&node.store(), node.config(silent.local_addr().expect("bound")));
+    let accept = async || {
+        let incoming = tokio::time::timeout(PATIENCE, silent.accept()).await.expect("in time");
+        incoming.expect("it listens").await.expect("a handshake")
+    };
+    accept().await.close(Code::CERTIFICATE_EXPIRED.0.into(), b"expired");
+    let renewing = accept().await;
+    let (_send, mut recv) = renewing.accept_bi().await.expect("a stream");
+    recv.read(&mut [0; 64]).await.expect("a request");
+    running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
