@@ -40,6 +40,9 @@ pub(in crate::gateway) const HANDSHAKE: Duration = Duration::from_secs(20);
 /// The most streams on which neighbours' bundles come at a time.
 const CARRIERS_MAX: usize = 32;
 
+/// The most of them on one connection: a carrier may open its next before HQ has seen its last one end.
+const MEETINGS_MAX: usize = 2;
+
 /// How long connections get to close when HQ stops.
 const CLOSING: Duration = Duration::from_secs(2);
 
@@ -85,6 +88,13 @@ pub enum BindError {
 pub struct Link<S> {
     endpoint: Endpoint,
     gate: Arc<Gate<S>>,
+}
+
+/// What the streams of one connection are for.
+struct Streams {
+    has_session: AtomicBool,
+    /// So that no carrier takes the places of all others.
+    meetings: Semaphore,
 }
 
 /// What every connection needs.
@@ -237,17 +247,19 @@ impl<S: HqStore> Gate<S> {
         connection: &Connection,
         admission: Admission,
     ) -> String {
-        let has_session = Arc::new(AtomicBool::new(false));
+        let uses =
+            Streams { has_session: AtomicBool::new(false), meetings: Semaphore::new(MEETINGS_MAX) };
+        let uses = Arc::new(uses);
         let mut streams = JoinSet::new();
         loop {
             tokio::select! {
                 stream = connection.accept_bi() => match stream {
                     Ok((send, recv)) => {
-                        let (gate, has_session) = (Arc::clone(&self), Arc::clone(&has_session));
+                        let (gate, uses) = (Arc::clone(&self), Arc::clone(&uses));
                         let (incoming, outgoing) = (Incoming::new(recv), Outgoing::new(send));
                         let peer = (admission, connection.clone());
                         streams.spawn(async move {
-                            gate.serve_stream(incoming, outgoing, peer, &has_session).await
+                            gate.serve_stream(incoming, outgoing, peer, &uses).await
                         });
                     }
                     Err(error) => {
@@ -272,7 +284,7 @@ impl<S: HqStore> Gate<S> {
         mut incoming: Incoming,
         mut outgoing: Outgoing,
         (admission, connection): (Admission, Connection),
-        has_session: &AtomicBool,
+        uses: &Streams,
     ) -> Option<String> {
         let first = tokio::time::timeout(HANDSHAKE, incoming.frame()).await.ok()?.ok()?;
         match first {
@@ -283,7 +295,7 @@ impl<S: HqStore> Gate<S> {
                 None
             }
             Ok(Some(Frame::Meet(meet))) => {
-                Box::pin(self.carry(meet, incoming, outgoing, admission)).await;
+                Box::pin(self.carry(meet, incoming, outgoing, admission, uses)).await;
                 None
             }
             Ok(Some(Frame::AskStock)) if !admission.is_expired && !admission.is_forgotten => {
@@ -297,7 +309,7 @@ impl<S: HqStore> Gate<S> {
                 outgoing.last(answer).await.ok()?;
                 None
             }
-            _ if has_session.swap(true, Ordering::AcqRel) => {
+            _ if uses.has_session.swap(true, Ordering::AcqRel) => {
                 let text = "there is a session on this connection already";
                 let refusal = Refusal::new(Code::PROTOCOL, text);
                 outgoing.last(Frame::Refuse(refusal)).await.ok()?;
@@ -323,13 +335,15 @@ impl<S: HqStore> Gate<S> {
         incoming: Incoming,
         mut outgoing: Outgoing,
         admission: Admission,
+        uses: &Streams,
     ) {
         if admission.is_expired {
             // An answer that is lost is no loss: the session says the same.
             let refusal = Refusal::new(Code::CERTIFICATE_EXPIRED, "the certificate has expired");
             return drop(outgoing.last(Frame::Refuse(refusal)).await);
         }
-        let Ok(_at_work) = self.carriers.try_acquire() else {
+        let places = (uses.meetings.try_acquire(), self.carriers.try_acquire());
+        let (Ok(_own), Ok(_at_work)) = places else {
             let text = "many neighbours bring bundles just now: it is tried again by itself";
             return drop(outgoing.last(Frame::Refuse(Refusal::new(Code::BUSY, text))).await);
         };

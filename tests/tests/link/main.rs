@@ -20,7 +20,10 @@ use hq_server::gateway::link::{BindError, Link, LinkSettings};
 use hq_server::gateway::store::{HqStore as _, LinkNews, Peer};
 use shared::ids::{CompanyNo, DeviceNo, Seq, SiteNo};
 use shared::segment::chain::Genesis;
-use shared::sync::{Acknowledgement, Code, Refusal, Versions};
+use shared::sync::carry::Meet;
+use shared::sync::{
+    Acknowledgement, Code, Frame, FrameBuffer, Refusal, VERSIONS, Versions, next_frame,
+};
 use shared::time::Timestamp;
 use tempfile::TempDir;
 use tests::bench::mix::{Mix, Shape, Writer};
@@ -272,6 +275,45 @@ async fn a_renewal_that_nobody_answers_holds_no_node_up() {
     let (_send, mut recv) = renewing.accept_bi().await.expect("a stream");
     recv.read(&mut [0; 64]).await.expect("a request");
     running.stop().await;
+}
+
+/// Begins to carry on a stream of a connection; what HQ says, and the stream.
+async fn meet(connection: &quinn::Connection) -> (Frame, (quinn::SendStream, quinn::RecvStream)) {
+    let program = "stranger".to_owned();
+    let meet = Meet { versions: VERSIONS, time: Timestamp(7), program };
+    let (mut send, mut recv) = connection.open_bi().await.expect("a stream");
+    send.write_all(&Frame::Meet(meet).encode()).await.expect("it is open");
+    let mut frames = FrameBuffer::new();
+    loop {
+        if let Some(frame) = next_frame(&mut frames).expect("a frame") {
+            return (frame, (send, recv));
+        }
+        let piece = tokio::time::timeout(PATIENCE, recv.read_chunk(1_024, true)).await;
+        let piece = piece.expect("in time").expect("it is open").expect("more");
+        frames.push(&piece.bytes);
+    }
+}
+
+#[tokio::test]
+async fn one_carrier_leaves_room_for_others() {
+    let hq = Hq::start();
+    let (node, other) = (enrolled(&hq).await, enrolled(&hq).await);
+    let [greedy, modest] =
+        [&node, &other].map(|node| stranger::with_identity(&node.identity_directory()));
+    let connection = greedy.dial(hq.address).await;
+    let mut taken = Vec::new();
+    for _ in 0..5 {
+        let (frame, stream) = meet(&connection).await;
+        match frame {
+            Frame::Meet(_) => taken.push(stream),
+            Frame::Refuse(refusal) => assert_eq!(refusal.code, Code::BUSY),
+            frame => panic!("a {} frame", frame.name()),
+        }
+    }
+    assert_eq!(taken.len(), 2);
+    let connection = modest.dial(hq.address).await;
+    let (frame, _stream) = meet(&connection).await;
+    assert!(matches!(frame, Frame::Meet(_)), "a {} frame", frame.name());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -87,6 +87,12 @@ impl Stranger {
         tokio::time::timeout(PATIENCE, attempt).await.expect("in time")
     }
 
+    /// A connection, whatever HQ makes of it.
+    pub(crate) async fn dial(&self, hq: SocketAddr) -> Connection {
+        let connection = tokio::time::timeout(PATIENCE, self.connecting(hq)).await;
+        connection.expect("in time").expect("a handshake")
+    }
+
     /// Whether an earlier connection left something to send early data with.
     pub(crate) fn has_early_data(&self, hq: SocketAddr) -> bool {
         self.connecting(hq).into_0rtt().is_ok()
