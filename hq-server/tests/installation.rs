@@ -10,6 +10,8 @@ use axum::http::{Request, header};
 use common::{Hands, Site, currency, init, measure, populate, price, receipt, sale};
 use hq_server::books::{Books, Settings};
 use hq_server::chart::GENERIC;
+use hq_server::gateway::documents::Allowance;
+use hq_server::gateway::store::HqStore as _;
 use hq_server::headquarters::{Headquarters, restore};
 use hq_server::own_log::{
     AllocationDraft, Desk, Draft, DraftError, FinanceError, InvoiceDraft, InvoiceLineDraft,
@@ -22,10 +24,11 @@ use hq_server::report::words::Language;
 use hq_server::web::books_desk::Lender as _;
 use hq_server::web::desk::Desk as _;
 use shared::catalogue::{Catalogue, OpenTransfer};
+use shared::document::{Actor, DocumentId, DocumentKey, Replica};
 use shared::fact::Kind;
 use shared::fact::statement::{CostMethod, CostScope, Movement, PolicyKind, Role, SharedBy};
 use shared::ids::{Capture, CompanyNo, DeviceNo, ItemNo, SiteNo};
-use shared::sync::StateCursor;
+use shared::sync::{DocumentChange, StateCursor};
 use shared::time::OffsetMinutes;
 use tower_service::Service as _;
 
@@ -468,6 +471,31 @@ async fn a_site_is_told_what_is_on_its_way() {
     let hq = Headquarters::open(folder.path(), hands.clock()).expect("opens");
     let (_, transfers) = told(&hq, 2, at);
     assert_eq!(transfers.iter().map(|each| each.open).collect::<Vec<_>>(), [false]);
+    hq.close().await;
+}
+
+#[tokio::test]
+async fn a_site_that_writes_too_much_in_documents_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let hq = init(folder.path(), CostScope::Site, Hands::new().clock()).await;
+    populate(&hq, 1).await;
+    let site = Site::new(1, 2);
+    site.enrol(&hq).await;
+    hq.documents().allow(Allowance { at_once: 1, a_day: 1 });
+    let actor = Actor::of(site.peer.site, site.peer.device, &site.log());
+    let key = DocumentKey::first(DocumentId::SiteNotes { site: site.peer.site });
+    let mut notes = Replica::begin(key);
+    let mut offer = |text: &str| {
+        let change = notes.edit(actor, 0, &[("topic/a", text.to_owned())]).expect("an edit");
+        let (hash, bytes) = (change.hash, change.bytes().to_vec());
+        let offered = vec![DocumentChange { key, hash, bytes }];
+        hq.take_changes(site.peer, &site.log(), offered).expect("decides").len()
+    };
+    let told = || hq.link(site.peer.device).last_error.map(|(_, why)| why);
+    assert_eq!((offer("first"), told()), (0, None));
+    assert_eq!(offer("second"), 1, "it waits");
+    let told = told().expect("people are told");
+    assert!(told.contains("revoke the installation"), "{told}");
     hq.close().await;
 }
 

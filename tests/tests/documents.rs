@@ -7,7 +7,7 @@ use std::path::Path;
 use ed25519_dalek::SigningKey;
 use edge_node::documents::{Documents as EdgeDocuments, Owner};
 use hq_server::gateway::documents::{
-    Documents as HqDocuments, REFUSED_MAX, Sender, TakeBackError, TakeError,
+    Allowance, Documents as HqDocuments, REFUSED_MAX, Sender, TakeBackError, TakeError,
 };
 use shared::document::{Actor, DocumentId, DocumentKey, Replica};
 use shared::ids::{ChangeHash, DeviceNo, HistoryId, LogId, SiteNo};
@@ -456,6 +456,38 @@ fn a_site_that_sends_nothing_but_rubbish_is_stopped() {
     assert!(matches!(more, Err(TakeError::TooManyRefused)), "{more:?}");
     assert_eq!(hq.documents.refused().expect("reads").len(), REFUSED_MAX);
     let other = Edge::open(folder.path(), 20);
+    other.put("notes:2", "topic/a", "mine");
+    other.sync(&hq);
+    assert_eq!(hq.text("notes:2", "topic/a").as_deref(), Some("mine"));
+}
+
+#[test]
+fn what_a_site_writes_beyond_all_measure_waits_and_holds_up_no_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let hq = Hq::open(folder.path(), 1);
+    hq.documents.allow(Allowance { at_once: 40_000, a_day: 8_000 });
+    let (edge, other) = (Edge::open(folder.path(), 10), Edge::open(folder.path(), 20));
+    for sheet in 1..=60 {
+        edge.put(&format!("count-sheet:10-{sheet}:1"), "title", &"x".repeat(1_000));
+    }
+    let day = |day: i64| Timestamp(NOW.0 + day * 86_400_000);
+    let site = sender(10).site;
+    let offer = |now| loop {
+        let waiting = edge.documents.waiting_changes(0, 4).expect("reads");
+        let offered = waiting.into_iter().map(|(_, change)| change).collect();
+        let waits = hq.documents.take(&sender(10), offered, now, site_of).expect("decides");
+        while edge.hear(&hq, &[]) {}
+        if !waits.is_empty() || edge.documents.waiting() == Ok(0) {
+            return hq.documents.names().len();
+        }
+    };
+    // Four come at a time, of about 1,260 bytes each.
+    assert_eq!(offer(day(0)), 32);
+    let told = hq.documents.held_back(site, day(0)).expect("it wrote 40,000 bytes").to_string();
+    assert!(told.contains("hq-server document list"), "{told}");
+    assert_eq!([0, 1, 2, 9].map(|days| offer(day(days))), [32, 40, 48, 60]);
+    assert_eq!(hq.documents.held_back(site, day(9)), None);
+    assert_eq!(hq.documents.refused().expect("reads"), []);
     other.put("notes:2", "topic/a", "mine");
     other.sync(&hq);
     assert_eq!(hq.text("notes:2", "topic/a").as_deref(), Some("mine"));

@@ -3,9 +3,11 @@
 //!
 //! Invariants: a decision is durable before anybody hears of it; decisions are numbered in one
 //! order, so a cursor says what a site knows; a site hears of the documents that it handles, and of
-//! refusals of its own changes; whatever bytes come, they cost bounded time and room.
+//! refusals of its own changes; whatever bytes come, they cost bounded time and room, and no site
+//! takes more of it than is allowed at once and each day.
 
 mod file;
+mod room;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -28,6 +30,9 @@ use tokio::sync::watch;
 use super::keyed_state::handle_of;
 use crate::store::FileError;
 use file::{Decision, DocumentsFile, Verdict};
+use room::Room;
+
+pub use room::{Allowance, TooMuchAtOnce};
 
 /// Raised when decisions are numbered in another way.
 const NUMBERING: u64 = 0;
@@ -184,6 +189,7 @@ struct State {
     /// The places of refusals.
     refused: BTreeMap<(LogId, DocumentKey, ChangeHash), u64>,
     refused_of: BTreeMap<SiteNo, usize>,
+    room: Room,
     /// Documents that were used last, the last one at the end.
     ready: Vec<Replica>,
 }
@@ -194,6 +200,7 @@ impl State {
         match &decision.verdict {
             Verdict::Accepted(_) => {
                 self.accepted.entry(decision.key).or_default().push(place);
+                self.room.take(decision.site, decision.at, decision.size());
                 for site in decision.key.id.sites() {
                     self.by_site.entry(site).or_default().push(place);
                 }
@@ -275,7 +282,8 @@ impl Documents {
     }
 
     /// Decides on changes, in order: durable when it returns. Gives those that build on changes
-    /// that are not here; nothing is kept of them. `site_of` says whose an installation is.
+    /// that are not here, and those that are too much at once; nothing is kept of them. `site_of`
+    /// says whose an installation is.
     pub fn take(
         &self,
         sender: &Sender,
@@ -311,6 +319,16 @@ impl Documents {
             deciding.take_back(by, key, bytes, at)?;
         }
         Ok(deciding.commit()?)
+    }
+
+    /// Whether a site's changes wait because it wrote so many.
+    pub fn held_back(&self, site: SiteNo, now: Timestamp) -> Option<TooMuchAtOnce> {
+        self.inner.state().room.is_full(site, now)
+    }
+
+    /// Allows sites less, where a test has not so much to write.
+    pub fn allow(&self, allowance: Allowance) {
+        self.inner.state().room.allowance = allowance;
     }
 
     /// What a site does not know yet after `from`: changes of the documents that it handles, and
@@ -532,6 +550,9 @@ impl Deciding<'_> {
             if !is_refused && !is_in {
                 new.push(change);
             }
+        }
+        if self.state.room.is_full(sender.site, at).is_some() {
+            return Ok(new.into_iter().map(|change| change.hash).collect());
         }
         for of_one in by_document(new) {
             let key = of_one[0].key;

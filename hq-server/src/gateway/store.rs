@@ -101,6 +101,8 @@ pub enum LinkNews {
     Carried(Carried),
     /// It brought something of another site that was not what its author signed.
     Forged(String),
+    /// It sends so much that some of it waits.
+    HeldBack(String),
     /// The connection ended.
     Disconnected {
         /// Why, for people.
@@ -217,8 +219,8 @@ pub trait HqStore: Send + Sync + 'static {
     fn state_changes(&self) -> watch::Receiver<u64>;
 
     /// Decides on changes of shared documents that `peer` made under its log: durable when it
-    /// returns. Those that wait for changes that are not here are named, and nothing is kept of
-    /// them.
+    /// returns. Those that wait, for changes that are not here or because they are too much at once,
+    /// are named, and nothing is kept of them.
     fn take_changes(
         &self,
         _peer: Peer,

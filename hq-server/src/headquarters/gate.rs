@@ -260,8 +260,13 @@ impl HqStore for Headquarters {
     ) -> Result<Vec<ChangeHash>, Refusal> {
         let sender = Sender { site: peer.site, device: peer.device, log: *log };
         let site_of = |device| self.site_of(device);
-        let taken = self.inner.documents.take(&sender, changes, self.inner.clock.now(), site_of);
-        taken.map_err(|error| answers::undecided(&error))
+        let (documents, now) = (&self.inner.documents, self.inner.clock.now());
+        let waits = documents.take(&sender, changes, now, site_of);
+        let waits = waits.map_err(|error| answers::undecided(&error))?;
+        if let Some(why) = documents.held_back(peer.site, now).filter(|_| !waits.is_empty()) {
+            self.note_link(peer, Some(log), LinkNews::HeldBack(why.to_string()));
+        }
+        Ok(waits)
     }
 
     fn documents_since(
@@ -354,6 +359,11 @@ impl HqStore for Headquarters {
                     self.inner.intake.note_carried(log, last, made_at);
                 }
                 true
+            }
+            LinkNews::HeldBack(why) => {
+                let known = link.last_error.as_ref().is_some_and(|(_, known)| known == why);
+                link.last_error = Some((self.inner.clock.now(), why.clone()));
+                !known
             }
             LinkNews::Disconnected { why, is_problem } => {
                 if *is_problem {

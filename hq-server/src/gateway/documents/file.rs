@@ -68,6 +68,15 @@ const ACCEPTED: u64 = 1;
 const REFUSED: u64 = 2;
 
 impl Decision {
+    /// About, in the file.
+    pub(super) fn size(&self) -> u64 {
+        let heads = match &self.verdict {
+            Verdict::Accepted(heads) => heads.len(),
+            Verdict::Refused { .. } => 0,
+        };
+        (self.bytes.len() + 32 * heads + 128) as u64
+    }
+
     fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.bytes.len() + 128);
         let bytes = |out: &mut Vec<u8>, bytes: &[u8]| {
