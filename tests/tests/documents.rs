@@ -130,7 +130,7 @@ impl Edge {
         let Some(lives) = hq.documents.lives() else { return 0 };
         let (mut back, mut count) = (None, 0);
         while let Some(given) = self.documents.give(&lives, back).expect("reads") {
-            hq.documents.take_back(&sender(self.device), &given, NOW).expect("takes");
+            hq.documents.take_back(&given, NOW).expect("takes");
             (back, count) = (Some(given.told.batch.to), count + 1);
         }
         count
@@ -307,10 +307,10 @@ fn only_what_hq_signed_comes_back_and_in_time() {
     let mut given = two.documents.give(&lives, None).expect("reads").expect("there is some");
     let untouched = given.clone();
     given.told.batch.site = SiteNo(1);
-    let taken = hq.documents.take_back(&sender(20), &given, NOW);
+    let taken = hq.documents.take_back(&given, NOW);
     assert!(matches!(taken, Err(TakeBackError::NotHq)));
-    hq.documents.take_back(&sender(20), &untouched, NOW).expect("takes");
-    hq.documents.take_back(&sender(20), &untouched, NOW).expect("takes again");
+    hq.documents.take_back(&untouched, NOW).expect("takes");
+    hq.documents.take_back(&untouched, NOW).expect("takes again");
     assert_eq!(hq.text(TRANSFER, "remark").as_deref(), Some("by sea"));
     let changes = |hq: &Hq| {
         let known = hq.documents.get(TRANSFER.parse().expect("an id")).expect("there");

@@ -307,16 +307,11 @@ impl Documents {
 
     /// Takes back what HQ decided in a life that is over, as it told a site: durable when it returns.
     /// What is here is left, and so is what came too late: its document's generation is over.
-    pub fn take_back(
-        &self,
-        by: &Sender,
-        given: &GivenDocuments,
-        at: Timestamp,
-    ) -> Result<(), TakeBackError> {
+    pub fn take_back(&self, given: &GivenDocuments, at: Timestamp) -> Result<(), TakeBackError> {
         given.told.verify(&self.inner.key.verifying_key()).map_err(|_| TakeBackError::NotHq)?;
         let mut deciding = self.inner.deciding();
         for (key, bytes) in given.changes() {
-            deciding.take_back(by, key, bytes, at)?;
+            deciding.take_back(key, bytes, at)?;
         }
         Ok(deciding.commit()?)
     }
@@ -572,7 +567,7 @@ impl Deciding<'_> {
                     Err(flaw) => self.refuse(sender, at, change, &flaw.into())?,
                 }
             }
-            let outcomes = self.admit(key, sender, at, &read, Replica::admit)?;
+            let outcomes = self.admit(key, at, &read, Replica::admit)?;
             for (change, outcome) in sound.into_iter().zip(outcomes) {
                 match outcome {
                     Outcome::Taken | Outcome::Known => {}
@@ -588,7 +583,6 @@ impl Deciding<'_> {
     /// more, can't be taken again.
     fn take_back(
         &mut self,
-        by: &Sender,
         key: DocumentKey,
         bytes: &[u8],
         at: Timestamp,
@@ -601,7 +595,7 @@ impl Deciding<'_> {
             );
             return Ok(());
         }
-        self.admit(key, by, at, &[change], Replica::admit_decided)?;
+        self.admit(key, at, &[change], Replica::admit_decided)?;
         Ok(())
     }
 
@@ -650,7 +644,6 @@ impl Deciding<'_> {
     fn admit(
         &mut self,
         key: DocumentKey,
-        sender: &Sender,
         at: Timestamp,
         changes: &[Change],
         admit: impl FnOnce(&mut Replica, Vec<Change>) -> Admission,
@@ -665,8 +658,8 @@ impl Deciding<'_> {
             heads.insert(change.hash);
             self.decisions.push(Decision {
                 key,
-                site: sender.site,
-                device: sender.device,
+                site: change.actor.site(),
+                device: change.actor.device(),
                 at,
                 bytes: change.bytes().to_vec(),
                 verdict: Verdict::Accepted(heads.iter().copied().collect()),

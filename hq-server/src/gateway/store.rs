@@ -248,12 +248,7 @@ pub trait HqStore: Send + Sync + 'static {
     }
 
     /// Takes back what HQ told a site of documents in a life that is over: durable when it returns.
-    fn take_documents(
-        &self,
-        _peer: Peer,
-        _log: &LogId,
-        _given: &GivenDocuments,
-    ) -> Result<(), Refusal> {
+    fn take_documents(&self, _given: &GivenDocuments) -> Result<(), Refusal> {
         Err(Refusal::new(Code::PROTOCOL, "this HQ keeps no shared documents"))
     }
 

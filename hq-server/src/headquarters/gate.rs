@@ -284,14 +284,8 @@ impl HqStore for Headquarters {
         self.inner.documents.lives()
     }
 
-    fn take_documents(
-        &self,
-        peer: Peer,
-        log: &LogId,
-        given: &GivenDocuments,
-    ) -> Result<(), Refusal> {
-        let by = Sender { site: peer.site, device: peer.device, log: *log };
-        let taken = self.inner.documents.take_back(&by, given, self.inner.clock.now());
+    fn take_documents(&self, given: &GivenDocuments) -> Result<(), Refusal> {
+        let taken = self.inner.documents.take_back(given, self.inner.clock.now());
         taken.map_err(|error| answers::not_taken_back(&error))
     }
 

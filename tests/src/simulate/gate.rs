@@ -142,14 +142,8 @@ impl HqStore for Gate {
         batch.map_err(|error| storage(&error))
     }
 
-    fn take_documents(
-        &self,
-        peer: Peer,
-        log: &LogId,
-        given: &GivenDocuments,
-    ) -> Result<(), Refusal> {
-        let by = Sender { site: peer.site, device: peer.device, log: *log };
-        let taken = self.documents.take_back(&by, given, self.clock.now());
+    fn take_documents(&self, given: &GivenDocuments) -> Result<(), Refusal> {
+        let taken = self.documents.take_back(given, self.clock.now());
         taken.map_err(|error| answers::not_taken_back(&error))
     }
 

@@ -570,8 +570,8 @@ impl World {
                         running.intake.state_since(peer.site, cursor, facts_max),
                     ))
                 }
-                (HqRequest::TakeDocuments(given), Some(log)) => {
-                    let taken = self.hq.gate().map(|gate| gate.take_documents(peer, &log, &given));
+                (HqRequest::TakeDocuments(given), _) => {
+                    let taken = self.hq.gate().map(|gate| gate.take_documents(&given));
                     self.hq_replies(no, taken.map(|taken| taken.map(|()| HqEvent::DocumentsBack)));
                     continue;
                 }

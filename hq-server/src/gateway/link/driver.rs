@@ -264,9 +264,9 @@ impl<S: HqStore> Driver<S> {
                     HqEvent::TakenBack.into()
                 });
             }
-            (HqRequest::TakeDocuments(given), Some(log)) => {
+            (HqRequest::TakeDocuments(given), Some(_)) => {
                 self.replies.spawn_blocking(move || {
-                    let taken = store.take_documents(peer, &log, &given);
+                    let taken = store.take_documents(&given);
                     or_refused(taken.map(|()| HqEvent::DocumentsBack)).into()
                 });
             }
