@@ -300,6 +300,28 @@ fn a_restored_hq_takes_back_what_it_had_decided() {
 }
 
 #[test]
+fn a_restored_hq_refuses_nothing_for_what_it_lost() {
+    let meanwhile = |hq: &Hq, _: &Edge, two: &Edge| {
+        hq.put("notes:2", "topic/a", "kept");
+        hq.documents.renew("notes:2".parse().expect("an id"), &sender(OWN), NOW).expect("begins");
+        two.sync(hq);
+        two.put("notes:2", "topic/b", "mine");
+        two.sync(hq);
+        hq.put("notes:2", "topic/b", "ours");
+    };
+    let Restored { hq, two, .. } = Restored::new(meanwhile);
+    // Its own edit goes out again before what it builds on can be given back.
+    two.sync(&hq);
+    assert_eq!((two.documents.waiting(), two.reasons()), (Ok(1), Vec::new()));
+    assert!(two.give(&hq) > 0);
+    two.sync(&hq);
+    assert_eq!((two.documents.waiting(), two.reasons()), (Ok(0), Vec::new()));
+    for text in [hq.text("notes:2", "topic/b"), two.text("notes:2", "topic/b")] {
+        assert_eq!(text.as_deref(), Some("ours"));
+    }
+}
+
+#[test]
 fn only_what_hq_signed_comes_back_and_in_time() {
     let meanwhile = |hq: &Hq, _: &Edge, _: &Edge| hq.put(TRANSFER, "remark", "by sea");
     let Restored { hq, two, .. } = Restored::new(meanwhile);

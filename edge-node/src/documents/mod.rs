@@ -390,53 +390,56 @@ impl Inner {
         now: Timestamp,
     ) -> Result<Vec<ChangeHash>, StoreError> {
         let mut open = Open::read(key, batch.rows(key)?)?;
-        let mut new = Vec::new();
+        let mut replica = open.accepted()?;
+        let mut decided: Vec<Change> = Vec::new();
         let refused = |hash, reason: String, bytes: &[u8]| {
             let bytes = bytes.to_vec();
             RefusedRow { key, hash, at: now, reason, bytes }
         };
         for news in news {
-            let (hash, read) = match news {
-                DocumentNews::Taken { hash, .. } => (*hash, None),
+            match news {
+                DocumentNews::Taken { hash, .. } => match open.find(*hash) {
+                    Some((_, change)) => decided.push(change.clone()),
+                    None => tracing::error!("HQ took a change of {key} that is not here"),
+                },
                 DocumentNews::Change { bytes, .. } => match Change::read(bytes) {
-                    Ok(change) => (change.hash, Some(change)),
+                    Ok(change) => decided.push(change),
                     Err(flaw) => {
                         tracing::error!("a change of {key} that HQ accepted does not read: {flaw}");
-                        continue;
                     }
                 },
                 DocumentNews::Refused { hash, reason, .. } => {
                     // What HQ took is final, whatever came under its name later.
-                    let refusable = open.find(*hash);
-                    if let Some((row, change)) =
-                        refusable.filter(|(row, _)| row.standing != Standing::Accepted)
-                    {
+                    let is_taken = decided.iter().any(|change| change.hash == *hash);
+                    let refusable =
+                        open.find(*hash).filter(|(row, _)| row.standing != Standing::Accepted);
+                    if let Some((row, change)) = refusable.filter(|_| !is_taken) {
                         let row = (row.number, refused(*hash, reason.clone(), change.bytes()));
                         batch.refuse(Some(row.0), &row.1)?;
                         tracing::warn!("HQ refused an edit of {key}: {reason}");
                         open.rows.retain(|(_, change)| change.hash != *hash);
                     }
-                    continue;
                 }
-            };
-            match (open.find(hash), read) {
-                (Some((row, _)), _) => {
-                    batch.set(key, hash, row, Standing::Accepted)?;
-                    row.standing = Standing::Accepted;
-                }
-                (None, Some(change)) => new.push(change),
-                (None, None) => tracing::error!("HQ took a change of {key} that is not here"),
             }
         }
-        let mut replica = open.accepted()?;
-        let outcomes = replica.admit_decided(new.iter().cloned()).outcomes;
-        for (change, outcome) in new.iter().zip(outcomes) {
-            if outcome == Outcome::Taken {
-                batch.add(key, change.hash, Standing::Accepted, change.bytes())?;
-            } else {
-                let text = format!("this program can't take what HQ accepted ({outcome:?})");
-                tracing::error!("{key}: {text}: update edge-node");
-                batch.refuse(None, &refused(change.hash, text, change.bytes()))?;
+        let outcomes = replica.admit_decided(decided.iter().cloned()).outcomes;
+        for (change, outcome) in decided.iter().zip(outcomes) {
+            match (open.find(change.hash), outcome) {
+                (Some((row, _)), Outcome::Taken | Outcome::Known) => {
+                    batch.set(key, change.hash, row, Standing::Accepted)?;
+                    row.standing = Standing::Accepted;
+                }
+                (None, Outcome::Taken) => {
+                    batch.add(key, change.hash, Standing::Accepted, change.bytes())?;
+                }
+                (None, Outcome::Known) => {}
+                (known, outcome) => {
+                    let text = format!("this program can't take what HQ accepted ({outcome:?})");
+                    tracing::error!("{key}: {text}: update edge-node");
+                    let number = known.map(|(row, _)| row.number);
+                    batch.refuse(number, &refused(change.hash, text, change.bytes()))?;
+                    open.rows.retain(|(_, known)| known.hash != change.hash);
+                }
             }
         }
         let heads = replica.heads();

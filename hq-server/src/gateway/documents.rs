@@ -82,6 +82,13 @@ pub enum ChangeRefused {
     Flaw(#[from] Flaw),
 }
 
+impl ChangeRefused {
+    /// Whether it may be HQ that does not know any more, where it was restored.
+    const fn may_be_a_loss(&self) -> bool {
+        matches!(self, Self::NotBegun(_) | Self::NotBegunThere(_))
+    }
+}
+
 /// Why changes were not decided on.
 #[derive(Debug, thiserror::Error)]
 pub enum TakeError {
@@ -552,6 +559,10 @@ impl Deciding<'_> {
         for of_one in by_document(new) {
             let key = of_one[0].key;
             if let Err(why) = self.allows(sender, key, site_of) {
+                if why.may_be_a_loss() && !self.inner.lives_over.is_empty() {
+                    waits.extend(of_one.iter().map(|change| change.hash));
+                    continue;
+                }
                 for change in of_one {
                     self.refuse(sender, at, change, &why)?;
                 }

@@ -184,22 +184,29 @@ impl Replica {
         replica
     }
 
-    /// A document of changes that were in it before, in an order in which they came in.
+    /// A document of changes that were in it before, in any order.
     pub fn load<'a>(
         key: DocumentKey,
         changes: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<Self, Flaw> {
         let mut replica = Self::begin(key);
-        for bytes in changes {
-            let change = Change::read(bytes)?;
-            if replica.places.contains_key(&change.hash) {
-                continue;
+        let changes: Result<Vec<_>, _> = changes.into_iter().map(Change::read).collect();
+        let mut left = changes?;
+        while !left.is_empty() {
+            let count = left.len();
+            let mut early = Vec::new();
+            for change in left {
+                if !replica.missing(&change).is_empty() {
+                    early.push(change);
+                } else if !replica.has(&change.hash) {
+                    replica.check_fit(&change)?;
+                    replica.put_in(change)?;
+                }
             }
-            if !replica.missing(&change).is_empty() {
+            if early.len() == count {
                 return Err(Flaw::OtherDocument);
             }
-            replica.check_fit(&change)?;
-            replica.put_in(change)?;
+            left = early;
         }
         replica.proved()
     }
