@@ -120,7 +120,8 @@ pub struct CarrySession {
     giving: Giving,
     taking: Taking,
     requests: VecDeque<CarryRequest>,
-    heard: Moment,
+    /// When something came last, or a piece left: that takes as long as the link is thin.
+    moved: Moment,
 }
 
 #[derive(Debug)]
@@ -166,7 +167,7 @@ impl CarrySession {
             giving: Giving::Nothing { news: true },
             taking: Taking::Nothing,
             requests: VecDeque::new(),
-            heard: now,
+            moved: now,
         }
     }
 
@@ -199,7 +200,7 @@ impl CarrySession {
         if self.end.is_some() {
             return;
         }
-        self.heard = now;
+        self.moved = now;
         match frame {
             Frame::Bye(code) => self.end = Some(CarryEnd::PeerLeft(code)),
             Frame::Refuse(refusal) => self.end = Some(CarryEnd::Refused(refusal)),
@@ -269,7 +270,7 @@ impl CarrySession {
         let awaits = self.has_met.is_none()
             || matches!(self.giving, Giving::Offered { .. } | Giving::Sending { .. })
             || matches!(self.taking, Taking::Coming(..));
-        (self.end.is_none() && awaits).then(|| self.heard.after_ms(STALL_MS))
+        (self.end.is_none() && awaits).then(|| self.moved.after_ms(STALL_MS))
     }
 
     /// The frame that should leave now, most urgent first.
@@ -287,7 +288,14 @@ impl CarrySession {
         if let Some(signed) = self.said.pop_front() {
             return Some(Frame::Acknowledgement(signed));
         }
-        self.replies.pop_front().or_else(|| self.giving.poll())
+        if let Some(reply) = self.replies.pop_front() {
+            return Some(reply);
+        }
+        let next = self.giving.poll();
+        if matches!(next, Some(Frame::Piece(..))) {
+            self.moved = now.moment;
+        }
+        next
     }
 
     /// What the store should do next.
@@ -311,7 +319,7 @@ impl CarrySession {
         self.giving = match gift {
             Some(gift) => {
                 assert_eq!(gift.offer.bytes, gift.bytes.len() as u64, "a store offers what it has");
-                self.heard = now;
+                self.moved = now;
                 Giving::Offered { gift, said: false }
             }
             None => Giving::Nothing { news },
@@ -320,7 +328,7 @@ impl CarrySession {
 
     fn handle_judged(&mut self, judged: Result<Vec<u8>, Declined>, now: Moment) {
         let Taking::Judging(offer) = self.taking else { return };
-        self.heard = now;
+        self.moved = now;
         match judged {
             Ok(there) => {
                 let from = there.len() as u64;

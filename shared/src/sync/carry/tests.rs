@@ -282,6 +282,33 @@ fn another_version_and_silence_end_it() {
 }
 
 #[test]
+fn a_bundle_arrives_however_thin_the_link_is() {
+    let mut ends = [End::new(), End::new()];
+    let large = 2 * 1024 * 1024;
+    ends[0].store.gives = vec![gift(1, large)];
+    let mut moment = Moment(0);
+    while ends[0].store.given.is_empty() {
+        for (from, to) in [(0, 1), (1, 0)] {
+            ends[from].work();
+            let frame = ends[from].session.poll_frame(Now { moment, ..NOW });
+            if matches!(frame, Some(Frame::Piece(..))) {
+                moment = moment.after_ms(STALL_MS / 2);
+            }
+            if let Some(frame) = frame {
+                ends[to].session.handle_frame(frame, moment);
+            }
+            ends[to].work();
+        }
+        for end in &mut ends {
+            end.session.handle_timeout(moment);
+            assert_eq!(end.session.end(), None, "at {moment:?}");
+        }
+    }
+    assert!(moment > Moment(10 * STALL_MS));
+    assert_eq!(ends[1].store.held.len(), 1);
+}
+
+#[test]
 fn a_forged_word_ends_it() {
     let mut end = End::new();
     talk(&mut [End::new(), End::new()], usize::MAX);
