@@ -3,11 +3,12 @@
 //! signature alone, whoever brings it; a carrier is told that HQ has a bundle only once its facts
 //! are durable; who brings something forged is named.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::Cursor;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use shared::ids::{LogId, Seq};
+use shared::ids::{DeviceNo, LogId, Seq};
 use shared::sync::bundle::{BundleError, Direction, Seed};
 use shared::sync::carry::{
     CarryEnd, CarryEvent, CarryRequest, CarrySession, Declined, Gift, Meet, Offer,
@@ -28,6 +29,19 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// The most bytes of keyed state in an answer that is carried: the rest goes with the next one.
 const ANSWER_BYTES: usize = 1024 * 1024;
 
+/// The most bytes of bundles that are kept until their carriers bring the rest.
+const UNFINISHED_BYTES: usize = 32 * 1024 * 1024;
+
+/// What came of a bundle.
+type Beginning = (Offer, Vec<u8>);
+
+/// What came of bundles over streams that ended: one of each carrier, the newest ones. Nobody has
+/// proved it, so it is for nobody but who brought it.
+#[derive(Debug, Default)]
+pub(super) struct Unfinished {
+    kept: Mutex<VecDeque<(DeviceNo, Beginning)>>,
+}
+
 /// HQ's side of a meeting, whatever it goes over.
 pub struct Counter<'a, S> {
     desk: Desk<'a, S>,
@@ -42,21 +56,50 @@ pub struct Counter<'a, S> {
 pub(super) struct Meeting<'a, S> {
     counter: Counter<'a, S>,
     session: CarrySession,
+    unfinished: &'a Unfinished,
     incoming: Incoming,
     outgoing: Outgoing,
     started: Instant,
+}
+
+impl Unfinished {
+    fn park(&self, by: DeviceNo, beginning: Beginning) {
+        let mut kept = self.kept();
+        kept.retain(|(known, _)| *known != by);
+        kept.push_back((by, beginning));
+        let bytes = |kept: &VecDeque<(DeviceNo, Beginning)>| -> usize {
+            kept.iter().map(|(_, (_, bytes))| bytes.len()).sum()
+        };
+        while bytes(&kept) > UNFINISHED_BYTES {
+            kept.pop_front();
+        }
+    }
+
+    fn take(&self, by: DeviceNo, offer: &Offer) -> Vec<u8> {
+        let mut kept = self.kept();
+        let place = kept.iter().position(|(known, (of, _))| (*known, of) == (by, offer));
+        let found = place.and_then(|place| kept.remove(place));
+        found.map_or_else(Vec::new, |(_, (_, bytes))| bytes)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, VecDeque<(DeviceNo, Beginning)>> {
+        // It is whole after every operation.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl<'a, S: HqStore> Meeting<'a, S> {
     pub(super) fn new(
         desk: Desk<'a, S>,
         carrier: Peer,
+        unfinished: &'a Unfinished,
         incoming: Incoming,
         outgoing: Outgoing,
     ) -> Self {
         Self {
             counter: Counter::new(desk, carrier),
             session: CarrySession::new(PROGRAM, Moment(0)),
+            unfinished,
             incoming,
             outgoing,
             started: Instant::now(),
@@ -69,6 +112,9 @@ impl<'a, S: HqStore> Meeting<'a, S> {
         while self.turn().await {}
         if let Some(end @ (CarryEnd::Broken(_) | CarryEnd::Stalled)) = self.session.end() {
             tracing::warn!(site = %self.counter.carrier.site, "carried bundles: {end}");
+        }
+        if let Some(beginning) = self.session.into_unfinished() {
+            self.unfinished.park(self.counter.carrier.device, beginning);
         }
     }
 
@@ -113,7 +159,9 @@ impl<'a, S: HqStore> Meeting<'a, S> {
         match request {
             CarryRequest::Next => Some(self.counter.next_event()),
             CarryRequest::Judge(offer) => {
-                Some(CarryEvent::Judged(self.counter.judge(&offer).map(|()| Vec::new())))
+                let judged = self.counter.judge(&offer);
+                let by = self.counter.carrier.device;
+                Some(CarryEvent::Judged(judged.map(|()| self.unfinished.take(by, &offer))))
             }
             CarryRequest::Keep(offer, bytes) => {
                 let taken = match self.counter.take(&offer, bytes).await {

@@ -23,7 +23,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::bundle::Desk;
-use super::carry::Meeting;
+use super::carry::{Meeting, Unfinished};
 use super::enrol;
 use super::store::{HqStore, Peer};
 use crate::authority::{ALPN_ENROL, Admission, Authority, KeyFileError};
@@ -107,6 +107,7 @@ struct Gate<S> {
     live: LiveLinks,
     /// Each carrier at work may make HQ hold a bundle and an answer.
     carriers: Semaphore,
+    unfinished: Unfinished,
 }
 
 impl<S: HqStore> Link<S> {
@@ -133,7 +134,8 @@ impl<S: HqStore> Link<S> {
         )
         .map_err(failed)?;
         let (live, carriers) = (LiveLinks::default(), Semaphore::new(CARRIERS_MAX));
-        let gate = Gate { authority, store, clock, settings, live, carriers };
+        let unfinished = Unfinished::default();
+        let gate = Gate { authority, store, clock, settings, live, carriers, unfinished };
         Ok(Self { endpoint, gate: Arc::new(gate) })
     }
 
@@ -251,7 +253,7 @@ impl<S: HqStore> Gate<S> {
             Streams { has_session: AtomicBool::new(false), meetings: Semaphore::new(MEETINGS_MAX) };
         let uses = Arc::new(uses);
         let mut streams = JoinSet::new();
-        loop {
+        let why = loop {
             tokio::select! {
                 stream = connection.accept_bi() => match stream {
                     Ok((send, recv)) => {
@@ -262,20 +264,20 @@ impl<S: HqStore> Gate<S> {
                             gate.serve_stream(incoming, outgoing, peer, &uses).await
                         });
                     }
-                    Err(error) => {
-                        while streams.join_next().await.is_some() {}
-                        return error.to_string();
-                    }
+                    Err(error) => break error.to_string(),
                 },
                 Some(ended) = streams.join_next() => {
                     // The session's end is the connection's end.
                     if let Ok(Some(why)) = ended {
                         connection.close(Code::LEAVING.0.into(), why.as_bytes());
-                        return why;
+                        break why;
                     }
                 }
             }
-        }
+        };
+        // What they began they end.
+        while streams.join_next().await.is_some() {}
+        why
     }
 
     /// The first frame says what a stream is for. Gives why the session ended, if it was one.
@@ -348,7 +350,8 @@ impl<S: HqStore> Gate<S> {
             return drop(outgoing.last(Frame::Refuse(Refusal::new(Code::BUSY, text))).await);
         };
         let desk = Desk { store: &*self.store, authority: &self.authority, clock: &self.clock };
-        Meeting::new(desk, admission.peer, incoming, outgoing).run(first).await;
+        let (peer, unfinished) = (admission.peer, &self.unfinished);
+        Meeting::new(desk, peer, unfinished, incoming, outgoing).run(first).await;
     }
 
     fn session(

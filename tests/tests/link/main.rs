@@ -20,7 +20,8 @@ use hq_server::gateway::link::{BindError, Link, LinkSettings};
 use hq_server::gateway::store::{HqStore as _, LinkNews, Peer};
 use shared::ids::{CompanyNo, DeviceNo, Seq, SiteNo};
 use shared::segment::chain::Genesis;
-use shared::sync::carry::Meet;
+use shared::sync::bundle::{BundleDigest, BundleHead, Direction};
+use shared::sync::carry::{Meet, Offer};
 use shared::sync::{
     Acknowledgement, Code, Frame, FrameBuffer, Refusal, VERSIONS, Versions, next_frame,
 };
@@ -277,20 +278,43 @@ async fn a_renewal_that_nobody_answers_holds_no_node_up() {
     running.stop().await;
 }
 
-/// Begins to carry on a stream of a connection; what HQ says, and the stream.
-async fn meet(connection: &quinn::Connection) -> (Frame, (quinn::SendStream, quinn::RecvStream)) {
-    let program = "stranger".to_owned();
-    let meet = Meet { versions: VERSIONS, time: Timestamp(7), program };
-    let (mut send, mut recv) = connection.open_bi().await.expect("a stream");
-    send.write_all(&Frame::Meet(meet).encode()).await.expect("it is open");
-    let mut frames = FrameBuffer::new();
-    loop {
-        if let Some(frame) = next_frame(&mut frames).expect("a frame") {
-            return (frame, (send, recv));
+/// A stream of somebody who carries, and what HQ said on it so far.
+struct Carrying {
+    send: quinn::SendStream,
+    recv: quinn::RecvStream,
+    frames: FrameBuffer,
+}
+
+impl Carrying {
+    async fn begin(connection: &quinn::Connection) -> Self {
+        let (send, recv) = connection.open_bi().await.expect("a stream");
+        let mut begun = Self { send, recv, frames: FrameBuffer::new() };
+        let program = "stranger".to_owned();
+        begun.say(Frame::Meet(Meet { versions: VERSIONS, time: Timestamp(7), program })).await;
+        begun
+    }
+
+    async fn say(&mut self, frame: Frame) {
+        self.send.write_all(&frame.encode()).await.expect("it is open");
+    }
+
+    async fn hear(&mut self) -> Frame {
+        loop {
+            if let Some(frame) = next_frame(&mut self.frames).expect("a frame") {
+                return frame;
+            }
+            let piece = tokio::time::timeout(PATIENCE, self.recv.read_chunk(1_024, true)).await;
+            let piece = piece.expect("in time").expect("it is open").expect("more");
+            self.frames.push(&piece.bytes);
         }
-        let piece = tokio::time::timeout(PATIENCE, recv.read_chunk(1_024, true)).await;
-        let piece = piece.expect("in time").expect("it is open").expect("more");
-        frames.push(&piece.bytes);
+    }
+
+    /// HQ has done with it.
+    async fn end(mut self) {
+        self.send.finish().expect("it is open");
+        let rest = tokio::time::timeout(PATIENCE, self.recv.read_to_end(1_024)).await;
+        // HQ ends it, or drops it.
+        drop(rest.expect("in time"));
     }
 }
 
@@ -303,8 +327,8 @@ async fn one_carrier_leaves_room_for_others() {
     let connection = greedy.dial(hq.address).await;
     let mut taken = Vec::new();
     for _ in 0..5 {
-        let (frame, stream) = meet(&connection).await;
-        match frame {
+        let mut stream = Carrying::begin(&connection).await;
+        match stream.hear().await {
             Frame::Meet(_) => taken.push(stream),
             Frame::Refuse(refusal) => assert_eq!(refusal.code, Code::BUSY),
             frame => panic!("a {} frame", frame.name()),
@@ -312,8 +336,34 @@ async fn one_carrier_leaves_room_for_others() {
     }
     assert_eq!(taken.len(), 2);
     let connection = modest.dial(hq.address).await;
-    let (frame, _stream) = meet(&connection).await;
+    let frame = Carrying::begin(&connection).await.hear().await;
     assert!(matches!(frame, Frame::Meet(_)), "a {} frame", frame.name());
+}
+
+#[tokio::test]
+async fn hq_wants_the_rest_of_a_bundle_that_was_cut() {
+    let hq = Hq::start();
+    let (node, other) = (enrolled(&hq).await, enrolled(&hq).await);
+    let log = node.store().genesis().log_id();
+    let (history, direction) = (hq.store.history(), Direction::ToHq);
+    let head = BundleHead { direction, history, log, after: Seq(0), last: Seq(3) };
+    let offer = Offer { head, bytes: 1_000, digest: BundleDigest([4; 32]) };
+    // Who carries, up to where it brings the bundle, and from where HQ wants it.
+    let cases = [(&node, 400, 0), (&node, 700, 400), (&other, 300, 0), (&node, 800, 700)];
+    for (carrier, up_to, from) in cases {
+        let stranger = stranger::with_identity(&carrier.identity_directory());
+        let connection = stranger.dial(hq.address).await;
+        let mut stream = Carrying::begin(&connection).await;
+        assert!(matches!(stream.hear().await, Frame::Meet(_)));
+        stream.say(Frame::Offer(offer)).await;
+        match stream.hear().await {
+            Frame::Want(digest, wanted) => assert_eq!((digest, wanted), (offer.digest, from)),
+            frame => panic!("a {} frame", frame.name()),
+        }
+        let piece = vec![9; usize::try_from(up_to - from).expect("small")];
+        stream.say(Frame::Piece(from, piece)).await;
+        stream.end().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
