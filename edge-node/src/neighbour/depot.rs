@@ -23,6 +23,8 @@ use shared::sync::{Acknowledgement, SignedAcknowledgement};
 use shared::time::Timestamp;
 use tokio::sync::watch;
 
+use super::post::Peer;
+
 const BUNDLE: &str = "bundle";
 const WORD: &str = "word";
 const ANSWER: &str = "answer";
@@ -51,8 +53,8 @@ struct Inner {
     words: BTreeMap<LogId, Word>,
     /// Dispatch notes by sender and receiver.
     notes: BTreeMap<(LogId, LogId), (Offer, Presence)>,
-    /// What came of a bundle over a connection that ended.
-    unfinished: Option<(Offer, Vec<u8>)>,
+    /// What came of a bundle over a connection that ended, and from whom: nobody has proved it.
+    unfinished: Option<(Peer, Offer, Vec<u8>)>,
 }
 
 /// Whose facts, up to which, after which: in this order HQ wants them, and what only asks HQ for its
@@ -358,16 +360,16 @@ impl Depot {
         }
     }
 
-    /// Keeps the beginning of a bundle until the next connection.
-    pub fn park(&self, unfinished: (Offer, Vec<u8>)) {
-        self.lock().unfinished = Some(unfinished);
+    /// Keeps the beginning of a bundle until the next connection with whom it came from.
+    pub(super) fn park(&self, by: Peer, (offer, bytes): (Offer, Vec<u8>)) {
+        self.lock().unfinished = Some((by, offer, bytes));
     }
 
-    /// The beginning of a bundle that is here.
-    pub(super) fn parked(&self, offer: &Offer) -> Vec<u8> {
+    /// The beginning of a bundle that came from there.
+    pub(super) fn parked(&self, by: Peer, offer: &Offer) -> Vec<u8> {
         let mut inner = self.lock();
-        let there = inner.unfinished.take_if(|(parked, _)| parked == offer);
-        there.map_or_else(Vec::new, |(_, bytes)| bytes)
+        let there = inner.unfinished.take_if(|(from, parked, _)| (*from, &*parked) == (by, offer));
+        there.map_or_else(Vec::new, |(_, _, bytes)| bytes)
     }
 
     fn drop_where(

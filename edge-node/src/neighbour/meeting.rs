@@ -97,7 +97,7 @@ impl Driver {
             Some(end) => Some(end.to_string()),
         };
         if let Some(unfinished) = self.session.into_unfinished() {
-            self.meeting.post.depot.park(unfinished);
+            self.meeting.post.park(&self.with, unfinished);
         }
         why
     }

@@ -182,6 +182,11 @@ impl Post {
         }
     }
 
+    /// A meeting is over in the middle of a bundle: the rest may come over the next connection.
+    pub fn park(&self, with: &Counterpart, beginning: (Offer, Vec<u8>)) {
+        self.depot.park(with.peer, beginning);
+    }
+
     /// Neighbours that have this node's log beyond what HQ acknowledged.
     pub(super) fn carried_by(&self) -> Vec<CarriedBy> {
         let (received, catalogue) = (self.received(), self.journal.catalogue());
@@ -385,9 +390,9 @@ impl Post {
                 if notes.answer.is_some_and(|(known, _)| known == offer.digest) {
                     return decline(head.last, Code::HELD, "this node has this answer");
                 }
-                return Ok(self.depot.parked(offer));
+                return Ok(self.depot.parked(with.peer, offer));
             }
-            Direction::ToSite(receiver) => return self.judge_note(offer, receiver),
+            Direction::ToSite(receiver) => return self.judge_note(with.peer, offer, receiver),
             _ => {}
         }
         let catalogue = self.journal.catalogue();
@@ -395,7 +400,7 @@ impl Post {
         let author = author.map_err(|(code, text)| Declined::new(offer, Seq::ZERO, code, text))?;
         if head.direction == Direction::FromHq {
             return if self.depot.wants_answer(&head.log) {
-                Ok(self.depot.parked(offer))
+                Ok(self.depot.parked(with.peer, offer))
             } else {
                 decline(head.last, Code::HELD, "as much is here, or HQ's word to it is missing")
             };
@@ -409,7 +414,7 @@ impl Post {
         }
         tracing::debug!(site = %author.site, "bundle {} comes", short(&offer.digest));
         match self.depot.make_room(offer.bytes) {
-            Ok(()) => Ok(self.depot.parked(offer)),
+            Ok(()) => Ok(self.depot.parked(with.peer, offer)),
             Err(error) => decline(Seq::ZERO, Code::STORAGE, &error.to_string()),
         }
     }
@@ -543,7 +548,7 @@ impl Post {
     }
 
     /// A dispatch note: for this node, or to be carried on.
-    fn judge_note(&self, offer: &Offer, receiver: LogId) -> Result<Vec<u8>, Declined> {
+    fn judge_note(&self, by: Peer, offer: &Offer, receiver: LogId) -> Result<Vec<u8>, Declined> {
         let decline = |code: Code, text: String| Declined::new(offer, Seq::ZERO, code, text);
         let (catalogue, head) = (self.journal.catalogue(), offer.head);
         let author = if receiver == self.journal.log() {
@@ -562,7 +567,7 @@ impl Post {
             let room = self.depot.make_room_for_note(offer);
             room.map_err(|error| decline(Code::STORAGE, error.to_string()))?;
         }
-        Ok(self.depot.parked(offer))
+        Ok(self.depot.parked(by, offer))
     }
 
     /// What a sender tells of goods on their way here.

@@ -126,7 +126,7 @@ impl World {
 
     fn leaves(&mut self, end: End, guest: &Guest) -> Result<(), Wrong> {
         if let Some(unfinished) = end.session.into_unfinished() {
-            guest.post.depot.park(unfinished);
+            guest.post.park(&guest.with, unfinished);
         }
         let accused = guest.post.accused();
         if !accused.is_empty() {

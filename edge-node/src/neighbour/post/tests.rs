@@ -200,9 +200,9 @@ fn meet_until(
         }
         if quiet {
             let ends = [0, 1].map(|side: usize| sessions[side].end().cloned());
-            for (site, session) in sites.into_iter().zip(sessions) {
+            for ((site, with), session) in sites.into_iter().zip(&with).zip(sessions) {
                 if let Some(unfinished) = session.into_unfinished() {
-                    site.post.depot.park(unfinished);
+                    site.post.park(with, unfinished);
                 }
             }
             return ends;
@@ -292,6 +292,20 @@ fn whatever_is_changed_on_the_way_is_declined() {
         assert_eq!(meet([&far, &near], |frame| frame), [None, None]);
         assert_eq!(near.lasts(), [5]);
     }
+}
+
+#[test]
+fn a_liars_beginning_is_not_taken_for_the_next_ones() {
+    let carriers = [(2, 3), (2, 4), (4, 3)];
+    let [far, middle, near] = [2, 3, 4].map(|site| Site::new(site, &carriers));
+    far.record(5, None);
+    meet([&far, &middle], |frame| frame);
+    let offer = middle.post.depot.held()[0].offer;
+    let liar = Counterpart::new(Peer::Neighbour(SiteNo(9), DeviceNo(9)), false);
+    near.post.park(&liar, (offer, vec![7; 100]));
+    assert_eq!(meet([&middle, &near], |frame| frame), [None, None]);
+    assert_eq!(near.post.accused(), BTreeMap::new());
+    assert_eq!(near.lasts(), [5]);
 }
 
 #[test]
