@@ -196,11 +196,13 @@ fn told(hq: &Headquarters) -> Vec<SignedStateBatch> {
 async fn what_nodes_know_is_stated_again_under_its_numbers() {
     let (mut company, mut hq) = Company::new().await;
     let (first, _) = item(&hq, "first").await;
+    // The clock stands still.
     let early = told(&hq);
-    company.hands.move_ms(1);
     let (second, _) = item(&hq, "second").await;
     rename(&hq, "first", "First of all").await;
     let late = told(&hq);
+    // The restored one's clock is a day behind.
+    company.hands.move_ms(-86_400_000);
     // Whichever comes back first, in one life or over two of them.
     for order in [[&early, &late], [&late, &early]] {
         hq = company.restored(hq).await;

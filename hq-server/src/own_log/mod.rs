@@ -303,13 +303,24 @@ async fn seal(intake: &Intake, key: &SigningKey, of: &LogStatus) -> Result<(), I
     }
 }
 
+/// When HQ stated the newest of it before: of master data what it had lost has a time of its own.
+fn stated_before(groups: &[Group]) -> Timestamp {
+    let is_master_data =
+        |group: &&Group| matches!(group.statements[..], [Statement::MasterData { .. }]);
+    let again = groups.iter().filter(is_master_data).filter_map(|group| group.occurred_at);
+    again.max().unwrap_or_default()
+}
+
 impl Inner {
     fn facts<E>(
         &self,
         tip: &Tip,
         groups: &[Group],
     ) -> Result<(Vec<Fact>, Vec<Capture>), RecordError<E>> {
-        let recorded_at = self.clock.now().max(tip.recorded_at);
+        // What is stated later has a later time, whatever the clock does, also than what a lost life of
+        // this log stated: by that the newest one is found of what nodes give back.
+        let later = Timestamp(tip.recorded_at.0.saturating_add(1));
+        let recorded_at = self.clock.now().max(later).max(stated_before(groups));
         let zone = self.published.catalogue().company(CompanyNo::FIRST).map(|company| company.zone);
         let (mut facts, mut captures) = (Vec::new(), Vec::new());
         for group in groups {
