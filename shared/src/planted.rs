@@ -78,6 +78,12 @@ faults! {
     SilentItem "silent_item";
     /// A metered link closes before all is said.
     LeavesEarly "leaves_early";
+    /// A node goes on after what HQ once acknowledged, and not where HQ is.
+    WrongCursorAfterRestore "wrong_cursor_after_restore";
+    /// A carrier drops what HQ has received and not copied.
+    TrimAtReceived "trim_at_received";
+    /// A restored HQ passes over what nodes give back.
+    GivenBackIgnored "given_back_ignored";
 }
 
 /// Whether a fault is planted.

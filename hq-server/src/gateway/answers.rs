@@ -1,16 +1,19 @@
-//! What the intake says, as an edge is told it: refusals instead of errors. Knows no connection.
+//! What intake and books say, as an edge is told it: refusals instead of errors. Knows no connection.
 //! Invariant: a log is opened only for an installation of the site that it was registered for.
 
 use ed25519_dalek::VerifyingKey;
 use shared::catalogue::{Catalogue, Item};
-use shared::ids::{ItemNo, LogId, SiteNo};
+use shared::ids::{ItemNo, LogId, Seq, SiteNo};
+use shared::quantity::Quantity;
 use shared::sync::hq::OpenedLog;
-use shared::sync::{Code, FOUND_MAX, Found, Refusal};
+use shared::sync::{Code, CompleteTo, FOUND_MAX, Found, Refusal, SiteStock, StockLevel};
+use shared::time::Timestamp;
 
 use super::branches::Branches;
 use super::documents::{TakeBackError, TakeError};
 use super::intake::{Intake, IntakeError, LogStatus, RunRefused};
 use super::store::{LogWriter, Peer};
+use crate::sequencer::Published;
 
 /// Why the intake did not do what an edge asked.
 pub fn refusal(error: &IntakeError) -> Refusal {
@@ -75,6 +78,37 @@ pub fn open_log(intake: &Intake, peer: Peer, log: &LogId) -> Result<OpenedLog, R
     let status = owned_log(intake, peer, log)?;
     let (history, cursor) = (intake.history(), status.received);
     Ok(OpenedLog { history, cursor, sealed: status.sealed })
+}
+
+/// What is on hand at a site, by the books.
+pub fn site_stock(
+    intake: &Intake,
+    published: &Published,
+    site: SiteNo,
+    at: Timestamp,
+) -> Result<SiteStock, Refusal> {
+    let company = published.catalogue().site(site).map(|known| known.company);
+    let company = company.ok_or_else(|| {
+        let text = format!("HQ's books know no site {site}: see 'hq-server site list'");
+        Refusal::new(Code::UNKNOWN_SITE, text)
+    })?;
+    let logs = intake.logs().into_iter().filter(|log| log.record.site == site);
+    let begun = logs.filter(|log| log.posted > Seq::ZERO);
+    let logs = begun.map(|log| CompleteTo {
+        device: log.record.device,
+        last: log.posted,
+        recorded_at: log.complete_to.unwrap_or_default(),
+    });
+    let logs = logs.collect();
+    let ledgers = published.ledgers();
+    let pools = ledgers.books.pools().iter().filter(|pool| pool.company == company);
+    let levels = pools.map(|pool| StockLevel {
+        item: pool.item,
+        lot: pool.lot.clone(),
+        quantity: Quantity(pool.state.on_hand(site)),
+    });
+    let levels = levels.filter(|level| level.quantity.0 != 0).collect();
+    Ok(SiteStock { site, at, logs, levels })
 }
 
 /// Items whose code or name has `text` in it, as sites are told of them.

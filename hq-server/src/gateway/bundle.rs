@@ -422,7 +422,10 @@ impl<S: HqStore> Answer<'_, S> {
             written += bytes.len();
             out.write_all(&bytes)?;
         }
-        while has_room(written)
+        // A node forgets what it knew under another handle. What HQ asks back goes over a connection.
+        let is_told = self.store.asks_back(self.known.state).is_none();
+        while is_told
+            && has_room(written)
             && let Some(state) =
                 self.store.state_since(peer.site, self.known.state, limits::STATE_FACTS_MAX)?
         {

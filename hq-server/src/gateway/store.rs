@@ -13,9 +13,9 @@ use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
 use shared::sync::hq::OpenedLog;
 use shared::sync::{
-    Code, DocumentChange, Found, GivenDocuments, Hello, Lives, Position, PostingsAsked, Refusal,
-    Run, SignedAcknowledgement, SignedDocumentBatch, SignedPostings, SignedSiteStock,
-    SignedStateBatch, StateCursor,
+    Code, DocumentChange, Found, GivenDocuments, Lives, Position, PostingsAsked, Refusal, Run,
+    SignedAcknowledgement, SignedDocumentBatch, SignedPostings, SignedSiteStock, SignedStateBatch,
+    StateCursor,
 };
 use shared::time::Timestamp;
 use tokio::sync::watch;
@@ -121,9 +121,9 @@ pub trait HqStore: Send + Sync + 'static {
     /// numbers go on above those that it is a witness of. One that HQ did not sign says nothing.
     fn hear_witness(&self, witness: SignedAcknowledgement) -> impl Future<Output = ()> + Send;
 
-    /// How far HQ's own logs go, where it was restored and the edge may have keyed state of a life
-    /// that is lost; `None` where there is nothing to ask back.
-    fn asks_back(&self, hello: &Hello) -> Option<Vec<Capture>>;
+    /// How far HQ's own logs go, where it was restored and an edge that knows keyed state up to there
+    /// may have some of a life that is lost; `None` where there is nothing to ask back.
+    fn asks_back(&self, known: StateCursor) -> Option<Vec<Capture>>;
 
     /// Takes back what HQ had stated and lost. What it did not sign is left.
     fn take_back(&self, batch: SignedStateBatch) -> impl Future<Output = ()> + Send;

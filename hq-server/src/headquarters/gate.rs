@@ -7,14 +7,13 @@ use shared::fact::statement::MasterData;
 use shared::ids::{
     Capture, ChangeHash, CompanyNo, DeviceNo, HistoryId, ItemNo, LogId, Seq, SiteNo,
 };
-use shared::quantity::Quantity;
 use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
 use shared::sync::hq::OpenedLog;
 use shared::sync::{
-    Code, CompleteTo, DocumentChange, Found, GivenDocuments, Hello, Lives, Position, PostingsAsked,
-    Refusal, Run, SignedAcknowledgement, SignedDocumentBatch, SignedPostings, SignedSiteStock,
-    SignedStateBatch, SiteStock, StateCursor, StockLevel,
+    Code, DocumentChange, Found, GivenDocuments, Lives, Position, PostingsAsked, Refusal, Run,
+    SignedAcknowledgement, SignedDocumentBatch, SignedPostings, SignedSiteStock, SignedStateBatch,
+    StateCursor,
 };
 use tokio::sync::watch;
 
@@ -91,45 +90,23 @@ impl Headquarters {
 
 impl HqStore for Headquarters {
     async fn hear_witness(&self, witness: SignedAcknowledgement) {
-        let said = &witness.acknowledgement;
-        let key = self.inner.authority.hq_key().verifying_key();
-        if said.history == self.inner.store.history() || witness.verify(&key).is_err() {
-            return;
-        }
-        if let Err(error) = self.state_losses(&said.given).await {
+        let heard = self.recovery().hear(&witness).await.and_then(|skipped| match skipped {
+            0 => Ok(()),
+            // Whoever was let in, and whatever was made a site, was stated as well.
+            more => self.inner.authority.leave_out(more).map_err(|error| error.to_string()),
+        });
+        if let Err(error) = heard {
             tracing::error!("what a node is a witness of was not stated: {error}");
         }
     }
 
-    fn asks_back(&self, hello: &Hello) -> Option<Vec<Capture>> {
-        let is_told = self.inner.intake.tells(hello.state);
-        let was_lost = !self.published().ledgers().books.losses().own().is_empty();
-        (was_lost && !is_told).then(|| self.own_ends())
+    fn asks_back(&self, known: StateCursor) -> Option<Vec<Capture>> {
+        self.recovery().asks_back(known)
     }
 
     fn stock(&self, site: SiteNo) -> Result<SignedSiteStock, Refusal> {
-        let company = self.published().catalogue().site(site).map(|known| known.company);
-        let company = company.ok_or_else(|| {
-            let text = format!("HQ's books know no site {site}: see 'hq-server site list'");
-            Refusal::new(Code::UNKNOWN_SITE, text)
-        })?;
-        let logs = self.inner.intake.logs().into_iter().filter(|log| log.record.site == site);
-        let begun = logs.filter(|log| log.posted > Seq::ZERO);
-        let logs = begun.map(|log| CompleteTo {
-            device: log.record.device,
-            last: log.posted,
-            recorded_at: log.complete_to.unwrap_or_default(),
-        });
-        let logs = logs.collect();
-        let ledgers = self.published().ledgers();
-        let pools = ledgers.books.pools().iter().filter(|pool| pool.company == company);
-        let levels = pools.map(|pool| StockLevel {
-            item: pool.item,
-            lot: pool.lot.clone(),
-            quantity: Quantity(pool.state.on_hand(site)),
-        });
-        let levels = levels.filter(|level| level.quantity.0 != 0).collect();
-        let stock = SiteStock { site, at: self.inner.clock.now(), logs, levels };
+        let at = self.inner.clock.now();
+        let stock = answers::site_stock(&self.inner.intake, self.published(), site, at)?;
         stock.sign(self.inner.authority.hq_key()).ok_or_else(|| {
             let text = "this site has more stock lines than one answer holds: enrol and count";
             Refusal::new(Code::STORAGE, text)
@@ -137,7 +114,7 @@ impl HqStore for Headquarters {
     }
 
     async fn take_back(&self, batch: SignedStateBatch) {
-        if let Err(error) = self.state_again(&batch).await {
+        if let Err(error) = self.recovery().take_back(&batch).await {
             tracing::error!("what a node gave back was not stated again: {error}");
         }
         if let Err(error) = self.agree_on_revoked().await {

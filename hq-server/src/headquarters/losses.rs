@@ -1,19 +1,37 @@
 //! What HQ learns after a restore of what it had stated and given before: from the acknowledgements and
-//! the keyed state that nodes hold. Knows no connection. Invariant: what is learnt is stated in HQ's own
-//! log, once, and numbers go on above it from then on.
+//! the keyed state that nodes hold. Knows no connection and no register. Invariant: what is learnt is
+//! stated in HQ's own log, once, and numbers go on above it from then on.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use ed25519_dalek::VerifyingKey;
 use shared::catalogue::StateKey;
 use shared::fact::statement::{MasterData, Stamp, Statement};
 use shared::ids::{Capture, LogId, Seq, SiteNo};
-use shared::sync::{Given, SignedStateBatch, VouchersGiven, limits};
+use shared::planted::{self, Fault};
+use shared::sync::{
+    Given, SignedAcknowledgement, SignedStateBatch, StateCursor, VouchersGiven, limits,
+};
 
 use super::Headquarters;
 use crate::books::Losses;
-use crate::gateway::intake::LogStatus;
-use crate::own_log::{Draft, DraftError};
+use crate::gateway::intake::{Intake, LogStatus};
+use crate::own_log::{Draft, DraftError, OwnLog};
 use crate::sequencer::Published;
+
+/// HQ as it hears of what it lost.
+#[derive(Clone, Debug)]
+pub struct Recovery {
+    /// Facts of every log.
+    pub intake: Intake,
+    /// What HQ knows.
+    pub published: Arc<Published>,
+    /// Where it states what it learns.
+    pub own_log: OwnLog,
+    /// Its key: what it once said is signed with it.
+    pub key: VerifyingKey,
+}
 
 /// What a node is a witness of, and HQ did not know.
 #[derive(Debug)]
@@ -33,15 +51,30 @@ struct OwnNews {
 }
 
 impl Headquarters {
-    /// States what `given` tells of a history that is lost, as far as that is news.
-    pub(super) async fn state_losses(&self, given: &Given) -> Result<(), String> {
-        if self.news(self.published(), given).is_none() {
-            return Ok(());
+    /// What a restored HQ learns from nodes.
+    pub(super) fn recovery(&self) -> Recovery {
+        Recovery {
+            intake: self.inner.intake.clone(),
+            published: Arc::clone(self.published()),
+            own_log: self.inner.own_log.clone(),
+            key: self.inner.authority.hq_key().verifying_key(),
         }
-        let stated = self.inner.own_log.record(|published, _| {
+    }
+}
+
+impl Recovery {
+    /// States what a node is a witness of, where that is of a history that is lost and as far as it is
+    /// news. How many numbers more than before are left out.
+    pub async fn hear(&self, witness: &SignedAcknowledgement) -> Result<u32, String> {
+        let said = &witness.acknowledgement;
+        let is_known = said.history == self.intake.history() || witness.verify(&self.key).is_err();
+        if is_known || self.news(&self.published, &said.given).is_none() {
+            return Ok(0);
+        }
+        let stated = self.own_log.record(|published, _| {
             let mut draft = Draft::new(&published.catalogue());
             // Another node may have told meanwhile.
-            let news = self.news(published, given);
+            let news = self.news(published, &said.given);
             let (vouchers, own) = news.map_or_else(Default::default, |it| (it.vouchers, it.own));
             for VouchersGiven { company, month, last } in vouchers {
                 draft.voucher_gap(company, month, last);
@@ -52,17 +85,22 @@ impl Headquarters {
             Ok::<_, DraftError>((draft.into_groups(), own))
         });
         let (_, own) = stated.await.map_err(|error| error.to_string())?;
-        if let Some(OwnNews { lost, skipped, .. }) = own {
+        if let Some(OwnNews { lost, .. }) = own {
             tracing::warn!(%lost, "HQ was restored, and lost what it had stated up to this fact");
-            // Whoever was let in, and whatever was made a site, was stated as well.
-            self.inner.authority.leave_out(skipped).map_err(|error| error.to_string())?;
         }
-        Ok(())
+        Ok(own.map_or(0, |own| own.skipped))
+    }
+
+    /// How far HQ's own logs go, for a node that may have keyed state of a life that is lost; `None`
+    /// where there is nothing to ask back.
+    pub fn asks_back(&self, known: StateCursor) -> Option<Vec<Capture>> {
+        let was_lost = !self.published.ledgers().books.losses().own().is_empty();
+        (was_lost && !self.intake.tells(known)).then(|| self.own_ends())
     }
 
     /// How far HQ's own logs go, by installation.
-    pub(super) fn own_ends(&self) -> Vec<Capture> {
-        let own = self.inner.intake.logs().into_iter();
+    fn own_ends(&self) -> Vec<Capture> {
+        let own = self.intake.logs().into_iter();
         let own = own.filter(|log| log.record.site == SiteNo::HQ);
         let end =
             |log: LogStatus| Capture { device: log.record.device, counter: log.received.last.0 };
@@ -75,9 +113,8 @@ impl Headquarters {
     /// HQ has is left. The time when it was first stated stays, so that of two versions the newer one
     /// holds, whichever comes back first. That an installation is revoked holds whatever was stated
     /// since by an HQ that had forgotten it.
-    pub(super) async fn state_again(&self, batch: &SignedStateBatch) -> Result<(), String> {
-        let key = self.inner.authority.hq_key().verifying_key();
-        batch.verify(&key).map_err(|_| "HQ did not sign it".to_owned())?;
+    pub async fn take_back(&self, batch: &SignedStateBatch) -> Result<(), String> {
+        batch.verify(&self.key).map_err(|_| "HQ did not sign it".to_owned())?;
         let facts = batch.batch.facts().map_err(|error| error.to_string())?;
         let ends = self.own_ends();
         let mut lost = BTreeMap::new();
@@ -95,18 +132,18 @@ impl Headquarters {
                 lost.insert(stamp.capture, (stamp.occurred_at, key, valid_from, data));
             }
         }
-        if lost.is_empty() {
+        if lost.is_empty() || planted::is(Fault::GivenBackIgnored) {
             return Ok(());
         }
-        let stated = self.inner.own_log.record(|published, _| {
+        let stated = self.own_log.record(|published, _| {
             let (mut draft, mut times) = (Draft::new(&published.catalogue()), Vec::new());
             for (at, key, valid_from, data) in lost.into_values() {
-                let newest = self.inner.intake.newest_state(&key);
+                let newest = self.intake.newest_state(&key);
                 let newer = newest.and_then(|fact| Stamp::parse(&fact).ok());
                 let newer = newer.filter(|newest| newest.occurred_at >= at);
                 let revokes = match &data {
                     MasterData::SiteLog { site, device, revoked, .. } => {
-                        *revoked && !self.is_stated_revoked(*site, *device)
+                        *revoked && !published.catalogue().is_revoked(*site, *device)
                     }
                     _ => false,
                 };
@@ -139,7 +176,7 @@ impl Headquarters {
     fn own_news(&self, stated: Capture, losses: &Losses) -> Option<OwnNews> {
         let told = losses.own().iter().filter_map(|loss| loss.lost);
         let known = told.filter(|lost| lost.device == stated.device).map(|lost| lost.counter);
-        let mut own = self.inner.intake.logs().into_iter();
+        let mut own = self.intake.logs().into_iter();
         let is_it =
             |log: &LogStatus| (log.record.site, log.record.device) == (SiteNo::HQ, stated.device);
         let log = own.find(is_it);

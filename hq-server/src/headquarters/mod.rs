@@ -14,7 +14,7 @@ mod backup;
 mod config;
 mod doubt;
 mod gate;
-mod losses;
+pub mod losses;
 pub mod postings;
 mod reading;
 mod revoked;

@@ -864,7 +864,10 @@ impl EdgeSession {
         } else {
             self.notice_losses(&welcome);
         }
-        self.facts.open(welcome.cursor);
+        let acknowledged = self.start.acknowledged();
+        let is_behind = welcome.cursor.last < acknowledged.last;
+        let is_wrong = is_behind && planted::is(Fault::WrongCursorAfterRestore);
+        self.facts.open(if is_wrong { acknowledged } else { welcome.cursor });
         self.seals.read = welcome.sealed;
         self.postings.opened(welcome.history);
         // HQ sends documents from there on to whoever asks.

@@ -1,17 +1,14 @@
 //! HQ as bundles see it, over the simulation's intake and documents: what the real gate does with them,
 //! less what only a connection asks for. Knows no disk.
 
-use std::sync::Arc;
-
 use ed25519_dalek::SigningKey;
 use hq_server::clock::Clock;
 use hq_server::gateway::answers::{self, refusal, storage};
 use hq_server::gateway::bundle::{Admits, Desk};
 use hq_server::gateway::documents::{Documents, Sender};
-use hq_server::gateway::intake::Intake;
 use hq_server::gateway::store::{HqStore, LinkNews, LogWriter, Peer, Place};
+use hq_server::headquarters::losses::Recovery;
 use hq_server::headquarters::postings;
-use hq_server::sequencer::Published;
 use shared::ids::{
     Capture, ChangeHash, CompanyNo, DeviceNo, HistoryId, ItemNo, LogId, Seq, SiteNo,
 };
@@ -19,7 +16,7 @@ use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
 use shared::sync::hq::OpenedLog;
 use shared::sync::{
-    DocumentChange, Found, GivenDocuments, Hello, Position, PostingsAsked, Refusal, Run,
+    DocumentChange, Found, GivenDocuments, Position, PostingsAsked, Refusal, Run,
     SignedAcknowledgement, SignedDocumentBatch, SignedPostings, SignedSiteStock, SignedStateBatch,
     StateCursor,
 };
@@ -27,8 +24,7 @@ use tokio::sync::watch;
 
 /// See the module.
 pub(super) struct Gate {
-    pub(super) intake: Intake,
-    pub(super) published: Arc<Published>,
+    pub(super) recovery: Recovery,
     pub(super) documents: Documents,
     pub(super) key: SigningKey,
     pub(super) clock: Clock,
@@ -56,32 +52,34 @@ const NOT_BY_BUNDLE: &str = "only a connection asks for it";
 
 impl HqStore for Gate {
     fn open_log(&self, peer: Peer, log: &LogId) -> Result<OpenedLog, Refusal> {
-        answers::open_log(&self.intake, peer, log)
+        answers::open_log(&self.recovery.intake, peer, log)
     }
 
-    /// HQ's people state again what was lost.
-    async fn hear_witness(&self, _witness: SignedAcknowledgement) {}
+    async fn hear_witness(&self, witness: SignedAcknowledgement) {
+        // As in the program: another node may tell of it.
+        drop(self.recovery.hear(&witness).await);
+    }
 
     async fn accept(&self, log: LogId, run: Run) -> Result<Position, Refusal> {
         let Run { first, facts, head, .. } = run;
-        let accepted = self.intake.accept(&log, first, facts, head).await;
+        let accepted = self.recovery.intake.accept(&log, first, facts, head).await;
         accepted.map_err(|error| refusal(&error))
     }
 
     async fn accept_seal(&self, seal: SignedSeal) -> Result<(), Refusal> {
-        self.intake.accept_seal(seal).await.map_err(|error| refusal(&error))
+        self.recovery.intake.accept_seal(seal).await.map_err(|error| refusal(&error))
     }
 
     async fn accept_seals(&self, seals: Vec<SignedSeal>) -> Result<(), Refusal> {
-        self.intake.accept_seals(&seals).await.map_err(|error| refusal(&error))
+        self.recovery.intake.accept_seals(&seals).await.map_err(|error| refusal(&error))
     }
 
     fn writer_of(&self, log: &LogId) -> Option<LogWriter> {
-        answers::writer_of(&self.intake, log)
+        answers::writer_of(&self.recovery.intake, log)
     }
 
     fn acknowledgement(&self, log: &LogId) -> Result<SignedAcknowledgement, Refusal> {
-        self.intake.acknowledgement(log).ok_or_else(answers::unknown_log)
+        self.recovery.intake.acknowledgement(log).ok_or_else(answers::unknown_log)
     }
 
     fn state_since(
@@ -90,15 +88,15 @@ impl HqStore for Gate {
         cursor: StateCursor,
         facts_max: usize,
     ) -> Result<Option<SignedStateBatch>, Refusal> {
-        Ok(self.intake.state_since(site, cursor, facts_max))
+        Ok(self.recovery.intake.state_since(site, cursor, facts_max))
     }
 
     fn posted(&self, log: &LogId) -> Result<watch::Receiver<Seq>, Refusal> {
-        self.intake.posted(log).ok_or_else(answers::unknown_log)
+        self.recovery.intake.posted(log).ok_or_else(answers::unknown_log)
     }
 
     fn history(&self) -> HistoryId {
-        self.intake.history()
+        self.recovery.intake.history()
     }
 
     fn hq_key(&self) -> [u8; 32] {
@@ -107,12 +105,12 @@ impl HqStore for Gate {
 
     fn note_link(&self, _peer: Peer, log: Option<&LogId>, news: LinkNews) {
         if let (Some(log), LinkNews::Carried(carried)) = (log, news) {
-            self.intake.note_carried(log, carried.announced.last, carried.made_at);
+            self.recovery.intake.note_carried(log, carried.announced.last, carried.made_at);
         }
     }
 
     fn may_carry(&self, carrier: SiteNo, of: SiteNo) -> bool {
-        self.published.catalogue().may_carry(carrier, of)
+        self.recovery.published.catalogue().may_carry(carrier, of)
     }
 
     fn take_changes(
@@ -122,7 +120,7 @@ impl HqStore for Gate {
         changes: Vec<DocumentChange>,
     ) -> Result<Vec<ChangeHash>, Refusal> {
         let sender = Sender { site: peer.site, device: peer.device, log: *log };
-        let logs = self.intake.logs();
+        let logs = self.recovery.intake.logs();
         let site_of = |device: DeviceNo| {
             let known = logs.iter().find(|log| log.record.device == device);
             known.map(|log| log.record.site)
@@ -147,8 +145,8 @@ impl HqStore for Gate {
         taken.map_err(|error| answers::not_taken_back(&error))
     }
 
-    fn asks_back(&self, _hello: &Hello) -> Option<Vec<Capture>> {
-        unreachable!("{NOT_BY_BUNDLE}")
+    fn asks_back(&self, known: StateCursor) -> Option<Vec<Capture>> {
+        self.recovery.asks_back(known)
     }
 
     async fn take_back(&self, _batch: SignedStateBatch) {
@@ -181,7 +179,7 @@ impl HqStore for Gate {
     }
 
     fn postings(&self, log: &LogId, asked: PostingsAsked) -> Result<SignedPostings, Refusal> {
-        let told = postings::told(&self.intake, &self.published, log, asked);
+        let told = postings::told(&self.recovery.intake, &self.recovery.published, log, asked);
         told.map(|told| told.sign(&self.key)).map_err(|error| answers::storage(&error))
     }
 
@@ -194,7 +192,7 @@ impl HqStore for Gate {
     }
 
     fn state_changes(&self) -> watch::Receiver<u64> {
-        self.intake.state_watch()
+        self.recovery.intake.state_watch()
     }
 
     async fn register_log(

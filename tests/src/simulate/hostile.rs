@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use ed25519_dalek::SigningKey;
+use hq_server::gateway::answers::open_log;
 use hq_server::gateway::store::{HqStore as _, Peer};
 use shared::document::{DocumentId, DocumentKey};
 use shared::ids::{ChangeHash, DeviceNo, Head, HistoryId, LogId, Seq, SiteNo};
@@ -151,7 +152,9 @@ pub(super) fn hear(world: &mut World, peer: Peer, said: Vec<Vec<u8>>) -> String 
                 let event = match (request, log) {
                     (HqRequest::Open(hello), _) => {
                         log = Some(hello.log);
-                        let opened = world.hq.open_log(peer, &hello.log);
+                        let running = world.hq.running.as_ref();
+                        let running = running.expect("somebody talks while HQ runs");
+                        let opened = open_log(&running.intake, peer, &hello.log);
                         opened.map_or_else(HqEvent::Refused, HqEvent::Opened)
                     }
                     (HqRequest::Store(run), Some(log)) => {

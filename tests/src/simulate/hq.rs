@@ -14,12 +14,12 @@ use edge_node::bundle::Keys;
 use hq_server::books::{Books, Effects, Entry};
 use hq_server::chart::GENERIC;
 use hq_server::clock::Clock;
-use hq_server::gateway::answers::{open_log, refusal, storage};
+use hq_server::gateway::answers::{refusal, storage};
 use hq_server::gateway::branches::{BranchError, Branches, Place};
 use hq_server::gateway::bundle::{BundleRefused, Known, Taken};
 use hq_server::gateway::documents::{Documents, Sender};
 use hq_server::gateway::intake::{self, Intake, IntakeError, IntakeOptions};
-use hq_server::gateway::store::Peer;
+use hq_server::headquarters::losses::Recovery;
 use hq_server::headquarters::postings;
 use hq_server::own_log::{self, Draft, DraftError, HQ_DEVICE, ItemDraft, OwnLog, PartnerDraft};
 use hq_server::sequencer::{self, Published, Sequencer};
@@ -66,6 +66,9 @@ struct Errand {
     items: Vec<ItemNo>,
 }
 
+/// How many numbers a restored HQ leaves out: more than it ever gives here.
+const SKIPPED: u32 = 1_000;
+
 /// What HQ's people are about to state.
 type Statement = Pin<Box<dyn Future<Output = Result<(), String>>>>;
 
@@ -75,10 +78,10 @@ pub(super) struct Running {
     intake_turns: intake::Turns,
     pub(super) sequencer: Sequencer,
     sequencer_turns: sequencer::Turns,
-    own_log: OwnLog,
+    pub(super) own_log: OwnLog,
     pub(super) documents: Documents,
     branches: Arc<Branches>,
-    asked: Asked<Answer>,
+    pub(super) asked: Asked<Answer>,
     desk: Option<Statement>,
     /// Whom the desk's statement is for, if it is for somebody.
     desk_for: Option<LinkNo>,
@@ -132,6 +135,12 @@ pub(super) struct Hq {
     errands: VecDeque<Errand>,
     /// How many items its people want to have stated.
     items: u32,
+    /// Which of them were, in any life.
+    stated_items: BTreeSet<u32>,
+    /// Logs that were stated, in any life.
+    stated_logs: BTreeSet<LogId>,
+    /// How many numbers are left out after a restore.
+    skipped: u32,
     /// The last installation number that was given.
     devices: Arc<AtomicU32>,
     scope: CostScope,
@@ -165,6 +174,9 @@ impl Hq {
             handled_only: BTreeSet::new(),
             errands: VecDeque::new(),
             items: 3,
+            stated_items: BTreeSet::new(),
+            stated_logs: BTreeSet::new(),
+            skipped: 0,
             devices: Arc::new(AtomicU32::new(HQ_DEVICE.0)),
             logs: Vec::new(),
             scope: if random.chance(1, 3) { CostScope::Company } else { CostScope::Site },
@@ -212,7 +224,7 @@ impl Hq {
             Ok(())
         });
         self.work_off()?;
-        self.restate();
+        self.restate(false);
         self.work_off()
     }
 
@@ -245,10 +257,9 @@ impl Hq {
         let (intake, mut intake_turns) = self.open_files(power)?;
         let clock = Arc::clone(&self.clock);
         let clock = Clock::from_fn(move || clock.wall());
-        // No number is left out: HQ's people state again what was lost, and in the same order.
         let key = self.key.clone();
         let device = || Ok::<_, own_log::OpenError>(self.give_device());
-        let going_on = OwnLog::go_on(&intake, &key, &clock, 0, device);
+        let going_on = OwnLog::go_on(&intake, &key, &clock, self.skipped, device);
         let gone_on = answered(going_on, || intake_turns.take());
         gone_on.ok_or("HQ's log does not go on")?.map_err(|error| error.to_string())?;
         let store = RedbStore::open_backend(self.books.clone(), self.history)
@@ -256,11 +267,16 @@ impl Hq {
         if hq_server::store::Store::history(&store) != self.history {
             return Err("HQ's books are of another history".to_owned());
         }
-        let (sequencer, sequencer_turns) =
+        let (sequencer, mut sequencer_turns) =
             Sequencer::start_by_turns(Arc::new(store), intake.clone(), with_a_fault)
                 .map_err(|error| format!("HQ's sequence does not replay: {error}"))?;
         let own_log = OwnLog::open(&intake, sequencer.published(), self.key.clone(), clock)
             .map_err(|error| format!("HQ's own log: {error}"))?;
+        // As the program does before it lets anybody in: that it was restored is known by then.
+        let posting = own_log.record(|_, _| Ok::<_, DraftError>((Vec::new(), ())));
+        answered(posting, || intake_turns.take() || sequencer_turns.take())
+            .ok_or("HQ's own log is not posted")?
+            .map_err(|error| error.to_string())?;
         let branches = Arc::new(Branches::new(&intake));
         let documents =
             Documents::with_backend(self.documents.clone(), &self.history, self.key.clone())
@@ -388,7 +404,8 @@ impl Hq {
     /// Does what waits for the intake; `None` where HQ does not run, or its power goes.
     pub(super) fn serve<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         let running = self.running.as_mut()?;
-        let done = answered(work, || running.intake_turns.take());
+        let turn = || running.intake_turns.take() || running.sequencer_turns.take();
+        let done = answered(work, turn);
         done.filter(|_| running.power.is_on())
     }
 
@@ -412,9 +429,18 @@ impl Hq {
         let running = self.running.as_ref().filter(|running| running.power.is_on())?;
         let clock = Arc::clone(&self.clock);
         let clock = Clock::from_fn(move || clock.wall());
-        let (intake, published) = (running.intake.clone(), running.sequencer.published().clone());
-        let documents = running.documents.clone();
-        Some(Gate { intake, published, documents, key: self.key.clone(), clock })
+        let (recovery, documents) = (self.recovery(running), running.documents.clone());
+        Some(Gate { recovery, documents, key: self.key.clone(), clock })
+    }
+
+    /// What a restored HQ learns from nodes.
+    pub(super) fn recovery(&self, running: &Running) -> Recovery {
+        Recovery {
+            intake: running.intake.clone(),
+            published: Arc::clone(running.sequencer.published()),
+            own_log: running.own_log.clone(),
+            key: self.key.verifying_key(),
+        }
     }
 
     /// HQ keeps what it took of a bundle.
@@ -471,9 +497,13 @@ impl Hq {
     }
 
     fn note_entries(&mut self) {
-        if let Some(running) = &self.running {
-            self.promises.entries = running.sequencer.published().last().borrow().0;
-        }
+        let Some(running) = &self.running else { return };
+        let published = running.sequencer.published();
+        self.promises.entries = published.last().borrow().0;
+        let known = published.catalogue();
+        let is_known = |number: &u32| known.item_by_code(&format!("I{number}")).is_some();
+        self.stated_items.extend((1..=self.items).filter(is_known));
+        self.stated_logs.extend(known.site_logs().map(|(log, _)| *log));
     }
 
     /// What was decided on documents while there was power stays decided.
@@ -538,6 +568,7 @@ impl Hq {
             .renew_history(history)
             .map_err(|error| Wrong(format!("a backup does not take a new history: {error}")))?;
         self.history = history;
+        self.skipped = SKIPPED;
         Ok(())
     }
 
@@ -566,19 +597,25 @@ impl Hq {
         next_device(&self.devices)
     }
 
-    /// HQ's people want one more item, and whatever a restore lost.
-    pub(super) fn want_item(&mut self) {
+    /// HQ's people want one more item.
+    pub(super) fn want_item(&mut self, with_lost: bool) {
         self.items += 1;
-        self.restate();
+        self.restate(with_lost);
     }
 
-    /// States what is wanted and not known: numbers come out as they were.
-    pub(super) fn restate(&mut self) {
-        let (wanted, logs) = (self.items, self.logs.clone());
+    /// States what is wanted and not known. What was stated and lost only where no node has it any
+    /// more: under another number, then.
+    pub(super) fn restate(&mut self, with_lost: bool) {
+        self.note_entries();
+        let is_due = |was_stated: bool| with_lost || !was_stated;
+        let wanted = (1..=self.items).filter(|number| is_due(self.stated_items.contains(number)));
+        let wanted: Vec<u32> = wanted.collect();
+        let logs = self.logs.iter().filter(|of| is_due(self.stated_logs.contains(&of.log_id())));
+        let logs: Vec<Genesis> = logs.cloned().collect();
         let is_missing =
             |draft: &Draft, number| draft.known().item_by_code(&format!("I{number}")).is_none();
         self.state(move |draft| {
-            for number in 1..=wanted {
+            for number in wanted {
                 if is_missing(draft, number) {
                     draft.item(&item(number))?;
                 }
@@ -690,11 +727,6 @@ impl Hq {
     pub(super) fn desk_waits(&self) -> bool {
         let works = self.running.as_ref().is_some_and(|running| running.desk.is_some());
         works || (self.running.is_some() && !self.errands.is_empty())
-    }
-
-    pub(super) fn open_log(&self, peer: Peer, log: &LogId) -> Result<OpenedLog, Refusal> {
-        let running = self.running.as_ref().expect("sessions live while HQ runs");
-        open_log(&running.intake, peer, log)
     }
 
     pub(super) fn postings(&self, log: &LogId, asked: PostingsAsked) -> HqEvent {

@@ -12,7 +12,7 @@ use shared::time::Timestamp;
 use super::network::{Pipe, Quality};
 use super::trace::note;
 use super::world::{Event, NodeNo, World};
-use super::{Wrong, expect};
+use super::{Wrong, expect, losses};
 use hq_server::gateway::answers;
 use hq_server::gateway::store::{HqStore as _, Peer, Place};
 
@@ -220,6 +220,7 @@ impl World {
         let bytes = frame.encode();
         self.seen.keep(way, &bytes);
         note!(self.trace(), "link {}: {way:?} {} {}", no.0, frame.name(), bytes.len());
+        self.trace().figures.given_back += u64::from(matches!(frame, Frame::GivenBack(_)));
         let link = self.links.get_mut(&no).expect("a session sends on its link");
         if link.is_cut {
             return;
@@ -349,6 +350,7 @@ impl World {
                     continue;
                 }
                 EdgeRequest::ApplyState(batch) => {
+                    losses::may_forget(&self.hq, &place.node, batch.batch.to)?;
                     place.node.apply(no, batch);
                     self.node_turn_soon(node);
                     continue;
@@ -532,8 +534,11 @@ impl World {
                     if let Some(lives) = running.documents.lives() {
                         half.session.handle_event(HqEvent::AskDocuments(lives), moment);
                     }
-                    let opened = self.hq.open_log(peer, &hello.log);
-                    Some(opened.map_or_else(HqEvent::Refused, HqEvent::Opened))
+                    if let Some(known) = self.hq.asks_back(hello.state) {
+                        half.session.handle_event(HqEvent::AskBack(known), moment);
+                    }
+                    self.hq.open(no, peer, &hello);
+                    None
                 }
                 (HqRequest::OpenBranch { hello, common }, Some(log)) => {
                     self.hq.open_branch(no, log, [hello.position, common]);
@@ -561,8 +566,10 @@ impl World {
                     };
                     read.map(HqEvent::AcknowledgementRead)
                 }
-                // HQ's people state again what was lost, and nothing is asked back.
-                (HqRequest::TakeBack(_), _) => unreachable!("it was not asked"),
+                (HqRequest::TakeBack(batch), _) => {
+                    self.hq.take_back(no, batch);
+                    None
+                }
                 (HqRequest::ReadState(cursor), _) => {
                     let running = self.hq.running.as_ref().expect("sessions live while HQ runs");
                     let facts_max = *self.random.pick(&[3, 40, limits::STATE_FACTS_MAX]);

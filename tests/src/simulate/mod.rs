@@ -25,6 +25,7 @@ mod hostile;
 mod hq;
 mod keeper;
 mod link;
+mod losses;
 mod neighbours;
 mod network;
 mod newer;

@@ -24,6 +24,8 @@ pub struct Figures {
     pub restores: u64,
     /// Times that HQ was put back to a backup.
     pub hq_restores: u64,
+    /// Batches of keyed state that nodes gave back to an HQ that was put back.
+    pub given_back: u64,
     /// Connections.
     pub connections: u64,
     /// Connections that broke.
@@ -63,7 +65,7 @@ impl Figures {
         let years_x10 = u128::from(self.site_ms) * 10_000 / u128::from(YEAR_MS) / ms;
         format!(
             "{seeds} seeds in {} s: {}.{} site-years a second, {} events, {} facts, {} crashes, \
-             {} nodes and {} times HQ put back, {} of {} connections broken, {} hostile peers, \
+             {} nodes and {} times HQ put back, {} batches given back to it, {} of {} connections broken, {} hostile peers, \
              {} bundles that brought {} facts first, {} answers, {} meetings \
              that brought {} facts, {} forks noticed, \
              metered links rested {} times, {} groups entered again, \
@@ -77,6 +79,7 @@ impl Figures {
             self.crashes,
             self.restores,
             self.hq_restores,
+            self.given_back,
             self.broken,
             self.connections,
             self.hostile,
@@ -103,6 +106,7 @@ impl Figures {
         self.crashes += other.crashes;
         self.restores += other.restores;
         self.hq_restores += other.hq_restores;
+        self.given_back += other.given_back;
         self.connections += other.connections;
         self.broken += other.broken;
         self.hostile += other.hostile;

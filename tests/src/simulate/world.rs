@@ -204,7 +204,7 @@ impl World {
             let device = self.hq.give_device();
             self.install(SiteNo(site), device, self.plan.groups_each)?;
         }
-        self.hq.restate();
+        self.hq.restate(false);
         self.hq_turn_soon();
         let backup = self.hq.backup();
         self.backups.push(backup);
@@ -722,7 +722,7 @@ impl World {
         }
         note!(self.trace(), "HQ: starts, {}", self.hq.disk_hashes());
         // A statement that was cut is made again.
-        self.hq.restate();
+        self.restate();
         self.hq_turn_soon();
         self.sequencer_turn_soon();
         Ok(())
@@ -730,7 +730,10 @@ impl World {
 
     fn desk(&mut self) {
         match self.random.below(5) {
-            0 | 1 => self.hq.want_item(),
+            0 | 1 => {
+                let with_lost = self.nobody_has_more();
+                self.hq.want_item(with_lost);
+            }
             2 if self.plan.handled_only => {
                 let site = SiteNo(1 + self.random.number(self.plan.sites));
                 let only = self.random.chance(3, 4);
@@ -739,6 +742,22 @@ impl World {
             _ => self.hq.rename_item(&mut self.random),
         }
         self.hq_turn_soon();
+    }
+
+    /// HQ's people state what is missing.
+    fn restate(&mut self) {
+        let with_lost = self.nobody_has_more();
+        self.hq.restate(with_lost);
+    }
+
+    /// No node has anything to give back to an HQ that was put back.
+    fn nobody_has_more(&self) -> bool {
+        let Some(hq) = &self.hq.running else { return false };
+        let has_none = |no: &NodeNo| {
+            let edge = self.places[no.0].node.running.as_ref();
+            edge.is_some_and(|edge| hq.intake.tells(edge.journal.state_cursor()))
+        };
+        self.live_nodes().iter().all(has_none)
     }
 
     fn backup(&mut self) {
@@ -767,7 +786,7 @@ impl World {
             new.node.take_over(&old.node);
         }
         note!(self.trace(), "site {site}: node {} takes the place of node {}", new.0, old.0);
-        self.hq.restate();
+        self.restate();
         self.hq_turn_soon();
         // Whoever enrols takes a backup: a restore must not forget the register.
         let backup = self.hq.backup();

@@ -15,7 +15,7 @@ use shared::segment::chain::Genesis;
 use shared::segment::seal::SignedSeal;
 use shared::sync::hq::OpenedLog;
 use shared::sync::{
-    Acknowledgement, Code, Found, Given, Hello, Position, Postings, PostingsAsked, Refusal, Run,
+    Acknowledgement, Code, Found, Given, Position, Postings, PostingsAsked, Refusal, Run,
     SignedAcknowledgement, SignedPostings, SignedSiteStock, SignedStateBatch, StateBatch,
     StateCursor,
 };
@@ -133,7 +133,7 @@ impl HqStore for HqFake {
 
     async fn hear_witness(&self, _witness: SignedAcknowledgement) {}
 
-    fn asks_back(&self, _hello: &Hello) -> Option<Vec<Capture>> {
+    fn asks_back(&self, _known: StateCursor) -> Option<Vec<Capture>> {
         None
     }
 

@@ -310,7 +310,7 @@ impl<S: HqStore> Driver<S> {
             clock_ahead_ms: hello.time.0.saturating_sub(self.clock.now().0),
             witness: hello.witness.map(Box::new),
         };
-        if let Some(known) = store.asks_back(hello) {
+        if let Some(known) = store.asks_back(hello.state) {
             let moment = self.moment();
             self.session.handle_event(HqEvent::AskBack(known), moment);
         }
