@@ -152,8 +152,8 @@ async fn attempt(
     let endpoint = if again.is_some() { doubling_endpoint(any) } else { Endpoint::client(any) };
     let endpoint = endpoint.map_err(|error: io::Error| local(&error))?;
     let mut handshakes = JoinSet::new();
-    // HQ sees no handshake as done before this side has: of those that are given up none comes
-    // in the way of the one that counts.
+    // Of those that are given up HQ may take one for done. Nothing is said there, so that it comes in the
+    // way of none.
     let connection = loop {
         if handshakes.len() < HANDSHAKES_MAX {
             let connecting = endpoint

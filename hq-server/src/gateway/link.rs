@@ -257,6 +257,7 @@ impl<S: HqStore> Gate<S> {
             tokio::select! {
                 stream = connection.accept_bi() => match stream {
                     Ok((send, recv)) => {
+                        self.live.take_over(admission.peer, connection);
                         let (gate, uses) = (Arc::clone(&self), Arc::clone(&uses));
                         let (incoming, outgoing) = (Incoming::new(recv), Outgoing::new(send));
                         let peer = (admission, connection.clone());

@@ -710,6 +710,26 @@ async fn of_two_copies_the_newer_connection_stays() {
 }
 
 #[tokio::test]
+async fn a_handshake_that_was_given_up_takes_nothing_over() {
+    let hq = Hq::start();
+    let node = enrolled(&hq).await;
+    let store = node.store();
+    let running = node.run(&store, node.config(hq.address));
+    let mut status = store.status();
+    wait_state(&mut status, LinkState::Online).await;
+    // Begun beside the one that counts, and done at HQ although nobody wants it any more.
+    let same = stranger::with_identity(&node.identity_directory());
+    let silent = same.dial(hq.address).await;
+    let mut done = polled(move || silent.stats().frame_rx.handshake_done > 0);
+    wait_for(&mut done, "HQ to be done with the handshake", |done| *done).await;
+    store.record(1, 1);
+    acknowledged(&store).await;
+    assert_eq!(connections(&hq), 1);
+    assert_eq!(status.borrow().state, LinkState::Online);
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn an_hq_that_is_not_there_is_reported() {
     let hq = Hq::start();
     let node = enrolled(&hq).await;
