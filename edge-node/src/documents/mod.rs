@@ -398,10 +398,13 @@ impl Inner {
         };
         for news in news {
             match news {
-                DocumentNews::Taken { hash, .. } => match open.find(*hash) {
-                    Some((_, change)) => decided.push(change.clone()),
-                    None => tracing::error!("HQ took a change of {key} that is not here"),
-                },
+                DocumentNews::Taken { hash, .. } => {
+                    let known = open.find(*hash).map(|(_, change)| change.clone());
+                    if known.is_none() {
+                        tracing::error!("HQ took a change of {key} that is not here");
+                    }
+                    decided.extend(known);
+                }
                 DocumentNews::Change { bytes, .. } => match Change::read(bytes) {
                     Ok(change) => decided.push(change),
                     Err(flaw) => {

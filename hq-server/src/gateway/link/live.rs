@@ -52,7 +52,7 @@ impl LiveLinks {
 
     /// Who is connected.
     pub(super) fn peers(&self) -> Vec<Peer> {
-        self.lock().values().flat_map(|known| known.first()).map(|(peer, _)| *peer).collect()
+        self.lock().values().filter_map(|known| known.first()).map(|(peer, _)| *peer).collect()
     }
 
     /// Closes what `why` gives a refusal for.
