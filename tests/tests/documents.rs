@@ -7,7 +7,7 @@ use std::path::Path;
 use ed25519_dalek::SigningKey;
 use edge_node::documents::{Documents as EdgeDocuments, Owner};
 use hq_server::gateway::documents::{
-    Allowance, Documents as HqDocuments, REFUSED_MAX, Sender, TakeBackError, TakeError,
+    Allowance, Documents as HqDocuments, REFUSALS, Sender, TakeBackError,
 };
 use shared::document::{Actor, DocumentId, DocumentKey, Replica};
 use shared::ids::{ChangeHash, DeviceNo, HistoryId, LogId, SiteNo};
@@ -461,22 +461,29 @@ fn hq_lets_nobody_write_for_others() {
 }
 
 #[test]
-fn a_site_that_sends_nothing_but_rubbish_is_stopped() {
+fn a_site_that_sends_nothing_but_rubbish_waits() {
     let folder = tempfile::tempdir().expect("a folder");
     let hq = Hq::open(folder.path(), 1);
     let key = DocumentKey::first("notes:1".parse().expect("an id"));
-    let rubbish = |number: usize| {
+    let rubbish = |number: u64| {
         let mut hash = [0; 32];
         hash[..8].copy_from_slice(&number.to_be_bytes());
         DocumentChange { key, hash: ChangeHash(hash), bytes: vec![7; 10] }
     };
-    let changes: Vec<_> = (0..REFUSED_MAX).map(rubbish).collect();
+    let changes: Vec<_> = (0..REFUSALS.at_once).map(rubbish).collect();
     hq.documents.take(&sender(10), changes, NOW, site_of).expect("decides");
     // What is known as refused costs nothing again.
     hq.documents.take(&sender(10), vec![rubbish(1)], NOW, site_of).expect("decides");
-    let more = hq.documents.take(&sender(10), vec![rubbish(REFUSED_MAX)], NOW, site_of);
-    assert!(matches!(more, Err(TakeError::TooManyRefused)), "{more:?}");
-    assert_eq!(hq.documents.refused().expect("reads").len(), REFUSED_MAX);
+    let more = rubbish(REFUSALS.at_once);
+    let waits = |now| hq.documents.take(&sender(10), vec![more.clone()], now, site_of);
+    assert_eq!(waits(NOW).expect("decides"), [more.hash]);
+    let kept = || hq.documents.refused().expect("reads").len() as u64;
+    assert_eq!(kept(), REFUSALS.at_once);
+    let told = hq.documents.held_back(sender(10).site, NOW).expect("so many").to_string();
+    assert!(told.contains("hq-server document quarantine"), "{told}");
+    // A day later there is room for some.
+    assert_eq!(waits(Timestamp(NOW.0 + 86_400_000)).expect("decides"), []);
+    assert_eq!(kept(), REFUSALS.at_once + 1);
     let other = Edge::open(folder.path(), 20);
     other.put("notes:2", "topic/a", "mine");
     other.sync(&hq);

@@ -10,7 +10,7 @@ use shared::sync::{Code, CompleteTo, FOUND_MAX, Found, Refusal, SiteStock, Stock
 use shared::time::Timestamp;
 
 use super::branches::Branches;
-use super::documents::{TakeBackError, TakeError};
+use super::documents::TakeBackError;
 use super::intake::{Intake, IntakeError, LogStatus, RunRefused};
 use super::store::{LogWriter, Peer};
 use crate::sequencer::Published;
@@ -39,14 +39,6 @@ pub fn unknown_log() -> Refusal {
 pub fn storage(error: &dyn std::error::Error) -> Refusal {
     tracing::error!("the intake: {error}");
     Refusal::new(Code::STORAGE, "HQ can't read its store: try again later")
-}
-
-/// Why changes of documents were not decided on.
-pub fn undecided(error: &TakeError) -> Refusal {
-    match error {
-        TakeError::File(error) => storage(error),
-        TakeError::TooManyRefused => Refusal::new(Code::PROTOCOL, error.to_string()),
-    }
 }
 
 /// Why documents were not taken back.

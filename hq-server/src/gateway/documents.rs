@@ -32,16 +32,13 @@ use crate::store::FileError;
 use file::{Decision, DocumentsFile, Verdict};
 use room::Room;
 
-pub use room::{Allowance, TooMuchAtOnce};
+pub use room::{Allowance, HeldBack, REFUSALS};
 
 /// Raised when decisions are numbered in another way.
 const NUMBERING: u64 = 0;
 
 /// How many documents are kept ready in memory.
 const READY_MAX: usize = 64;
-
-/// The most refused changes that HQ keeps of a site: beyond, somebody has to look.
-pub const REFUSED_MAX: usize = 1_000;
 
 /// How many puts HQ's own changes have at a time when it begins a generation.
 const CARRIED_PUTS: usize = 8;
@@ -87,20 +84,6 @@ impl ChangeRefused {
     const fn may_be_a_loss(&self) -> bool {
         matches!(self, Self::NotBegun(_) | Self::NotBegunThere(_))
     }
-}
-
-/// Why changes were not decided on.
-#[derive(Debug, thiserror::Error)]
-pub enum TakeError {
-    /// The file.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// Too many of the site's changes were refused.
-    #[error(
-        "HQ refused {REFUSED_MAX} changes of documents of this site and keeps no more: look at them \
-         ('hq-server document quarantine'), update the node, or revoke it"
-    )]
-    TooManyRefused,
 }
 
 /// Why what a site gave back was not taken.
@@ -186,7 +169,7 @@ struct Inner {
     last: watch::Sender<u64>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     last: u64,
     /// The places of every generation's changes that are in.
@@ -195,10 +178,24 @@ struct State {
     by_site: BTreeMap<SiteNo, Vec<u64>>,
     /// The places of refusals.
     refused: BTreeMap<(LogId, DocumentKey, ChangeHash), u64>,
-    refused_of: BTreeMap<SiteNo, usize>,
+    refusals: Room,
     room: Room,
     /// Documents that were used last, the last one at the end.
     ready: Vec<Replica>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            last: 0,
+            accepted: BTreeMap::new(),
+            by_site: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            refusals: Room::new(REFUSALS),
+            room: Room::new(room::BYTES),
+            ready: Vec::new(),
+        }
+    }
 }
 
 impl State {
@@ -219,10 +216,18 @@ impl State {
             }
             Verdict::Refused { log, hash, .. } => {
                 self.refused.insert((*log, decision.key, *hash), place);
-                *self.refused_of.entry(decision.site).or_default() += 1;
+                self.refusals.take(decision.site, decision.at, 1);
                 self.by_site.entry(decision.site).or_default().push(place);
             }
         }
+    }
+
+    fn held_back(&self, site: SiteNo, now: Timestamp) -> Option<HeldBack> {
+        let Self { room, refusals, .. } = self;
+        let bytes = |taken| HeldBack::Bytes { taken, a_day: room.allowance.a_day };
+        let refused = |taken| HeldBack::Refusals { taken, a_day: refusals.allowance.a_day };
+        let by_bytes = room.is_full(site, now).map(bytes);
+        by_bytes.or_else(|| refusals.is_full(site, now).map(refused))
     }
 
     /// The newest generation of a document that has changes.
@@ -297,12 +302,11 @@ impl Documents {
         changes: Vec<DocumentChange>,
         at: Timestamp,
         site_of: impl Fn(DeviceNo) -> Option<SiteNo>,
-    ) -> Result<Vec<ChangeHash>, TakeError> {
+    ) -> Result<Vec<ChangeHash>, FileError> {
         let mut deciding = self.inner.deciding();
-        let waits = deciding.take(sender, changes, at, &site_of);
-        // What was decided before something failed stands all the same.
+        let waits = deciding.take(sender, changes, at, &site_of)?;
         deciding.commit()?;
-        waits
+        Ok(waits)
     }
 
     /// The lives of this installation, where some are over: sites may know of decisions that are lost.
@@ -323,9 +327,9 @@ impl Documents {
         Ok(deciding.commit()?)
     }
 
-    /// Whether a site's changes wait because it wrote so many.
-    pub fn held_back(&self, site: SiteNo, now: Timestamp) -> Option<TooMuchAtOnce> {
-        self.inner.state().room.is_full(site, now)
+    /// Why a site's changes wait, where it wrote so much, or so much that was refused.
+    pub fn held_back(&self, site: SiteNo, now: Timestamp) -> Option<HeldBack> {
+        self.inner.state().held_back(site, now)
     }
 
     /// Allows sites less, where a test has not so much to write.
@@ -541,7 +545,7 @@ impl Deciding<'_> {
         changes: Vec<DocumentChange>,
         at: Timestamp,
         site_of: &impl Fn(DeviceNo) -> Option<SiteNo>,
-    ) -> Result<Vec<ChangeHash>, TakeError> {
+    ) -> Result<Vec<ChangeHash>, FileError> {
         let actor = Actor::of(sender.site, sender.device, &sender.log);
         let (mut new, mut waits) = (Vec::new(), Vec::new());
         for change in changes {
@@ -553,7 +557,7 @@ impl Deciding<'_> {
                 new.push(change);
             }
         }
-        if self.state.room.is_full(sender.site, at).is_some() {
+        if self.state.held_back(sender.site, at).is_some() {
             return Ok(new.into_iter().map(|change| change.hash).collect());
         }
         for of_one in by_document(new) {
@@ -564,7 +568,7 @@ impl Deciding<'_> {
                     continue;
                 }
                 for change in of_one {
-                    self.refuse(sender, at, change, &why)?;
+                    self.refuse(sender, at, change, &why);
                 }
                 continue;
             }
@@ -575,7 +579,7 @@ impl Deciding<'_> {
                         sound.push(change);
                         read.push(checked);
                     }
-                    Err(flaw) => self.refuse(sender, at, change, &flaw.into())?,
+                    Err(flaw) => self.refuse(sender, at, change, &flaw.into()),
                 }
             }
             let outcomes = self.admit(key, at, &read, Replica::admit)?;
@@ -583,7 +587,7 @@ impl Deciding<'_> {
                 match outcome {
                     Outcome::Taken | Outcome::Known => {}
                     Outcome::Waits(_) => waits.push(change.hash),
-                    Outcome::Refused(flaw) => self.refuse(sender, at, change, &flaw.into())?,
+                    Outcome::Refused(flaw) => self.refuse(sender, at, change, &flaw.into()),
                 }
             }
         }
@@ -703,7 +707,7 @@ impl Deciding<'_> {
         at: Timestamp,
         change: DocumentChange,
         why: &ChangeRefused,
-    ) -> Result<(), TakeError> {
+    ) {
         let DocumentChange { key, hash, bytes } = change;
         let (Sender { site, device, log }, reason) = (*sender, why.to_string());
         let is_same = |decision: &Decision| match &decision.verdict {
@@ -715,15 +719,11 @@ impl Deciding<'_> {
         let is_known = self.state.refused.contains_key(&(log, key, hash))
             || self.decisions.iter().any(is_same);
         if is_known {
-            return Ok(());
-        }
-        if self.state.refused_of.get(&site).is_some_and(|count| *count >= REFUSED_MAX) {
-            return Err(TakeError::TooManyRefused);
+            return;
         }
         tracing::warn!(%site, %device, "a change of {key} is refused: {reason}");
         let verdict = Verdict::Refused { log, hash, reason };
         self.decisions.push(Decision { key, site, device, at, bytes, verdict });
-        Ok(())
     }
 
     fn commit(mut self) -> Result<(), FileError> {

@@ -239,7 +239,7 @@ impl HqStore for Headquarters {
         let site_of = |device| self.site_of(device);
         let (documents, now) = (&self.inner.documents, self.inner.clock.now());
         let waits = documents.take(&sender, changes, now, site_of);
-        let waits = waits.map_err(|error| answers::undecided(&error))?;
+        let waits = waits.map_err(|error| storage(&error))?;
         if let Some(why) = documents.held_back(peer.site, now).filter(|_| !waits.is_empty()) {
             self.note_link(peer, Some(log), LinkNews::HeldBack(why.to_string()));
         }

@@ -126,7 +126,7 @@ impl HqStore for Gate {
             known.map(|log| log.record.site)
         };
         let taken = self.documents.take(&sender, changes, self.clock.now(), site_of);
-        taken.map_err(|error| answers::undecided(&error))
+        taken.map_err(|error| storage(&error))
     }
 
     fn documents_since(

@@ -1,6 +1,7 @@
-//! How much HQ takes of a site's changes of shared documents: so that an installation that is enrolled
-//! and means ill fills neither HQ's disk nor those of the sites it writes to. Knows no document.
-//! Invariant: what is too much waits, and comes in once there is room; nothing is refused for it.
+//! How much HQ takes of a site's changes of shared documents, and how many it refuses: so that an
+//! installation that is enrolled and means ill fills neither HQ's disk nor those of the sites it writes to.
+//! Knows no document. Invariant: what is too much waits, and comes in once there is room; nothing is
+//! refused for it, and no facts wait.
 
 use std::collections::BTreeMap;
 
@@ -9,70 +10,85 @@ use shared::time::Timestamp;
 
 const DAY_MILLIS: u128 = 86_400_000;
 
-/// What HQ takes of changes of one site.
+/// What HQ takes of one site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
-    /// Bytes at once.
+    /// At once.
     pub at_once: u64,
-    /// Bytes more with each day.
+    /// More with each day.
     pub a_day: u64,
 }
 
-impl Default for Allowance {
-    /// A site that opens 500 transfers a day writes less than 1 MiB in them, so six weeks of it come in
-    /// at once; 4 MiB a day are 1.5 GB a year.
-    fn default() -> Self {
-        Self { at_once: 64 << 20, a_day: 4 << 20 }
-    }
-}
+/// Bytes of changes. A site that opens 500 transfers a day writes less than 1 MiB in them, so six weeks of
+/// it come in at once; 4 MiB a day are 1.5 GB a year.
+pub(super) const BYTES: Allowance = Allowance { at_once: 64 << 20, a_day: 4 << 20 };
+
+/// Changes that are refused. Programs that are right bring hardly any, and people look at each.
+pub const REFUSALS: Allowance = Allowance { at_once: 1_000, a_day: 50 };
 
 /// Why changes of a site wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{taken} bytes of changes of documents came from this site in a short time: more of them wait, and \
-     {} a day come in; look at what it writes ('hq-server document list'), and revoke the installation \
-     that means ill",
-    .allowance.a_day
-)]
-pub struct TooMuchAtOnce {
-    /// Bytes that count still.
-    pub taken: u64,
-    /// What is allowed.
-    pub allowance: Allowance,
+pub enum HeldBack {
+    /// It wrote so much.
+    #[error(
+        "{taken} bytes of changes of documents came from this site in a short time: more of them wait, and \
+         {a_day} a day come in; look at what it writes ('hq-server document list'), and revoke the \
+         installation that means ill"
+    )]
+    Bytes {
+        /// Bytes that count still.
+        taken: u64,
+        /// Bytes that come in each day.
+        a_day: u64,
+    },
+    /// So many were refused.
+    #[error(
+        "HQ refused {taken} changes of documents of this site in a short time: more of its changes wait, and \
+         {a_day} a day are looked at; see 'hq-server document quarantine', and update the node or revoke it"
+    )]
+    Refusals {
+        /// Refusals that count still.
+        taken: u64,
+        /// Refusals that are possible each day.
+        a_day: u64,
+    },
 }
 
 /// What was taken lately.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Room {
     pub(super) allowance: Allowance,
     taken: BTreeMap<SiteNo, Taken>,
 }
 
-/// Bytes that still counted at a time.
+/// How much still counted at a time.
 #[derive(Clone, Copy, Debug)]
 struct Taken {
-    bytes: u64,
+    much: u64,
     at: Timestamp,
 }
 
 impl Room {
-    /// Takes note of what a site wrote. A clock that goes back gives no room, and takes none.
-    pub(super) fn take(&mut self, site: SiteNo, at: Timestamp, bytes: u64) {
-        let bytes = self.taken_by(site, at).saturating_add(bytes);
-        self.taken.insert(site, Taken { bytes, at });
+    pub(super) const fn new(allowance: Allowance) -> Self {
+        Self { allowance, taken: BTreeMap::new() }
     }
 
-    /// Why no more is taken of it now, where that is so.
-    pub(super) fn is_full(&self, site: SiteNo, now: Timestamp) -> Option<TooMuchAtOnce> {
-        let (taken, allowance) = (self.taken_by(site, now), self.allowance);
-        (taken >= allowance.at_once).then_some(TooMuchAtOnce { taken, allowance })
+    /// Takes note of what came of a site. A clock that goes back gives no room, and takes none.
+    pub(super) fn take(&mut self, site: SiteNo, at: Timestamp, much: u64) {
+        let much = self.taken_by(site, at).saturating_add(much);
+        self.taken.insert(site, Taken { much, at });
+    }
+
+    /// How much counts still, where no more is taken of the site now.
+    pub(super) fn is_full(&self, site: SiteNo, now: Timestamp) -> Option<u64> {
+        Some(self.taken_by(site, now)).filter(|taken| *taken >= self.allowance.at_once)
     }
 
     fn taken_by(&self, site: SiteNo, now: Timestamp) -> u64 {
-        let Some(Taken { bytes, at }) = self.taken.get(&site) else { return 0 };
+        let Some(Taken { much, at }) = self.taken.get(&site) else { return 0 };
         let passed = u128::try_from(now.0.saturating_sub(at.0)).unwrap_or(0);
         let gone = passed * u128::from(self.allowance.a_day) / DAY_MILLIS;
-        bytes.saturating_sub(u64::try_from(gone).unwrap_or(u64::MAX))
+        much.saturating_sub(u64::try_from(gone).unwrap_or(u64::MAX))
     }
 }
 
@@ -95,8 +111,7 @@ mod tests {
             (&[(0, 900), (9_000, 900), (1, 99), (12, 109)], false),
         ];
         for (number, (writes, is_full)) in cases.into_iter().enumerate() {
-            let allowance = Allowance { at_once: 1_000, a_day: 240 };
-            let mut room = Room { allowance, ..Room::default() };
+            let mut room = Room::new(Allowance { at_once: 1_000, a_day: 240 });
             let mut now = hour(0);
             for (at, bytes) in writes {
                 now = hour(*at);
