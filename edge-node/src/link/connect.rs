@@ -11,7 +11,7 @@ use quinn::{ApplicationClose, Connection, ConnectionError, Endpoint};
 use shared::sync::Code;
 use tokio::task::JoinSet;
 
-use super::socket::doubling_endpoint;
+use super::socket::{Copies, copying_endpoint};
 use super::tls::{ClientSettings, SERVER_NAME};
 
 /// The port where HQ listens unless the address says another.
@@ -19,6 +19,9 @@ pub const DEFAULT_PORT: u16 = 7420;
 
 /// The most handshakes under way at a time.
 const HANDSHAKES_MAX: usize = 4;
+
+/// So many begin at once where packets get lost: HQ's answer is some packets, and each is needed.
+const HANDSHAKES_FIRST: usize = 2;
 
 /// The caller's patience ends sooner.
 const ENDLESS: Duration = Duration::from_secs(3_600);
@@ -95,21 +98,29 @@ impl Connected {
     }
 }
 
+/// What is done where packets get lost.
+#[derive(Debug)]
+pub(super) struct Care {
+    /// After how long without an answer another handshake is begun beside the first ones.
+    pub(super) again: Duration,
+    /// What leaves twice.
+    pub(super) copies: Copies,
+}
+
 /// Connects to HQ at `hq` ("host:port" or "host"), each of its addresses in turn, for at most
-/// `timeout` each. Where packets get lost (`again`), the first ones leave twice, and after every
-/// `again` without an answer another handshake is begun beside those under way; the first to succeed
-/// counts.
+/// `timeout` each. Where packets get lost (`care`), they leave twice while there is room, and another
+/// handshake is begun beside those under way every so often; the first to succeed counts.
 pub(super) async fn connect(
     hq: &str,
     settings: &ClientSettings,
     timeout: Duration,
-    again: Option<Duration>,
+    care: Option<&Care>,
 ) -> Result<Connected, ConnectError> {
     let addresses = resolve(hq, DEFAULT_PORT).await;
     let addresses = addresses.map_err(|error| no_address(hq, &error.to_string()))?;
     let mut last = None;
     for address in addresses {
-        let attempt = attempt(hq, address, settings, again);
+        let attempt = attempt(hq, address, settings, care);
         match tokio::time::timeout(timeout, attempt).await {
             Ok(Ok(connected)) => return Ok(connected),
             Ok(Err(error @ (ConnectError::Unreachable { .. } | ConnectError::Local(_)))) => {
@@ -141,7 +152,7 @@ async fn attempt(
     hq: &str,
     address: SocketAddr,
     settings: &ClientSettings,
-    again: Option<Duration>,
+    care: Option<&Care>,
 ) -> Result<Connected, ConnectError> {
     let local = |error: &dyn std::error::Error| ConnectError::Local(error.to_string());
     let any = match address {
@@ -149,19 +160,24 @@ async fn attempt(
         SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
     let any = SocketAddr::new(any, 0);
-    let endpoint = if again.is_some() { doubling_endpoint(any) } else { Endpoint::client(any) };
+    let endpoint = match care {
+        Some(care) => copying_endpoint(any, &care.copies),
+        None => Endpoint::client(any),
+    };
     let endpoint = endpoint.map_err(|error: io::Error| local(&error))?;
+    let (again, mut begins) = care.map_or((ENDLESS, 1), |care| (care.again, HANDSHAKES_FIRST));
     let mut handshakes = JoinSet::new();
     // Of those that are given up HQ may take one for done. Nothing is said there, so that it comes in the
     // way of none.
     let connection = loop {
-        if handshakes.len() < HANDSHAKES_MAX {
+        for _ in handshakes.len()..HANDSHAKES_MAX.min(handshakes.len() + begins) {
             let connecting = endpoint
                 .connect_with(settings.quic.clone(), address, SERVER_NAME)
                 .map_err(|error| local(&error))?;
             handshakes.spawn(connecting.into_future());
         }
-        let done = tokio::time::timeout(again.unwrap_or(ENDLESS), handshakes.join_next()).await;
+        begins = 1;
+        let done = tokio::time::timeout(again, handshakes.join_next()).await;
         match done {
             Ok(Some(Ok(Ok(connection)))) => break connection,
             Ok(Some(Ok(Err(_)))) if settings.is_other_hq.load(Ordering::Acquire) => {

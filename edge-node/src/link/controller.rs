@@ -3,7 +3,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics};
@@ -15,11 +15,12 @@ const FLOOR_MIN: u64 = 12_000;
 /// What a nudge adds to the window until something arrives again: room for two packets.
 const NUDGE: u64 = 2_400;
 
-/// What arrived on all paths of a connection.
+/// What arrived on all paths of a connection, and how.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     arrived: AtomicU64,
     nudged: AtomicU64,
+    jammed: AtomicBool,
 }
 
 impl Tally {
@@ -36,6 +37,15 @@ impl Tally {
     fn note(&self, bytes: u64) {
         self.arrived.fetch_add(bytes, Ordering::Relaxed);
         self.nudged.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether packets wait for others on their way: round trips take half as long again as the shortest.
+    pub(super) fn is_jammed(&self) -> bool {
+        self.jammed.load(Ordering::Relaxed)
+    }
+
+    fn note_round_trip(&self, now: Duration, shortest: Duration) {
+        self.jammed.store(now > shortest * 3 / 2, Ordering::Relaxed);
     }
 
     fn room(&self) -> u64 {
@@ -91,6 +101,7 @@ impl Controller for Measuring {
         rtt: &RttEstimator,
     ) {
         self.config.tally.note(bytes);
+        self.config.tally.note_round_trip(rtt.get(), rtt.min());
         self.floor = self.config.floor_window(rtt.min());
         self.inner.on_ack(now, sent, bytes, app_limited, rtt);
     }
@@ -151,6 +162,15 @@ mod tests {
         let rtt = Duration::from_millis(600);
         let inner = Arc::new(CubicConfig::default());
         Arc::new(MeasuringConfig { inner, floor, rtt, tally }).build(Instant::now(), 1_200)
+    }
+
+    #[test]
+    fn packets_that_wait_for_others_are_a_jam() {
+        let tally = Tally::default();
+        for (millis, is_jammed) in [(600, false), (850, false), (950, true), (700, false)] {
+            tally.note_round_trip(Duration::from_millis(millis), Duration::from_millis(600));
+            assert_eq!(tally.is_jammed(), is_jammed, "{millis}");
+        }
     }
 
     #[test]

@@ -131,9 +131,10 @@ async fn connected(
     identity: Option<&Identity>,
 ) -> Result<Connected, ConnectError> {
     let terms = Terms::new(&Network::default(), None, 1);
-    let settings = tls::client(pin, identity, terms.transport(&Arc::default()))
+    let tally = Arc::default();
+    let settings = tls::client(pin, identity, terms.wants_copies(), terms.transport(&tally))
         .map_err(|error| ConnectError::Local(error.to_string()))?;
-    connect::connect(hq, &settings, PATIENCE, terms.again()).await
+    connect::connect(hq, &settings, PATIENCE, terms.care(&tally).as_ref()).await
 }
 
 /// Asks HQ what is on hand at this node's site.

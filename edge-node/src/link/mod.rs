@@ -201,7 +201,8 @@ impl<S: EdgeStore> Link<S> {
         self.set_state(LinkState::Connecting);
         let mut meter = Meter::new(&self.config.network, terms.profile);
         let transport = terms.transport(meter.tally());
-        let settings = match tls::client(self.enrolment.pin, Some(&self.identity), transport) {
+        let (pin, identity) = (self.enrolment.pin, Some(&self.identity));
+        let settings = match tls::client(pin, identity, terms.wants_copies(), transport) {
             Ok(settings) => settings,
             Err(error) => {
                 self.fail(format!("this node's certificate can't be used: {error}"), true);
@@ -209,8 +210,9 @@ impl<S: EdgeStore> Link<S> {
             }
         };
         let patience = terms.patience(self.backoff.failures());
+        let care = terms.care(meter.tally());
         let connected = tokio::select! {
-            connected = connect::connect(&self.config.hq, &settings, patience, terms.again()) => connected,
+            connected = connect::connect(&self.config.hq, &settings, patience, care.as_ref()) => connected,
             () = driver::stopped(shutdown) => return true,
         };
         let connected = match connected {

@@ -5,7 +5,7 @@
 //! | profile | for | what it does |
 //! | --- | --- | --- |
 //! | normal | wires, good mobile networks | Cubic |
-//! | lossy | many packets lost, whatever is sent | BBR, which does not take a loss for a jam |
+//! | lossy | many packets lost, whatever is sent | BBR, which does not take a loss for a jam; packets leave twice while there is room |
 //! | satellite | long round trips, with or without loss | either of these, with a floor: what the rate carries in a round trip |
 //! | metered | every byte is paid for | Cubic; connects on a schedule, and leaves when all is said |
 
@@ -18,9 +18,12 @@ use std::time::Duration;
 use quinn::congestion::{BbrConfig, ControllerFactory, CubicConfig};
 use quinn::{TransportConfig, VarInt};
 use serde::{Deserialize, Serialize};
+use shared::sync::{Moment, Spare};
 
+use super::connect::Care;
 use super::controller::{MeasuringConfig, Tally};
 use super::files::{self, KeyFileError};
+use super::socket::Copies;
 
 /// How long a connection may be silent.
 const IDLE: Duration = Duration::from_secs(90);
@@ -39,6 +42,11 @@ const BBR_FIRST_WINDOW: u64 = 12_000;
 const FAR_RATE: u64 = 32_000;
 /// Nearer networks are asked no sooner.
 const NUDGE_MIN: Duration = Duration::from_millis(300);
+/// Room for handshake, hello and a first run of facts, and for copies of them.
+const COPIES_FIRST: u64 = 28_800;
+/// What is kept of a second's unused rate for later copies: a part, but two packets at least.
+const COPIES_PART: u64 = 10;
+const COPIES_MOST_MIN: u64 = 2_400;
 /// Where nothing is known of the round trip.
 const FIRST_RTT: Duration = Duration::from_millis(333);
 
@@ -231,17 +239,31 @@ impl Terms {
         Duration::from_secs(seconds[(failures as usize).min(seconds.len() - 1)])
     }
 
-    /// After how long without an answer another handshake is begun beside the first: a lost packet
-    /// of one does not hold up the other.
-    pub(super) fn again(&self) -> Option<Duration> {
-        self.is_lossy.then(|| self.rtt.unwrap_or(FIRST_RTT) * 2)
+    /// What is done where packets get lost: a lost one of a handshake does not hold up another handshake,
+    /// and of most packets a copy arrives.
+    pub(super) fn care(&self, tally: &Arc<Tally>) -> Option<Care> {
+        // A byte that is paid for goes twice at the beginning only.
+        let rate = self.rate.filter(|_| self.profile != Profile::Metered).unwrap_or(0);
+        let most = (rate / COPIES_PART).max(COPIES_MOST_MIN);
+        let spare = Spare::new(rate, COPIES_FIRST, most, Moment(0));
+        let copies = Copies { spare, tally: Arc::clone(tally) };
+        self.is_lossy.then_some(Care { again: self.overdue(), copies })
+    }
+
+    /// Whether HQ should send its packets twice while there is room.
+    pub(super) fn wants_copies(&self) -> bool {
+        self.is_lossy && self.profile != Profile::Metered
     }
 
     /// After how long without a sign of life HQ is asked for one while something is awaited. QUIC's own
     /// timer doubles each time, and has it half a minute later after five losses in a row.
     pub(super) fn nudges(&self) -> Option<Duration> {
-        let after = (self.rtt.unwrap_or(FIRST_RTT) * 5 / 4).max(NUDGE_MIN);
-        self.is_lossy.then_some(after)
+        self.is_lossy.then(|| self.overdue())
+    }
+
+    /// After how long an answer is more likely lost than late.
+    fn overdue(&self) -> Duration {
+        (self.rtt.unwrap_or(FIRST_RTT) * 5 / 4).max(NUDGE_MIN)
     }
 
     pub(super) fn transport(&self, tally: &Arc<Tally>) -> TransportConfig {
@@ -316,7 +338,7 @@ mod tests {
         assert_eq!((terms.profile, terms.leaves.is_some()), (Profile::Metered, true));
         // Nobody knows this one, and it does not answer.
         let unknown = [0, 1].map(|failures| Terms::new(&Network::default(), None, failures));
-        assert_eq!(unknown.map(|terms| terms.again().is_some()), [false, true]);
+        assert_eq!(unknown.map(|terms| terms.care(&Arc::default()).is_some()), [false, true]);
         assert!("fast".parse::<Choice>().is_err());
     }
 

@@ -1,44 +1,65 @@
-//! The node's UDP socket where many packets get lost: the first datagrams of a connection leave twice. A
-//! lost packet of a handshake costs seconds, and there is nothing yet to notice the loss by; the same
-//! packets again cost a few kilobytes. The other side drops what it has. Knows no QUIC. Invariant: each
-//! datagram leaves once at least, in order.
+//! The node's UDP socket where many packets get lost: datagrams leave twice while the link has room. A
+//! lost packet of a handshake, or the last of what was to be said, costs seconds, for nothing comes after
+//! it to notice the loss by; the same packets again cost what the link's rate leaves unused. The other
+//! side drops what it has. Knows no QUIC. Invariant: each datagram leaves once at least, in order; none
+//! leaves twice while packets queue.
 
 use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, Endpoint, EndpointConfig, Runtime, TokioRuntime, UdpPoller};
+use shared::sync::{Moment, Spare};
 
-/// So many sends are doubled: handshake, hello and a first run of facts.
-const DOUBLED: u32 = 12;
+use super::controller::Tally;
 
-/// An endpoint whose first datagrams leave twice.
-pub(super) fn doubling_endpoint(local: SocketAddr) -> io::Result<Endpoint> {
+/// What datagrams leave twice by.
+#[derive(Clone, Debug)]
+pub(super) struct Copies {
+    /// The link's room, from the socket's beginning on.
+    pub(super) spare: Spare,
+    /// Knows whether packets queue.
+    pub(super) tally: Arc<Tally>,
+}
+
+/// An endpoint whose datagrams leave twice while there is room.
+pub(super) fn copying_endpoint(local: SocketAddr, copies: &Copies) -> io::Result<Endpoint> {
     let runtime = Arc::new(TokioRuntime);
     let inner = runtime.wrap_udp_socket(UdpSocket::bind(local)?)?;
-    let socket = Arc::new(Doubling { inner, left: AtomicU32::new(DOUBLED) });
-    Endpoint::new_with_abstract_socket(EndpointConfig::default(), None, socket, runtime)
+    let Copies { spare, tally } = copies.clone();
+    let socket = Copying { inner, spare: Mutex::new(spare), tally, started: Instant::now() };
+    Endpoint::new_with_abstract_socket(EndpointConfig::default(), None, Arc::new(socket), runtime)
 }
 
 #[derive(Debug)]
-struct Doubling {
+struct Copying {
     inner: Arc<dyn AsyncUdpSocket>,
-    left: AtomicU32,
+    spare: Mutex<Spare>,
+    tally: Arc<Tally>,
+    started: Instant,
 }
 
-impl AsyncUdpSocket for Doubling {
+impl Copying {
+    fn copies(&self, bytes: usize) -> bool {
+        let millis = self.started.elapsed().as_millis();
+        let now = Moment(u64::try_from(millis).unwrap_or(u64::MAX));
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        spare.takes_copy(bytes, now) && !self.tally.is_jammed()
+    }
+}
+
+impl AsyncUdpSocket for Copying {
     fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
         Arc::clone(&self.inner).create_io_poller()
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         self.inner.try_send(transmit)?;
-        let takes = |left: u32| left.checked_sub(1);
-        if self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, takes).is_ok() {
+        if self.copies(transmit.contents.len()) {
             // Where there is no room for a second one, one it is.
             drop(self.inner.try_send(transmit));
         }

@@ -26,6 +26,8 @@ use super::identity::{Identity, roots_of};
 
 /// The protocol of enrolled nodes.
 pub(super) const ALPN_SYNC: &[u8] = b"warebook/1";
+/// The same, asking HQ to send its packets twice while there is room.
+const ALPN_COPIES: &[u8] = b"warebook/1+copies";
 /// The protocol of boxes with a one-time code.
 pub(super) const ALPN_ENROL: &[u8] = b"warebook-enrol/1";
 
@@ -38,10 +40,12 @@ pub(super) struct ClientSettings {
     pub(super) is_other_hq: Arc<AtomicBool>,
 }
 
-/// Settings for a connection to the HQ behind `pin`, with this node's certificate if it syncs.
+/// Settings for a connection to the HQ behind `pin`, with this node's certificate if it syncs. An HQ that
+/// sends nothing twice takes the protocol without it.
 pub(super) fn client(
     pin: AuthorityPin,
     identity: Option<&Identity>,
+    wants_copies: bool,
     transport: TransportConfig,
 ) -> Result<ClientSettings, Error> {
     let provider = Arc::new(ring::default_provider());
@@ -56,8 +60,12 @@ pub(super) fn client(
         Some((chain, key)) => builder.with_client_auth_cert(chain, key)?,
         None => builder.with_no_client_auth(),
     };
-    let alpn = if identity.is_some() { ALPN_SYNC } else { ALPN_ENROL };
-    tls.alpn_protocols = vec![alpn.to_vec()];
+    let protocols: &[&[u8]] = match identity {
+        None => &[ALPN_ENROL],
+        Some(_) if wants_copies => &[ALPN_COPIES, ALPN_SYNC],
+        Some(_) => &[ALPN_SYNC],
+    };
+    tls.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     tls.resumption = Resumption::disabled();
     tls.enable_early_data = false;
     let crypto = QuicClientConfig::try_from(tls).expect("TLS 1.3 has QUIC's first cipher");

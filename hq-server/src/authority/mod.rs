@@ -33,7 +33,7 @@ pub use certificates::{Issued, SERVER_NAME};
 pub use files::KeyFileError;
 pub use hex::Hex;
 pub use register::{Admission, DeviceRecord, Redeemed, SiteError, SiteRecord};
-pub use tls::{ALPN_ENROL, ALPN_SYNC};
+pub use tls::{ALPN_COPIES, ALPN_ENROL, ALPN_SYNC};
 
 const HQ_KEY: &str = "hq.key";
 

@@ -20,6 +20,8 @@ use super::{Authority, identity};
 
 /// The protocol of enrolled nodes.
 pub const ALPN_SYNC: &[u8] = b"warebook/1";
+/// The same, of a node whose way loses many packets: it asks for copies.
+pub const ALPN_COPIES: &[u8] = b"warebook/1+copies";
 /// The protocol of boxes with a one-time code.
 pub const ALPN_ENROL: &[u8] = b"warebook-enrol/1";
 
@@ -38,7 +40,7 @@ impl Authority {
             .with_client_cert_verifier(Arc::new(ChainVerifier { chain }))
             .with_single_cert(server.chain, server.key)
             .expect("the server's key was made for its certificate");
-        tls.alpn_protocols = vec![ALPN_SYNC.to_vec(), ALPN_ENROL.to_vec()];
+        tls.alpn_protocols = [ALPN_COPIES, ALPN_SYNC, ALPN_ENROL].map(<[u8]>::to_vec).into();
         tls.session_storage = Arc::new(NoServerSessionStorage {});
         tls.send_tls13_tickets = 0;
         tls.max_early_data_size = 0;

@@ -5,6 +5,7 @@
 mod driver;
 mod frames;
 mod live;
+mod socket;
 mod transport;
 
 use std::io;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use quinn::crypto::rustls::HandshakeData;
 use quinn::rustls::pki_types::CertificateDer;
-use quinn::{Connection, Endpoint, Incoming as IncomingConnection, TokioRuntime};
+use quinn::{Connection, Endpoint, Incoming as IncomingConnection, Runtime, TokioRuntime};
 use shared::sync::carry::Meet;
 use shared::sync::hq::{HqSettings, HqStart};
 use shared::sync::{Code, Frame, Introduction, Refusal, VERSIONS};
@@ -26,10 +27,11 @@ use super::bundle::Desk;
 use super::carry::{Meeting, Unfinished};
 use super::enrol;
 use super::store::{HqStore, Peer};
-use crate::authority::{ALPN_ENROL, Admission, Authority, KeyFileError};
+use crate::authority::{ALPN_COPIES, ALPN_ENROL, Admission, Authority, KeyFileError};
 use crate::clock::Clock;
 use driver::Driver;
 use live::LiveLinks;
+use socket::{Asked, Copying};
 
 pub(in crate::gateway) use frames::{Incoming, Outgoing};
 pub(in crate::gateway) use live::close;
@@ -105,6 +107,8 @@ struct Gate<S> {
     clock: Clock,
     settings: LinkSettings,
     live: LiveLinks,
+    /// Whose datagrams leave twice.
+    asked: Arc<Asked>,
     /// Each carrier at work may make HQ hold a bundle and an answer.
     carriers: Semaphore,
     unfinished: Unfinished,
@@ -126,16 +130,18 @@ impl<S: HqStore> Link<S> {
         let socket = std::net::UdpSocket::bind(listen).map_err(failed)?;
         let mut server = authority.server_config()?;
         server.transport_config(Arc::new(transport::transport()));
-        let endpoint = Endpoint::new(
+        let (runtime, asked) = (Arc::new(TokioRuntime), Asked::new());
+        let inner = runtime.wrap_udp_socket(socket).map_err(failed)?;
+        let endpoint = Endpoint::new_with_abstract_socket(
             authority.endpoint_config(),
             Some(server),
-            socket,
-            Arc::new(TokioRuntime),
+            Arc::new(Copying { inner, asked: Arc::clone(&asked) }),
+            runtime,
         )
         .map_err(failed)?;
         let (live, carriers) = (LiveLinks::default(), Semaphore::new(CARRIERS_MAX));
         let unfinished = Unfinished::default();
-        let gate = Gate { authority, store, clock, settings, live, carriers, unfinished };
+        let gate = Gate { authority, store, clock, settings, live, asked, carriers, unfinished };
         Ok(Self { endpoint, gate: Arc::new(gate) })
     }
 
@@ -373,8 +379,10 @@ impl<S: HqStore> Gate<S> {
         let start = HqStart { refusal, versions: VERSIONS, program: PROGRAM.to_owned() };
         let (store, clock) = (Arc::clone(&self.store), self.clock.clone());
         let settings = self.settings.session;
+        let asks = alpn(&connection).as_deref() == Some(ALPN_COPIES);
+        let asker = asks.then(|| self.asked.ask(connection.remote_address()));
         let peer = (admission.peer, connection);
-        Driver::new(store, peer, clock, start, settings, incoming, outgoing)
+        Driver::new(store, peer, clock, start, settings, incoming, outgoing).asked_by(asker)
     }
 
     /// An installation whose enrolment was lost is let in again, with its log and a new certificate.

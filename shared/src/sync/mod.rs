@@ -15,6 +15,7 @@ mod moment;
 mod payload;
 mod place;
 mod postings;
+mod spare;
 mod state;
 mod stock;
 mod wire;
@@ -46,6 +47,7 @@ pub use postings::{
     FACTS_ASKED_MAX, Outcome, Postings, PostingsAsked, PostingsKnown, SignedPostings, Span,
     WHY_BYTES_MAX,
 };
+pub use spare::Spare;
 pub use state::{Following, SignedStateBatch, StateBatch};
 pub use stock::{CompleteTo, SignedSiteStock, SiteStock, StockLevel};
 pub use wire::{FRAME_BYTES_MAX, FrameBuffer, FrameError};

@@ -668,7 +668,10 @@ async fn other_versions_are_refused_in_words() {
     assert!(problem.contains("update hq-server"), "{problem}");
     running.stop().await;
 
-    let stranger = stranger::with_identity(&node.identity_directory()).speaking(b"warebook/9");
+    let stranger = stranger::with_identity(&node.identity_directory());
+    let asking = stranger.speaking(b"warebook/1+copies");
+    assert!(asking.connect(hq.address).await.is_ok(), "a node may ask for copies");
+    let stranger = asking.speaking(b"warebook/9");
     assert!(stranger.connect(hq.address).await.is_err(), "no protocol in common");
 }
 

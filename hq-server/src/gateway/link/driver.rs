@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::frames::{Incoming, Outgoing};
+use super::socket::Asker;
 use crate::clock::Clock;
 use crate::gateway::store::{HqStore, LinkNews, Peer, Place, Quality};
 
@@ -38,6 +39,8 @@ pub(super) struct Driver<S> {
     documents: watch::Receiver<u64>,
     replies: JoinSet<Reply>,
     started: Instant,
+    /// Where the node asked for copies.
+    asker: Option<Asker>,
 }
 
 /// Why a stream is no more.
@@ -103,7 +106,14 @@ impl<S: HqStore> Driver<S> {
             posted: None,
             replies: JoinSet::new(),
             started: Instant::now(),
+            asker: None,
         })
+    }
+
+    /// The node's way loses many packets.
+    pub(super) fn asked_by(mut self: Box<Self>, asker: Option<Asker>) -> Box<Self> {
+        self.asker = asker;
+        self
     }
 
     /// Takes the frame that was read before it was known whose it is.
@@ -162,7 +172,11 @@ impl<S: HqStore> Driver<S> {
                     if !read? {
                         return Err(StreamLost::Ended);
                     }
-                    let news = LinkNews::Heard(self.quality());
+                    let quality = self.quality();
+                    if let Some(asker) = &mut self.asker {
+                        asker.follow(quality.address);
+                    }
+                    let news = LinkNews::Heard(quality);
                     self.store.note_link(self.peer, self.log.as_ref(), news);
                 }
                 Woken::Written(written) => written?,
