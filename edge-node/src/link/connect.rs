@@ -20,9 +20,6 @@ pub const DEFAULT_PORT: u16 = 7420;
 /// The most handshakes under way at a time.
 const HANDSHAKES_MAX: usize = 4;
 
-/// So many begin at once where packets get lost: HQ's answer is some packets, and each is needed.
-const HANDSHAKES_FIRST: usize = 2;
-
 /// The caller's patience ends sooner.
 const ENDLESS: Duration = Duration::from_secs(3_600);
 
@@ -101,6 +98,8 @@ impl Connected {
 /// What is done where packets get lost.
 #[derive(Debug)]
 pub(super) struct Care {
+    /// How many handshakes begin at once.
+    pub(super) first: usize,
     /// After how long without an answer another handshake is begun beside the first ones.
     pub(super) again: Duration,
     /// What leaves twice.
@@ -165,7 +164,7 @@ async fn attempt(
         None => Endpoint::client(any),
     };
     let endpoint = endpoint.map_err(|error: io::Error| local(&error))?;
-    let (again, mut begins) = care.map_or((ENDLESS, 1), |care| (care.again, HANDSHAKES_FIRST));
+    let (again, mut begins) = care.map_or((ENDLESS, 1), |care| (care.again, care.first));
     let mut handshakes = JoinSet::new();
     // Of those that are given up HQ may take one for done. Nothing is said there, so that it comes in the
     // way of none.

@@ -44,6 +44,8 @@ const FAR_RATE: u64 = 32_000;
 const NUDGE_MIN: Duration = Duration::from_millis(300);
 /// Room for handshake, hello and a first run of facts, and for copies of them.
 const COPIES_FIRST: u64 = 28_800;
+/// Carries two handshakes, with copies, in half a second.
+const HANDSHAKES_RATE: u64 = 60_000;
 /// What is kept of a second's unused rate for later copies: a part, but two packets at least.
 const COPIES_PART: u64 = 10;
 const COPIES_MOST_MIN: u64 = 2_400;
@@ -247,7 +249,14 @@ impl Terms {
         let most = (rate / COPIES_PART).max(COPIES_MOST_MIN);
         let spare = Spare::new(rate, COPIES_FIRST, most, Moment(0));
         let copies = Copies { spare, tally: Arc::clone(tally) };
-        self.is_lossy.then_some(Care { again: self.overdue(), copies })
+        // HQ's answer is some packets, and each is needed. On a thin link the second handshake's packets
+        // would be what the first one's wait for.
+        let (first, again) = if rate >= HANDSHAKES_RATE {
+            (2, self.overdue())
+        } else {
+            (1, self.rtt.unwrap_or(FIRST_RTT) * 2)
+        };
+        self.is_lossy.then_some(Care { first, again, copies })
     }
 
     /// Whether HQ should send its packets twice while there is room.
@@ -340,6 +349,16 @@ mod tests {
         let unknown = [0, 1].map(|failures| Terms::new(&Network::default(), None, failures));
         assert_eq!(unknown.map(|terms| terms.care(&Arc::default()).is_some()), [false, true]);
         assert!("fast".parse::<Choice>().is_err());
+    }
+
+    #[test]
+    fn a_thin_link_begins_one_handshake_at_a_time() {
+        let first = |rate| {
+            let measured = Measured { rate, ..measured(600, 300) };
+            let terms = Terms::new(&Network::default(), Some(measured), 0);
+            terms.care(&Arc::default()).map(|care| care.first)
+        };
+        assert_eq!([0, 16_000, 250_000].map(first), [Some(1), Some(1), Some(2)]);
     }
 
     #[test]

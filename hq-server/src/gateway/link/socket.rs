@@ -147,11 +147,11 @@ mod tests {
         let asked = Asked::new();
         let [here, there] = [1, 2].map(|port| SocketAddr::from(([10, 0, 0, 1], port)));
         assert!(!asked.copies(here, 100));
-        let mut asker = asked.ask(here);
+        let mut node = asked.ask(here);
         assert_eq!([here, there].map(|to| asked.copies(to, 100)), [true, false]);
-        asker.follow(there);
+        node.follow(there);
         assert_eq!([here, there].map(|to| asked.copies(to, 100)), [false, true]);
-        drop(asker);
+        drop(node);
         assert!(!asked.copies(there, 100));
         assert_eq!(asked.count.load(Ordering::Relaxed), 0);
     }
