@@ -277,8 +277,12 @@ impl Depot {
     }
 
     /// Keeps HQ's word on a log, whose signature was proved, where it is newer than what is known.
-    /// What HQ then has for good goes.
-    pub(super) fn note(&self, signed: SignedAcknowledgement) -> Result<(), DepotError> {
+    /// What HQ then has for good goes. `copies`: HQ has called something else safe.
+    pub(super) fn note(
+        &self,
+        signed: SignedAcknowledgement,
+        copies: bool,
+    ) -> Result<(), DepotError> {
         let said = signed.acknowledgement;
         let _keeping = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
         let known = self.lock().words.get(&said.log).map(|word| word.signed.acknowledgement.at);
@@ -288,8 +292,10 @@ impl Depot {
         self.write(&format!("{}.{WORD}", said.log), &signed.encode())?;
         let mut inner = self.lock();
         inner.words.insert(said.log, Word { signed, answer: Answer::Missing });
+        let is_safe = |word: &Word| word.signed.acknowledgement.safe > Seq::ZERO;
+        let copies = copies || inner.words.values().any(is_safe);
         self.drop_where(&mut inner, |held, word| {
-            word.is_some_and(|word| is_for_good(word, held.offer.head.last))
+            word.is_some_and(|word| is_for_good(word, held.offer.head.last, copies))
         })?;
         // What is in HQ's books HQ itself tells the receiver.
         let told = |offer: &Offer| offer.head.log == said.log && offer.head.last <= said.posted;
@@ -413,10 +419,10 @@ impl Depot {
     }
 }
 
-/// HQ has it where losing one machine does not lose it; where HQ never said so of anything, at all.
-fn is_for_good(said: &Acknowledgement, last: Seq) -> bool {
-    let is_trimmed = planted::is(Fault::TrimAtReceived);
-    let level = if said.safe == Seq::ZERO || is_trimmed { said.received.last } else { said.safe };
+/// HQ has it where losing one machine does not lose it; where HQ makes no copies, at all.
+fn is_for_good(said: &Acknowledgement, last: Seq, copies: bool) -> bool {
+    let is_enough = !copies || planted::is(Fault::TrimAtReceived);
+    let level = if is_enough { said.received.last } else { said.safe };
     level >= last
 }
 
@@ -527,7 +533,7 @@ mod tests {
         for (after, last) in [(0, 10), (10, 20), (30, 40)] {
             before.keep(&gift(Direction::ToHq, after, last), NOW).expect("room");
         }
-        before.note(word(5, 0, 1)).expect("room");
+        before.note(word(5, 0, 1), false).expect("room");
         before.keep_answer(&gift(Direction::FromHq, 0, 5)).expect("room");
         for depot in [before, depot(folder.path(), 1_000_000)] {
             assert_eq!(lasts(&depot), [10, 20, 40]);
@@ -548,15 +554,18 @@ mod tests {
         for (after, last) in [(0, 10), (10, 20), (20, 30)] {
             depot.keep(&gift(Direction::ToHq, after, last), NOW).expect("room");
         }
+        // The log is in none of HQ's backups yet.
+        depot.note(word(10, 0, 0), true).expect("room");
+        assert_eq!(lasts(&depot), [10, 20, 30]);
         // An HQ that makes no backups never says safe.
-        depot.note(word(10, 0, 1)).expect("room");
+        depot.note(word(10, 0, 1), false).expect("room");
         assert_eq!(lasts(&depot), [20, 30]);
-        depot.note(word(30, 19, 2)).expect("room");
+        depot.note(word(30, 19, 2), false).expect("room");
         assert_eq!(lasts(&depot), [20, 30]);
-        depot.note(word(30, 20, 3)).expect("room");
+        depot.note(word(30, 20, 3), false).expect("room");
         assert_eq!(lasts(&depot), [30]);
         // An older word comes late.
-        depot.note(word(10, 0, 2)).expect("room");
+        depot.note(word(10, 0, 2), false).expect("room");
         assert_eq!(depot.words(), [word(30, 20, 3)]);
         assert_eq!(depot.covered(&LOG, Seq::ZERO), Seq(30));
     }
@@ -571,7 +580,7 @@ mod tests {
             depot.keep(&gift(Direction::ToHq, after, last), NOW).expect("room");
         }
         assert!(matches!(depot.make_room(size), Err(DepotError::Full(_))));
-        depot.note(word(10, 5, 1)).expect("room");
+        depot.note(word(10, 5, 1), false).expect("room");
         assert_eq!(lasts(&depot), [10, 20], "not safe yet");
         depot.make_room(size).expect("HQ has the first one");
         assert_eq!(lasts(&depot), [20]);
@@ -648,7 +657,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let depot = depot(folder.path(), 1_000_000);
         assert!(!depot.wants_answer(&LOG), "without HQ's word it can't be placed");
-        depot.note(word(5, 0, 1)).expect("room");
+        depot.note(word(5, 0, 1), false).expect("room");
         assert!(depot.wants_answer(&LOG));
         let answer = gift(Direction::FromHq, 0, 5);
         depot.keep_answer(&answer).expect("room");
@@ -656,7 +665,7 @@ mod tests {
         depot.delivered(&answer.offer).expect("there");
         assert_eq!(depot.answers(), []);
         assert!(!depot.wants_answer(&LOG));
-        depot.note(word(6, 0, 2)).expect("room");
+        depot.note(word(6, 0, 2), false).expect("room");
         assert!(depot.wants_answer(&LOG));
     }
 
@@ -684,9 +693,9 @@ mod tests {
             let said = word(12, 0, at).acknowledgement;
             Acknowledgement { posted: Seq(posted), ..said }.sign(&key())
         };
-        before.note(posted(11, 1)).expect("room");
+        before.note(posted(11, 1), false).expect("room");
         assert_eq!(before.notes().len(), 1);
-        before.note(posted(12, 2)).expect("room");
+        before.note(posted(12, 2), false).expect("room");
         assert_eq!(before.notes(), [], "HQ tells the receiver itself");
     }
 }

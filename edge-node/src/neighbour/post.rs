@@ -517,8 +517,10 @@ impl Post {
         }
         let known = with.said.entry(said.log).or_insert(said.at);
         *known = said.at.max(*known);
+        let own = self.journal.acknowledgement();
+        let copies = own.is_some_and(|own| own.acknowledgement.safe > Seq::ZERO);
         if self.carried_log(&self.journal.catalogue(), &said.log).is_ok()
-            && let Err(error) = self.depot.note(signed)
+            && let Err(error) = self.depot.note(signed, copies)
         {
             tracing::warn!("HQ's word to a neighbour can't be kept: {error}");
         }
