@@ -304,18 +304,21 @@ impl Journal {
         genesis: &Genesis,
         options: Options,
     ) -> Result<Self, OpenError> {
-        let database = Self::open_or_begin(backend, genesis, &options)?;
+        let database = Self::open_or_begin(backend, genesis, None, &options)?;
         Self::start(database, Source::Given, options)
     }
 
     /// As [`Journal::with_backend`], without a thread: the caller says when the writer has its turn.
-    /// Only what is asked without blocking can be served.
+    /// Only what is asked without blocking can be served. An empty one begins with the stock that HQ
+    /// has, where it takes the place of another.
     pub fn by_turns(
         backend: impl StorageBackend,
         genesis: &Genesis,
+        levels: Option<&[StockLevel]>,
         options: Options,
     ) -> Result<(Self, Turns), OpenError> {
-        let database = Self::open_or_begin(backend, genesis, &options)?;
+        let opening = levels.map(OnHand::of_levels);
+        let database = Self::open_or_begin(backend, genesis, opening.as_ref(), &options)?;
         let (journal, writer, queue) = Self::load(database, Source::Given, options)?;
         Ok((journal, Turns::new(writer, queue)))
     }
@@ -323,11 +326,12 @@ impl Journal {
     fn open_or_begin(
         backend: impl StorageBackend,
         genesis: &Genesis,
+        opening: Option<&OnHand>,
         options: &Options,
     ) -> Result<redb::Database, OpenError> {
         let database = store::open_backend(backend, options.cache_bytes)?;
         if store::is_empty(&database)? {
-            store::begin(&database, &store::Beginning { genesis, opening: None })?;
+            store::begin(&database, &store::Beginning { genesis, opening })?;
         }
         Ok(database)
     }

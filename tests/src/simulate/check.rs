@@ -55,7 +55,15 @@ pub(super) fn agreement(world: &World) -> Result<(), Wrong> {
             return Err(Wrong(format!("node {}: {why}", no.0)));
         }
     }
-    if world.trace().figures.restores == 0 { Ok(()) } else { reentry::nothing_in_doubt(hq) }
+    for (place, owed) in world.lost_logs() {
+        let log = place.node.genesis.log_id();
+        let has = hq.intake.cursor(&log).map_or(Seq::ZERO, |has| has.last);
+        if has < owed {
+            let log = log.short();
+            return Err(Wrong(format!("{owed} of lost log {log} was carried, HQ has {has}")));
+        }
+    }
+    if world.may_count_twice() { reentry::nothing_in_doubt(hq) } else { Ok(()) }
 }
 
 fn node_agrees(world: &World, hq: &Running, no: NodeNo) -> Result<(), Wrong> {
@@ -119,6 +127,13 @@ pub(super) fn at_the_end(world: &mut World) -> Result<(), Wrong> {
             continue;
         }
         same_vouchers(hq, journal).map_err(|why| Wrong(format!("node {}: {}", no.0, why.0)))?;
+    }
+    for (place, _) in world.lost_logs() {
+        let (log, facts) = (place.node.genesis.log_id(), &place.node.facts);
+        let last = hq.intake.cursor(&log).map_or(Seq::ZERO, |has| has.last);
+        if facts_of(&hq.intake, &log, last)? != facts[..usize::try_from(last.0).unwrap_or(0)] {
+            return Err(Wrong(format!("HQ has another lost log {}", log.short())));
+        }
     }
     if let Some(newer) = &world.newer
         && facts_of(&hq.intake, &newer.genesis.log_id(), newer.last())? != newer.facts
@@ -357,8 +372,14 @@ fn stock(world: &mut World) -> Result<(), Wrong> {
         let ledgers = hq.sequencer.published().ledgers();
         let rank = LogRank::of(&node.genesis.log_id());
         // Another log of the site has moved goods, or something waits for what it names.
-        let logs = hq.intake.logs();
-        let alone = logs.iter().filter(|log| log.record.site == node.site).count() == 1;
+        let logs = hq.intake.logs().into_iter().filter(|log| log.record.site == node.site);
+        let older: Vec<LogStatus> =
+            logs.filter(|log| log.record.log != node.genesis.log_id()).collect();
+        let (rebuilt, ruled) = (&world.places[no.0].rebuilt, world.trace().figures.ruled);
+        let alone = older.iter().all(|log| {
+            let (log, last) = (&log.record.log, log.received.last);
+            rebuilt.as_ref().is_some_and(|rebuilt| rebuilt.holds(log, last, ruled))
+        });
         // What waits for its time is on hand, without a value.
         let waits = ledgers.books.waiting().filter(|(_, group)| group.log == rank);
         let mut why = waits.map(|(_, group)| ledgers.books.reason(group));
@@ -369,7 +390,7 @@ fn stock(world: &mut World) -> Result<(), Wrong> {
         let doubted = node.facts.iter().any(|fact| field::TIME_IN_DOUBT.of(fact).is_some());
         // What is received counts at HQ after it was shipped, whatever the clocks say; a count of
         // the keeper's may stand between. What the books can't take they don't have.
-        let came: BTreeSet<u64> = (node.facts.iter())
+        let mut came: BTreeSet<u64> = (node.facts.iter())
             .filter(|fact| match fact.kind() {
                 Some(Kind::TransferReceive | Kind::Reversal) => true,
                 // The node takes the newest count by the times that it stated.
@@ -378,6 +399,12 @@ fn stock(world: &mut World) -> Result<(), Wrong> {
             })
             .filter_map(|fact| field::ITEM.of(fact))
             .collect();
+        // What is told late of the time before a count on the lost machine changes nothing there.
+        for log in &older {
+            let facts = facts_of(&hq.intake, &log.record.log, log.received.last)?;
+            let counted = facts.iter().filter(|fact| fact.kind() == Some(Kind::Count));
+            came.extend(counted.filter_map(|fact| field::ITEM.of(fact)));
+        }
         for (item, seen) in seen.into_iter().filter(|(item, _)| !came.contains(&item.0.into())) {
             let held = ledgers.books.on_hand(CompanyNo::FIRST, node.site, item).0;
             let of_item = without_value.iter().filter(|(held, _)| {

@@ -49,6 +49,8 @@ pub(super) enum Fault {
     PutBack,
     /// A second machine runs with a copy of a node's disk.
     Twin,
+    /// An edge node's machine is lost with its disk.
+    NodeLost,
     /// HQ is put back to a backup.
     HqRestore,
     /// Somebody who does not keep to the protocol talks to HQ.
@@ -84,6 +86,7 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault::HqClock,
     Fault::PutBack,
     Fault::Twin,
+    Fault::NodeLost,
     Fault::HqRestore,
     Fault::Stranger,
     Fault::FalseHq,
@@ -153,6 +156,7 @@ impl World {
             }
             Fault::PutBack => self.put_back(no),
             Fault::Twin => self.add_twin(no),
+            Fault::NodeLost => self.doom(no),
             Fault::HqRestore => return self.restore_hq(),
             Fault::Stranger => return hostile::stranger(self),
             Fault::FalseHq => return hostile::false_hq(self, no),
@@ -169,7 +173,7 @@ impl World {
     }
 
     /// A site has no way out for a while, but for whoever comes by.
-    fn cut_off(&mut self, no: NodeNo) {
+    pub(super) fn cut_off(&mut self, no: NodeNo) {
         let longest = (self.plan.duration_ms / 3).min(40 * DAY);
         let until = self.time.now() + self.random.between(MINUTE, longest);
         self.places[no.0].offline_until = until;
@@ -256,7 +260,8 @@ impl World {
         let was_running = place.node.running.is_some();
         place.node.stop();
         place.node.keeper.open.clear();
-        self.enter_again(no, &image);
+        let lost = place.node.facts[image.facts()..].to_vec();
+        self.enter_again(no, &lost);
         let place = &mut self.places[no.0];
         place.node.put_back(&image);
         place.is_doubtful = true;
@@ -294,12 +299,11 @@ impl World {
     }
 
     fn restore_hq(&mut self) -> Result<(), Wrong> {
-        let backup = self.random.index(self.backups.len());
-        let backup = self.backups[backup].clone();
+        let backup = self.copy.clone().expect("HQ's files are copied from the beginning");
         self.hq.stop();
         self.hq.put_back(&backup, &mut self.random)?;
-        // Older ones are of the history before.
-        self.backups = vec![self.hq.backup()];
+        // The copy is of this history from here on.
+        self.copy = Some(self.hq.backup_of(&backup));
         self.trace().figures.hq_restores += 1;
         self.hq_is_down();
         Ok(())

@@ -18,7 +18,7 @@ use hq_server::gateway::answers::{refusal, storage};
 use hq_server::gateway::branches::{BranchError, Branches, Place};
 use hq_server::gateway::bundle::{BundleRefused, Known, Taken};
 use hq_server::gateway::documents::{Documents, Sender};
-use hq_server::gateway::intake::{self, Intake, IntakeError, IntakeOptions};
+use hq_server::gateway::intake::{self, Intake, IntakeError, IntakeOptions, LogNo};
 use hq_server::headquarters::losses::Recovery;
 use hq_server::headquarters::postings;
 use hq_server::own_log::{self, Draft, DraftError, HQ_DEVICE, ItemDraft, OwnLog, PartnerDraft};
@@ -144,6 +144,8 @@ pub(super) struct Hq {
     /// The last installation number that was given.
     devices: Arc<AtomicU32>,
     scope: CostScope,
+    /// Up to where HQ called logs safe, in any life.
+    safe: BTreeMap<LogId, Seq>,
     /// Logs of sites, which HQ states for whoever carries for them.
     logs: Vec<Genesis>,
     pub(super) running: Option<Running>,
@@ -156,6 +158,15 @@ pub(super) struct Backup {
     books: Disk,
     documents: Disk,
     promises: Promises,
+    /// How far it has logs.
+    received: BTreeMap<LogId, (LogNo, Seq)>,
+}
+
+impl Backup {
+    /// How far it has a log.
+    pub(super) fn received(&self, log: &LogId) -> Seq {
+        self.received.get(log).map_or(Seq::ZERO, |(_, last)| *last)
+    }
 }
 
 impl Hq {
@@ -178,6 +189,7 @@ impl Hq {
             stated_logs: BTreeSet::new(),
             skipped: 0,
             devices: Arc::new(AtomicU32::new(HQ_DEVICE.0)),
+            safe: BTreeMap::new(),
             logs: Vec::new(),
             scope: if random.chance(1, 3) { CostScope::Company } else { CostScope::Site },
             running: None,
@@ -329,6 +341,13 @@ impl Hq {
                 "HQ decided on {promised} changes, after its start {decisions}"
             )));
         }
+        for (log, safe) in &self.safe {
+            let found = running.intake.cursor(log);
+            if found.is_none_or(|found| found.last < *safe) {
+                let log = log.short();
+                return Err(Wrong(format!("HQ called log {log} safe up to {safe}: {found:?}")));
+            }
+        }
         for (log, promised) in &self.promises.received {
             let found = running.intake.cursor(log);
             if found.is_none_or(|found| found.last < promised.last) {
@@ -368,6 +387,8 @@ impl Hq {
         if said.history != self.history {
             return Ok(());
         }
+        let safe = self.safe.entry(said.log).or_default();
+        *safe = said.safe.max(*safe);
         self.promised(said.log, said.received);
         self.posts(said)
     }
@@ -542,14 +563,25 @@ impl Hq {
             books: self.books.moved_to(&steady),
             documents: self.documents.moved_to(&steady),
             promises: self.promises.clone(),
+            received: BTreeMap::new(),
         };
-        if let Some(Running { intake, power, .. }) = &self.running {
-            let logs = intake.logs().into_iter();
-            let safe: Vec<_> = logs.map(|log| (log.record.no, log.received.last)).collect();
-            let noted = intake.set_safe(&safe);
-            assert!(noted.is_ok() || !power.is_on(), "a backup is not noted: {noted:?}");
-        }
-        backup
+        let Some(Running { intake, .. }) = &self.running else { return backup };
+        let logs = intake.logs().into_iter();
+        let received = logs.map(|log| (log.record.log, (log.record.no, log.received.last)));
+        Backup { received: received.collect(), ..backup }
+    }
+
+    /// Copies the files, which were just put back to a copy.
+    pub(super) fn backup_of(&mut self, backup: &Backup) -> Backup {
+        Backup { received: backup.received.clone(), ..self.backup() }
+    }
+
+    /// What a copy has is safe.
+    pub(super) fn call_safe(&self, copy: &Backup) {
+        let Some(Running { intake, power, .. }) = &self.running else { return };
+        let safe: Vec<_> = copy.received.values().copied().collect();
+        let noted = intake.set_safe(&safe);
+        assert!(noted.is_ok() || !power.is_on(), "a backup is not noted: {noted:?}");
     }
 
     /// Puts a backup in the place of the files: another history begins.

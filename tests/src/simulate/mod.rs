@@ -31,6 +31,7 @@ mod network;
 mod newer;
 mod node;
 mod plan;
+mod rebuild;
 mod reentry;
 mod rubbish;
 mod stick;

@@ -5,12 +5,15 @@
 use edge_node::neighbour::{Counterpart, Peer, Post};
 use hq_server::gateway::carry::Counter;
 use hq_server::gateway::store;
+use shared::ids::Seq;
+use shared::sync::bundle::{BundleHead, Direction};
 use shared::sync::carry::{CarryEvent, CarryRequest, CarrySession, Declined, Offer};
 use shared::sync::{Code, FrameBuffer, Moment, Now, next_frame};
 use shared::time::Timestamp;
 
 use super::Wrong;
 use super::gate::Gate;
+use super::rebuild::Carried;
 use super::trace::note;
 use super::world::{Event, NodeNo, Place, World};
 
@@ -144,7 +147,7 @@ impl World {
 
     /// Some meetings break off.
     fn frames_max(&mut self) -> u32 {
-        if self.random.chance(1, 4) { self.random.number(12) } else { u32::MAX }
+        if !self.is_healed && self.random.chance(1, 4) { self.random.number(12) } else { u32::MAX }
     }
 
     /// A node for a meeting; `None` where it does not run.
@@ -167,7 +170,22 @@ impl World {
         let place = &mut self.places[no.0];
         let Some(before) = place.node.reached() else { return Ok(None) };
         let Guest { post, with, away, .. } = guest;
+        let said =
+            place.node.running.as_ref().and_then(|running| running.journal.acknowledgement());
+        let knows_copies = said.is_some_and(|said| said.acknowledgement.safe > Seq::ZERO);
+        let kept = match &request {
+            CarryRequest::Keep(offer, _) if offer.head.direction == Direction::ToHq => {
+                Some(offer.head)
+            }
+            _ => None,
+        };
         let event = place.node.while_served(|| post.perform(with, *away, request))?;
+        if let (Some(BundleHead { log, after, last, .. }), Some(CarryEvent::Kept(Ok(())))) =
+            (kept, &event)
+            && knows_copies
+        {
+            self.carried.push(Carried { by: no, log, after, last });
+        }
         if !place.node.has_power() {
             self.node_lost_power(no);
             return Ok(None);

@@ -20,7 +20,7 @@ use shared::segment::chain::{Chain, FORMAT, Genesis};
 use shared::sync::bundle::BundleHead;
 use shared::sync::{
     Position, PostingsKnown, SignedAcknowledgement, SignedPostings, SignedStateBatch, StateCursor,
-    Versions,
+    StockLevel, Versions,
 };
 use tempfile::TempDir;
 
@@ -86,6 +86,8 @@ pub(super) struct Node {
     sealed: Seq,
     /// Keyed state that was confirmed.
     state: StateCursor,
+    /// What it began with on hand.
+    levels: Option<Vec<StockLevel>>,
     /// What lies there for neighbours.
     carried: Option<TempDir>,
     pub(super) running: Option<Running>,
@@ -97,6 +99,8 @@ pub(super) struct Installation {
     pub(super) device: DeviceNo,
     pub(super) key: SigningKey,
     pub(super) random: [u8; 32],
+    /// What it begins with on hand, where it takes the place of a machine that is lost.
+    pub(super) levels: Option<Vec<StockLevel>>,
 }
 
 impl Node {
@@ -106,7 +110,7 @@ impl Node {
         keeper: Keeper,
         sync: Sync,
     ) -> Self {
-        let Installation { site, device, key, random } = new;
+        let Installation { site, device, key, random, levels } = new;
         let genesis = Genesis {
             format: FORMAT,
             site,
@@ -133,6 +137,7 @@ impl Node {
             facts: Vec::new(),
             sealed: Seq::ZERO,
             state: StateCursor::START,
+            levels,
             carried: None,
             running: None,
         }
@@ -187,6 +192,7 @@ impl Node {
             chain: self.chain.clone(),
             sealed: image.sealed,
             state: image.state,
+            levels: self.levels.clone(),
             carried: None,
             running: None,
         };
@@ -216,7 +222,8 @@ impl Node {
         let mut options = Options::new(Some(self.key.clone()));
         options.clock = Arc::clone(&self.clock) as Arc<dyn edge_node::journal::Clock>;
         options.cache_bytes = 1 << 20;
-        let opened = Journal::by_turns(self.disk.clone(), &self.genesis, options);
+        let opened =
+            Journal::by_turns(self.disk.clone(), &self.genesis, self.levels.as_deref(), options);
         let (journal, turns) = match opened {
             Ok(opened) => opened,
             Err(_) if !power.is_on() => return Ok(false),

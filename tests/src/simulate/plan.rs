@@ -36,6 +36,8 @@ pub(super) struct Plan {
     pub(super) sticks: bool,
     /// Sites without a way out are visited by neighbours.
     pub(super) neighbours: bool,
+    /// HQ may be put back.
+    pub(super) hq_restores: bool,
     kinds: Vec<Fault>,
     strikes: u64,
 }
@@ -59,6 +61,7 @@ impl Plan {
             power_cuts: cuts,
             sticks: kinds.contains(&Fault::Stick),
             neighbours: kinds.contains(&Fault::Meeting),
+            hq_restores: kinds.contains(&Fault::HqRestore),
             strikes: if kinds.is_empty() { 0 } else { 4 + random.below(40) },
             kinds,
         }

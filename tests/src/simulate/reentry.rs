@@ -17,7 +17,6 @@ use shared::ids::{Capture, CompanyNo, LogId, Seq, SiteNo};
 use super::Wrong;
 use super::hq::{Hq, Running};
 use super::keeper::is_unbearable;
-use super::node::Image;
 use super::trace::note;
 use super::world::{NodeNo, World};
 
@@ -44,15 +43,14 @@ fn lines(group: &[Fact]) -> Option<Vec<Line>> {
 }
 
 impl World {
-    /// Some of what an image lacks is entered again, as soon as the node runs.
-    pub(super) fn enter_again(&mut self, no: NodeNo, image: &Image) {
+    /// Some of what was lost is entered again, as soon as the node runs.
+    pub(super) fn enter_again(&mut self, no: NodeNo, lost: &[Fact]) {
         if self.random.chance(1, 2) {
             return;
         }
         let node = &mut self.places[no.0].node;
         let ends = |fact: &Fact| field::GROUP_LEFT.of(fact).unwrap_or(0) == 0;
-        let groups: Vec<_> =
-            node.facts[image.facts()..].split_inclusive(ends).filter_map(lines).collect();
+        let groups: Vec<_> = lost.split_inclusive(ends).filter_map(lines).collect();
         let mut count = 0;
         for group in groups {
             if self.random.chance(1, 2) {
@@ -66,9 +64,15 @@ impl World {
         self.after(wait, super::world::Event::Rule);
     }
 
+    /// Whether a log may have been continued twice, or something entered again.
+    pub(super) fn may_count_twice(&self) -> bool {
+        let figures = self.trace().figures;
+        figures.restores > 0 || figures.again > 0
+    }
+
     /// HQ's people look at logs that were continued twice.
     pub(super) fn rule(&mut self) {
-        if self.trace().figures.restores == 0 {
+        if !self.may_count_twice() {
             return;
         }
         let chance = self.random.bits();

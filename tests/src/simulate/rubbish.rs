@@ -149,8 +149,7 @@ impl World {
         self.hq.register(&genesis)?;
         let intruder = Intruder { peer: Peer { site: SITE, device }, log: genesis.log_id() };
         self.intruder = Some(intruder);
-        let backup = self.hq.backup();
-        self.backups = vec![backup];
+        self.back_up();
         Ok(intruder)
     }
 }

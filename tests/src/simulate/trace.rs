@@ -22,6 +22,8 @@ pub struct Figures {
     pub crashes: u64,
     /// Edge nodes put back to an earlier image, or copied.
     pub restores: u64,
+    /// Machines that were lost with their disks, and set up again from HQ.
+    pub lost: u64,
     /// Times that HQ was put back to a backup.
     pub hq_restores: u64,
     /// Batches of keyed state that nodes gave back to an HQ that was put back.
@@ -65,7 +67,7 @@ impl Figures {
         let years_x10 = u128::from(self.site_ms) * 10_000 / u128::from(YEAR_MS) / ms;
         format!(
             "{seeds} seeds in {} s: {}.{} site-years a second, {} events, {} facts, {} crashes, \
-             {} nodes and {} times HQ put back, {} batches given back to it, {} of {} connections broken, {} hostile peers, \
+             {} nodes and {} times HQ put back, {} machines lost, {} batches given back to it, {} of {} connections broken, {} hostile peers, \
              {} bundles that brought {} facts first, {} answers, {} meetings \
              that brought {} facts, {} forks noticed, \
              metered links rested {} times, {} groups entered again, \
@@ -79,6 +81,7 @@ impl Figures {
             self.crashes,
             self.restores,
             self.hq_restores,
+            self.lost,
             self.given_back,
             self.broken,
             self.connections,
@@ -106,6 +109,7 @@ impl Figures {
         self.crashes += other.crashes;
         self.restores += other.restores;
         self.hq_restores += other.hq_restores;
+        self.lost += other.lost;
         self.given_back += other.given_back;
         self.connections += other.connections;
         self.broken += other.broken;

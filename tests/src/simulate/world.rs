@@ -9,9 +9,9 @@ use std::sync::Arc;
 use ed25519_dalek::SigningKey;
 use hq_server::gateway::bundle::Known;
 use shared::ids::{DeviceNo, LogId, Seq, SiteNo};
-use shared::sync::Position;
 use shared::sync::edge::EdgeEvent;
 use shared::sync::hq::HqEvent;
+use shared::sync::{Position, StockLevel};
 
 use super::clock::{MachineClock, Time};
 use super::faults::Fault;
@@ -23,6 +23,7 @@ use super::network::Quality;
 use super::newer::Newer;
 use super::node::{Answer, Image, Installation, Node};
 use super::plan::Plan;
+use super::rebuild::{Carried, Rebuilt};
 use super::rubbish::Intruder;
 use super::stick::{Bound, Stick};
 use super::trace::{Trace, note};
@@ -73,6 +74,10 @@ pub(super) struct Place {
     pub(super) is_forked: bool,
     /// Copies of its disk, to be put back.
     pub(super) images: Vec<Image>,
+    /// Its machine is lost: the copy of HQ's files has its log up to here.
+    pub(super) lost: Option<Seq>,
+    /// It was set up from HQ.
+    pub(super) rebuilt: Option<Rebuilt>,
     /// It was refused for good, and another installation takes its place.
     pub(super) is_retired: bool,
 }
@@ -89,6 +94,8 @@ pub(super) enum Event {
     Dial(NodeNo),
     Enrol(NodeNo),
     Replace(NodeNo),
+    Lose(NodeNo),
+    Rebuild(NodeNo),
     StopCopy(NodeNo),
     Export(NodeNo),
     Meet(NodeNo),
@@ -139,7 +146,10 @@ pub(super) struct World {
     intake_turn_is_due: bool,
     sequencer_turn_is_due: bool,
     hq_starts: bool,
-    pub(super) backups: Vec<Backup>,
+    /// What HQ is put back to; `None` before there is any.
+    pub(super) copy: Option<Backup>,
+    /// What neighbours have taken.
+    pub(super) carried: Vec<Carried>,
     pub(super) seen: Seen,
     pub(super) is_healed: bool,
     healed_at: i64,
@@ -173,7 +183,8 @@ impl World {
             intake_turn_is_due: false,
             sequencer_turn_is_due: false,
             hq_starts: false,
-            backups: Vec::new(),
+            copy: None,
+            carried: Vec::new(),
             seen: Seen::default(),
             is_healed: false,
             healed_at: 0,
@@ -202,12 +213,11 @@ impl World {
         self.hq.found(sites, only.collect())?;
         for site in 1..=sites {
             let device = self.hq.give_device();
-            self.install(SiteNo(site), device, self.plan.groups_each)?;
+            self.install(SiteNo(site), device, self.plan.groups_each, None)?;
         }
         self.hq.restate(false);
         self.hq_turn_soon();
-        let backup = self.hq.backup();
-        self.backups.push(backup);
+        self.back_up();
         for (at, fault) in self.plan.faults(&mut self.random) {
             self.at(at, Event::Fault(fault));
         }
@@ -229,12 +239,19 @@ impl World {
     }
 
     /// A new installation of a site, in HQ's register.
-    fn install(&mut self, site: SiteNo, device: DeviceNo, groups: u64) -> Result<NodeNo, Wrong> {
+    pub(super) fn install(
+        &mut self,
+        site: SiteNo,
+        device: DeviceNo,
+        groups: u64,
+        levels: Option<Vec<StockLevel>>,
+    ) -> Result<NodeNo, Wrong> {
         let new = Installation {
             site,
             device,
             key: SigningKey::from_bytes(&bytes(&mut self.random)),
             random: bytes(&mut self.random),
+            levels,
         };
         let keeper = Keeper::new(format!("{}", device.0), &mut self.random);
         let clock = MachineClock::new(&self.time);
@@ -268,6 +285,8 @@ impl World {
             is_refused: false,
             is_forked: false,
             images: Vec::new(),
+            lost: None,
+            rebuilt: None,
             is_retired: false,
         });
         self.after(0, Event::StartNode(no));
@@ -344,6 +363,8 @@ impl World {
             Event::Dial(node) => self.dial(node),
             Event::Enrol(node) => return self.enrol_anew(node),
             Event::Replace(node) => self.replace(node),
+            Event::Lose(node) => self.lose_machine(node),
+            Event::Rebuild(node) => return self.rebuild(node),
             Event::StopCopy(node) => self.stop_copy(node),
             Event::Export(node) => return self.export(node),
             Event::Meet(node) => return self.meet_any(node),
@@ -721,6 +742,7 @@ impl World {
             return Ok(());
         }
         note!(self.trace(), "HQ: starts, {}", self.hq.disk_hashes());
+        self.call_safe();
         // A statement that was cut is made again.
         self.restate();
         self.hq_turn_soon();
@@ -745,7 +767,7 @@ impl World {
     }
 
     /// HQ's people state what is missing.
-    fn restate(&mut self) {
+    pub(super) fn restate(&mut self) {
         let with_lost = self.nobody_has_more();
         self.hq.restate(with_lost);
     }
@@ -760,13 +782,22 @@ impl World {
         self.live_nodes().iter().all(has_none)
     }
 
-    fn backup(&mut self) {
+    pub(super) fn backup(&mut self) {
         if self.hq.running.is_some() && !self.is_healed {
-            let backup = self.hq.backup();
-            self.backups.push(backup);
-            if self.backups.len() > 3 {
-                self.backups.remove(0);
-            }
+            self.back_up();
+        }
+    }
+
+    /// HQ's files are copied: to this copy it is put back, should it be lost.
+    pub(super) fn back_up(&mut self) {
+        self.copy = Some(self.hq.backup());
+        self.call_safe();
+    }
+
+    /// What the copy of HQ's files has is safe.
+    fn call_safe(&self) {
+        if let Some(copy) = &self.copy {
+            self.hq.call_safe(copy);
         }
     }
 
@@ -778,7 +809,7 @@ impl World {
         }
         let device = self.hq.give_device();
         let (site, groups) = (self.places[old.0].node.site, self.places[old.0].groups_left);
-        let new = self.install(site, device, groups)?;
+        let new = self.install(site, device, groups, None)?;
         if self.random.chance(1, 2) {
             // On the same machine, with what people wrote there.
             let [old, new] =
@@ -789,8 +820,7 @@ impl World {
         self.restate();
         self.hq_turn_soon();
         // Whoever enrols takes a backup: a restore must not forget the register.
-        let backup = self.hq.backup();
-        self.backups = vec![backup];
+        self.back_up();
         Ok(())
     }
 
@@ -819,8 +849,7 @@ impl World {
             self.after(delay, Event::Enrol(no));
         }
         // What it recorded is nowhere else from here on.
-        let backup = self.hq.backup();
-        self.backups = vec![backup];
+        self.back_up();
     }
 
     /// A person finds a second machine under one name, and takes it away.
@@ -858,8 +887,7 @@ impl World {
             let newer = Newer::new(SiteNo(1), device, &mut self.random);
             self.hq.register(&newer.genesis)?;
             self.newer = Some(newer);
-            let backup = self.hq.backup();
-            self.backups = vec![backup];
+            self.back_up();
         }
         let now = self.time.now();
         let newer = self.newer.as_mut().expect("just made");
@@ -884,6 +912,9 @@ impl World {
         (self.is_healed, self.healed_at) = (true, self.time.now());
         self.take_events(|event| matches!(event, Event::Fault(_)));
         self.hasten_sticks();
+        for event in self.take_events(|event| matches!(event, Event::Rebuild(_))) {
+            self.after(3_000, event);
+        }
         for no in (0..self.places.len()).map(NodeNo) {
             let place = &mut self.places[no.0];
             (place.offline_until, place.quality, place.disk_ms) = (0, Quality::GOOD, 10);
@@ -895,6 +926,10 @@ impl World {
                 continue;
             }
             self.after(500, Event::StartNode(no));
+            // Whoever carries something for a neighbour hands it over, in whatever order.
+            for round in 1..=3 {
+                self.after(round * 30_000, Event::ToHq(no));
+            }
             // A dial may be planned for much later.
             self.places[no.0].dials = false;
             self.dial_later(no, 1_000);
