@@ -100,7 +100,11 @@ impl World {
         self.after_hq_turn()?;
         self.tell_sessions()?;
         let (site, groups) = (self.places[old.0].node.site, self.places[old.0].groups_left);
-        let hq = self.hq.running.as_ref().expect("it lets somebody in");
+        let Some(hq) = &self.hq.running else {
+            // Its power had gone before, and nobody had noticed.
+            self.after(20_000, Event::Rebuild(old));
+            return Ok(());
+        };
         let (levels, logs) = (stock(hq, site, self.hq.now())?, received(hq, site));
         let device = self.hq.give_device();
         let new = self.install(site, device, groups, Some(levels))?;
