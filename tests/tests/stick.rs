@@ -135,3 +135,34 @@ fn what_is_carried_on_a_stick_is_posted_once_and_acknowledged() -> Result<(), Pr
     assert!(matches!(taken, Err(ProcessError::Failed { .. })), "{taken:?}");
     Ok(())
 }
+
+#[test]
+fn a_restored_hq_tells_master_data_on_a_stick_only_when_asked_to() -> Result<(), ProcessError> {
+    let folder = tempfile::tempdir()?;
+    let mut hq = Headquarters::of_a_company(folder.path())?;
+    hq.command(&["item", "add", "A", "Article"])?;
+    let code = hq.add_site("S", "South")?;
+    let south = alone(&folder.path().join("S"), &hq, &code)?;
+    let (up, down) = (folder.path().join("up"), folder.path().join("down"));
+    let backup = folder.path().join("backup");
+    hq.command(&["backup", text(&backup)])?;
+    hq.command(&["item", "add", "B", "Box"])?;
+    answer(&hq, "S", &south, &down)?;
+    let items = || run_json("edge-node", &["--data", text(&south.data), "items"]);
+    assert_eq!(items()?.as_array().map(Vec::len), Some(2));
+    hq.restored(&backup, &folder.path().join("restored"))?;
+    let export_at_hq = |more: &[&str]| {
+        hq.command(&[&["bundle", "export", "--site", "S", "--force", text(&down)], more].concat())
+    };
+    // Neither before nor after HQ knows what it holds.
+    for _ in 0..2 {
+        let refused = export_at_hq(&[]).expect_err("it may hold what HQ lost").to_string();
+        assert!(refused.contains("--anew"), "{refused}");
+        export(&south, &up, &["--force"])?;
+        hq.command(&["bundle", "import", text(&up)])?;
+    }
+    export_at_hq(&["--anew"])?;
+    run_json("edge-node", &["--data", text(&south.data), "bundle", "import", text(&down)])?;
+    assert_eq!(items()?.as_array().map(Vec::len), Some(1), "HQ has no more");
+    Ok(())
+}

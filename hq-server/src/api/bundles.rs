@@ -12,6 +12,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use shared::ids::{DeviceNo, LogId, Seq, SiteNo};
+use shared::sync::StateCursor;
 use shared::sync::bundle::{BUNDLE_BYTES_MAX, Seed};
 use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
 use tokio::sync::{mpsc, oneshot};
@@ -24,7 +25,7 @@ use utoipa_axum::routes;
 use super::problem::ApiError;
 use super::sites;
 use crate::beside;
-use crate::gateway::bundle::{BundleRefused, Desk, PIECE_BYTES, Taken};
+use crate::gateway::bundle::{BundleRefused, Desk, Known, PIECE_BYTES, Taken};
 use crate::gateway::store::HqStore as _;
 use crate::headquarters::Headquarters;
 
@@ -72,6 +73,10 @@ pub struct BundleReport {
 pub(super) struct AnswerQuery {
     /// The installation, where the site has several.
     device: Option<u32>,
+    /// After a restore of HQ: tell master data from the beginning, although the site may hold some that
+    /// HQ lost.
+    #[serde(default)]
+    anew: bool,
 }
 
 impl From<BundleRefused> for ApiError {
@@ -152,7 +157,7 @@ async fn bundle_answer(
 ) -> Result<Response, ApiError> {
     let (site, _) = sites::find(&hq, &code)?;
     let (device, log) = installation(&hq, &code, site, query.device.map(DeviceNo))?;
-    let known = hq.link(device).bundle.map(|bundle| bundle.known).unwrap_or_default();
+    let known = known(&hq, device, query.anew)?;
     let mut seed = Seed([0; 32]);
     getrandom::fill(&mut seed.0).map_err(|error| ApiError::failed(error.to_string()))?;
     let (begun, begins) = oneshot::channel();
@@ -174,6 +179,21 @@ async fn bundle_answer(
     begins.await.map_err(|error| ApiError::failed(error.to_string()))??;
     let kind = [(header::CONTENT_TYPE, "application/octet-stream")];
     Ok((kind, Body::from_stream(ReceiverStream::new(stream))).into_response())
+}
+
+/// From where on an installation is answered. It forgets what it knew of an earlier life of HQ when it is
+/// told of this one; what HQ asks back goes over a connection.
+fn known(hq: &Headquarters, device: DeviceNo, anew: bool) -> Result<Known, ApiError> {
+    let known = hq.link(device).bundle.map(|bundle| bundle.known);
+    let may_hold = |known: Known| hq.asks_back(known.state).is_some();
+    if !anew && hq.was_restored() && known.is_none_or(may_hold) {
+        let text = "HQ was restored from a backup, and this warehouse may hold master data that HQ lost: let \
+                    it connect once, and it gives that back; where it can't, --anew tells it everything from \
+                    the beginning, and what it alone holds is lost";
+        return Err(ApiError::refused(text.to_owned()));
+    }
+    let known = known.unwrap_or_default();
+    Ok(if anew { Known { state: StateCursor::START, ..known } } else { known })
 }
 
 /// The installation meant: the only one that is not revoked, or the one that was named.

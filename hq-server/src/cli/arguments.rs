@@ -381,6 +381,10 @@ pub(super) enum BundleCommand {
         /// Replace a file that is there.
         #[arg(long)]
         force: bool,
+        /// After a restore of HQ: tell master data from the beginning, although the warehouse may hold
+        /// some that HQ lost.
+        #[arg(long)]
+        anew: bool,
         /// The file to make.
         file: PathBuf,
     },

@@ -24,8 +24,10 @@ pub(super) fn run(
 ) -> Result<ExitCode, CliError> {
     match command {
         BundleCommand::Import { files } => Ok(import(client, files, json)),
-        BundleCommand::Export { site, device, force, file } => {
-            export(client, site, *device, *force, file, json)?;
+        BundleCommand::Export { site, device, force, anew, file } => {
+            let device = device.map_or_else(String::new, |device| format!("&device={device}"));
+            let address = format!("/api/sites/{}/bundle?anew={anew}{device}", encoded(site));
+            export(client, site, &address, *force, file, json)?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -105,7 +107,7 @@ fn told(report: &Value) -> String {
 fn export(
     client: &Client<'_>,
     site: &str,
-    device: Option<u32>,
+    address: &str,
     force: bool,
     file: &Path,
     json: bool,
@@ -116,9 +118,7 @@ fn export(
             file.display()
         )));
     }
-    let device = device.map_or_else(String::new, |device| format!("?device={device}"));
-    let address = format!("/api/sites/{}/bundle{device}", encoded(site));
-    let scanned = whole_file(file, |out| client.fetch(&address, out))?;
+    let scanned = whole_file(file, |out| client.fetch(address, out))?;
     let (head, bytes) = (scanned.head(), scanned.bytes());
     if json {
         print::json(&json!({

@@ -52,6 +52,11 @@ struct OwnNews {
 
 impl Headquarters {
     /// What a restored HQ learns from nodes.
+    /// Whether HQ was ever put back to a backup.
+    pub fn was_restored(&self) -> bool {
+        self.recovery().was_restored()
+    }
+
     pub(super) fn recovery(&self) -> Recovery {
         Recovery {
             intake: self.inner.intake.clone(),
@@ -94,8 +99,12 @@ impl Recovery {
     /// How far HQ's own logs go, for a node that may have keyed state of a life that is lost; `None`
     /// where there is nothing to ask back.
     pub fn asks_back(&self, known: StateCursor) -> Option<Vec<Capture>> {
-        let was_lost = !self.published.ledgers().books.losses().own().is_empty();
-        (was_lost && !self.intake.tells(known)).then(|| self.own_ends())
+        (self.was_restored() && !self.intake.tells(known)).then(|| self.own_ends())
+    }
+
+    /// Whether HQ may have lost what it had stated.
+    pub fn was_restored(&self) -> bool {
+        !self.published.ledgers().books.losses().own().is_empty()
     }
 
     /// How far HQ's own logs go, by installation.
