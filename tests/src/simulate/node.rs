@@ -372,7 +372,9 @@ impl Node {
             };
             self.keeper.think(groups, &sight, random);
         }
-        if self.keeper.open.is_empty() {
+        // A node that heard nothing yet knows no item, and takes no movement of one.
+        let knows_items = running.journal.catalogue().items().next().is_some();
+        if self.keeper.open.is_empty() || !knows_items {
             return;
         }
         let (numbers, submissions): (Vec<u64>, Vec<_>) = self.keeper.open.iter().cloned().unzip();

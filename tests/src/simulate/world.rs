@@ -430,6 +430,9 @@ impl World {
             note!(self.trace(), "node {}: a keeper records, {open} open", no.0);
             self.node_turn_soon(no);
         }
+        if self.is_healed {
+            return self.after(2_000, Event::Record(no));
+        }
         self.record_later(no);
     }
 
