@@ -153,10 +153,11 @@ impl EdgeStore for JournalLink {
     fn told(
         &self,
         lives: &Lives,
-        back: Option<StateCursor>,
-    ) -> Result<Option<GivenDocuments>, EdgeStoreError> {
+        after: u64,
+        back: Option<u64>,
+    ) -> Result<Option<(u64, GivenDocuments)>, EdgeStoreError> {
         let Some((documents, _)) = &self.documents else { return Ok(None) };
-        Ok(documents.give(lives, back)?)
+        Ok(documents.give(lives, after, back)?)
     }
 
     fn next_earlier(&self) -> Option<Arc<Self>> {

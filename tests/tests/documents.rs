@@ -6,12 +6,10 @@ use std::path::Path;
 
 use ed25519_dalek::SigningKey;
 use edge_node::documents::{Documents as EdgeDocuments, Owner};
-use hq_server::gateway::documents::{
-    Allowance, Documents as HqDocuments, REFUSALS, Sender, TakeBackError,
-};
+use hq_server::gateway::documents::{Allowance, Documents as HqDocuments, REFUSALS, Sender};
 use shared::document::{Actor, DocumentId, DocumentKey, Replica};
 use shared::ids::{ChangeHash, DeviceNo, HistoryId, LogId, SiteNo};
-use shared::sync::{DocumentChange, Following, StateCursor};
+use shared::sync::{DocumentChange, Following, GivenDocuments, StateCursor};
 use shared::time::Timestamp;
 
 const NOW: Timestamp = Timestamp(1_795_521_600_000);
@@ -128,10 +126,10 @@ impl Edge {
     /// Gives back what HQ asks; how many times it takes.
     fn give(&self, hq: &Hq) -> usize {
         let Some(lives) = hq.documents.lives() else { return 0 };
-        let (mut back, mut count) = (None, 0);
-        while let Some(given) = self.documents.give(&lives, back).expect("reads") {
-            hq.documents.take_back(&given, NOW).expect("takes");
-            (back, count) = (Some(given.told.batch.to), count + 1);
+        let (mut after, mut back, mut count) = (0, None, 0);
+        while let Some((number, given)) = self.documents.give(&lives, after, back).expect("reads") {
+            let is_whole = hq.documents.take_back(&given, NOW).expect("takes");
+            (after, back, count) = (number, is_whole.then_some(number), count + 1);
         }
         count
     }
@@ -322,17 +320,69 @@ fn a_restored_hq_refuses_nothing_for_what_it_lost() {
 }
 
 #[test]
+fn what_hq_named_comes_back_as_itself_or_not_at_all() {
+    let meanwhile = |hq: &Hq, one: &Edge, _: &Edge| {
+        one.put(TRANSFER, "remark", "by sea");
+        // Told on the connection that brought it: by its name alone.
+        let sent = one.send(hq, 64);
+        while one.hear(hq, &sent) {}
+    };
+    let Restored { folder, hq, .. } = Restored::new(meanwhile);
+    let one = Edge::open(folder.path(), 10);
+    let (_, honest) = {
+        let lives = hq.documents.lives().expect("it was restored");
+        one.documents.give(&lives, 0, None).expect("reads").expect("some")
+    };
+    // In the name of another site.
+    let forged = Edge::open(tempfile::tempdir().expect("a folder").path(), 20);
+    forged.put(TRANSFER, "remark", "by whoever forges");
+    let (_, other) = forged.documents.waiting_changes(0, 1).expect("reads").remove(0);
+    let exchanged = |_, _| Ok::<_, std::convert::Infallible>(Some(other.bytes.clone()));
+    let Ok(given) = GivenDocuments::new(honest.told.clone(), exchanged);
+    assert_ne!(given, honest);
+    assert!(hq.documents.take_back(&given, NOW).expect("leaves it"));
+    assert_eq!(hq.text(TRANSFER, "remark"), None);
+    assert!(hq.documents.take_back(&honest, NOW).expect("takes"));
+    assert_eq!(hq.text(TRANSFER, "remark").as_deref(), Some("by sea"));
+}
+
+#[test]
+fn what_builds_on_what_is_not_back_yet_is_kept_until_it_is() {
+    let meanwhile = |hq: &Hq, one: &Edge, two: &Edge| {
+        one.put(TRANSFER, "remark", "by sea");
+        sync_all(&[one, two], hq);
+        hq.put(TRANSFER, "remark", "by sea, ten boxes");
+    };
+    let Restored { folder, hq, two } = Restored::new(meanwhile);
+    let lives = hq.documents.lives().expect("it was restored");
+    // The node kept nothing of what its program before was told.
+    let (first, _) = two.documents.give(&lives, 0, None).expect("reads").expect("some");
+    let (second, given) =
+        two.documents.give(&lives, first, Some(first)).expect("reads").expect("some more");
+    assert!(!hq.documents.take_back(&given, NOW).expect("can't take it yet"));
+    // Its author offers what is missing.
+    let one = Edge::open(folder.path(), 10);
+    one.sync(&hq);
+    let (again, given) = two.documents.give(&lives, 0, None).expect("reads").expect("still there");
+    assert_eq!(again, second);
+    assert!(hq.documents.take_back(&given, NOW).expect("takes"));
+    assert_eq!(hq.text(TRANSFER, "remark").as_deref(), Some("by sea, ten boxes"));
+    assert_eq!(two.documents.give(&lives, 0, Some(again)).expect("reads"), None);
+}
+
+#[test]
 fn only_what_hq_signed_comes_back_and_in_time() {
     let meanwhile = |hq: &Hq, _: &Edge, _: &Edge| hq.put(TRANSFER, "remark", "by sea");
     let Restored { hq, two, .. } = Restored::new(meanwhile);
     let lives = hq.documents.lives().expect("it was restored");
-    let mut given = two.documents.give(&lives, None).expect("reads").expect("there is some");
+    let (_, mut given) = two.documents.give(&lives, 0, None).expect("reads").expect("some");
     let untouched = given.clone();
     given.told.batch.site = SiteNo(1);
-    let taken = hq.documents.take_back(&given, NOW);
-    assert!(matches!(taken, Err(TakeBackError::NotHq)));
-    hq.documents.take_back(&untouched, NOW).expect("takes");
-    hq.documents.take_back(&untouched, NOW).expect("takes again");
+    // Nobody wants it, and nobody is turned away for it.
+    assert!(hq.documents.take_back(&given, NOW).expect("leaves it"));
+    assert_eq!(hq.text(TRANSFER, "remark"), None);
+    assert!(hq.documents.take_back(&untouched, NOW).expect("takes"));
+    assert!(hq.documents.take_back(&untouched, NOW).expect("takes again"));
     assert_eq!(hq.text(TRANSFER, "remark").as_deref(), Some("by sea"));
     let changes = |hq: &Hq| {
         let known = hq.documents.get(TRANSFER.parse().expect("an id")).expect("there");

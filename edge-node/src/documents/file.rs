@@ -268,26 +268,6 @@ impl DocumentsFile {
         Ok(found)
     }
 
-    /// What HQ told and is still kept, the oldest first: until where, and as it signed it.
-    pub(super) fn told(&self) -> Result<Vec<(u64, StateCursor)>, StoreError> {
-        let transaction = self.database.begin_read()?;
-        let mut found = Vec::new();
-        for row in transaction.open_table(TOLD)?.iter()? {
-            let (number, bytes) = row?;
-            found.push((number.value(), told_row(bytes.value())?.0));
-        }
-        Ok(found)
-    }
-
-    /// One of those.
-    pub(super) fn told_at(&self, number: u64) -> Result<SignedDocumentBatch, StoreError> {
-        let transaction = self.database.begin_read()?;
-        let row =
-            transaction.open_table(TOLD)?.get(number)?.ok_or_else(|| damaged("what HQ told"))?;
-        let (_, signed) = told_row(row.value())?;
-        SignedDocumentBatch::decode(signed).map_err(|_| damaged("what HQ told"))
-    }
-
     /// Starts a batch.
     pub(super) fn batch(&self) -> Result<Batch, StoreError> {
         let mut transaction = self.database.begin_write()?;
@@ -352,11 +332,6 @@ fn outbox_row(bytes: &[u8]) -> Result<(ChangeHash, DocumentKey), StoreError> {
         .split_first_chunk()
         .and_then(|(hash, key)| Some((ChangeHash(*hash), DocumentKey::decode(key)?)));
     parts.ok_or_else(|| damaged("the outbox"))
-}
-
-fn told_row(bytes: &[u8]) -> Result<(StateCursor, &[u8]), StoreError> {
-    let (cursor, signed) = bytes.split_at_checked(16).ok_or_else(|| damaged("what HQ told"))?;
-    Ok((read_cursor(cursor)?, signed))
 }
 
 impl Batch {
@@ -469,7 +444,21 @@ impl Batch {
         Ok(())
     }
 
-    /// HQ has it.
+    /// What HQ told first after a number, if it is still kept: until where, and as it signed it, where that
+    /// reads.
+    pub(super) fn told_after(
+        &self,
+        after: u64,
+    ) -> Result<Option<(u64, StateCursor, Option<SignedDocumentBatch>)>, StoreError> {
+        let table = self.transaction.open_table(TOLD)?;
+        let Some(row) = table.range(after + 1..)?.next() else { return Ok(None) };
+        let (number, bytes) = row?;
+        let parts = bytes.value().split_at_checked(16).ok_or_else(|| damaged("what HQ told"))?;
+        let told = SignedDocumentBatch::decode(parts.1).ok();
+        Ok(Some((number.value(), read_cursor(parts.0)?, told)))
+    }
+
+    /// It need not be given back any more.
     pub(super) fn forget_told(&mut self, number: u64) -> Result<(), StoreError> {
         let mut table = self.transaction.open_table(TOLD)?;
         if let Some(row) = table.remove(number)? {

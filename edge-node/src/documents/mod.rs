@@ -265,34 +265,47 @@ impl Documents {
 
 /// For an HQ that was restored.
 impl Documents {
-    /// What HQ told in lives that are over and may lack now, the oldest of it, with this site's own
-    /// changes that it names; `None` where there is no more. `back` is what HQ has again: that, and
-    /// what it says that it has, is kept no longer.
+    /// What HQ told in lives that are over and may lack now: the first of it after `after`, with its number
+    /// and this site's own changes that it names; `None` where there is no more. `back` is what HQ has
+    /// again: that, what it says that it has, and what does not read is kept no longer.
     pub fn give(
         &self,
         lives: &Lives,
-        back: Option<StateCursor>,
-    ) -> Result<Option<GivenDocuments>, StoreError> {
+        after: u64,
+        back: Option<u64>,
+    ) -> Result<Option<(u64, GivenDocuments)>, StoreError> {
         let _names = self.inner.names();
-        let told = self.inner.file.told()?;
-        let of_others = told.iter().filter(|(_, to)| to.handle != lives.now);
-        let (lacking, known): (Vec<_>, Vec<_>) =
-            of_others.partition(|(_, to)| Some(*to) != back && lives.lack(*to));
-        if !known.is_empty() {
-            let mut batch = self.inner.file.batch()?;
-            known.iter().try_for_each(|(number, _)| batch.forget_told(*number))?;
+        let mut batch = self.inner.file.batch()?;
+        if let Some(number) = back {
+            batch.forget_told(number)?;
+        }
+        let (mut from, mut found, mut forgets) = (after, None, back.is_some());
+        while let Some((number, to, told)) = batch.told_after(from)? {
+            from = number;
+            match told.filter(|_| to.handle == lives.now || lives.lack(to)) {
+                Some(_) if to.handle == lives.now => {}
+                Some(told) => {
+                    found = Some((number, told));
+                    break;
+                }
+                None => {
+                    batch.forget_told(number)?;
+                    forgets = true;
+                }
+            }
+        }
+        let own = |key, hash| {
+            let mut open = Open::read(key, batch.rows(key)?)?;
+            Ok::<_, StoreError>(open.find(hash).map(|(row, _)| row.bytes.clone()))
+        };
+        let given = match found.filter(|_| !planted::is(Fault::KeptToItself)) {
+            Some((number, told)) => Some((number, GivenDocuments::new(told, own)?)),
+            None => None,
+        };
+        if forgets {
             batch.commit()?;
         }
-        let Some((number, _)) = lacking.first().filter(|_| !planted::is(Fault::KeptToItself))
-        else {
-            return Ok(None);
-        };
-        let told = self.inner.file.told_at(*number)?;
-        GivenDocuments::new(told, |key, hash| {
-            let mut open = Open::read(key, self.inner.file.rows(key)?)?;
-            Ok(open.find(hash).map(|(row, _)| row.bytes.clone()))
-        })
-        .map(Some)
+        Ok(given)
     }
 }
 

@@ -384,8 +384,9 @@ fn perform<S: EdgeStore>(store: &S, request: EdgeRequest) -> EdgeEvent {
             let applied = store.apply_documents(signed).map(|()| EdgeEvent::DocumentsApplied);
             applied.unwrap_or_else(|error| documents_failed(&error))
         }
-        EdgeRequest::ReadTold { lives, back } => {
-            let told = store.told(&lives, back).map(|given| given.map(Box::new));
+        EdgeRequest::ReadTold { lives, after, back } => {
+            let told = store.told(&lives, after, back);
+            let told = told.map(|found| found.map(|(number, given)| (number, Box::new(given))));
             told.map_or_else(|error| documents_failed(&error), EdgeEvent::ToldRead)
         }
     }

@@ -111,13 +111,14 @@ pub trait EdgeStore: Send + Sync + 'static {
         Ok(())
     }
 
-    /// What HQ told of documents in lives that are over and may lack now, the oldest of it; `None`
-    /// where there is no more. `back` is what it has again: that is kept no longer.
+    /// What HQ told of documents in lives that are over and may lack now, the first of it after `after`,
+    /// with its number; `None` where there is no more. `back` is what it has again: that is kept no longer.
     fn told(
         &self,
         _lives: &Lives,
-        _back: Option<StateCursor>,
-    ) -> Result<Option<GivenDocuments>, EdgeStoreError> {
+        _after: u64,
+        _back: Option<u64>,
+    ) -> Result<Option<(u64, GivenDocuments)>, EdgeStoreError> {
         Ok(None)
     }
 

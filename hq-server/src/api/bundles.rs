@@ -35,6 +35,9 @@ const PIECES_WAITING_MAX: usize = 4;
 /// How long an import waits until the books have what it brought.
 const POSTING: Duration = Duration::from_secs(30);
 
+/// Whoever receives a bundle takes a piece of it within this time.
+const RECEIVING: Duration = Duration::from_secs(60);
+
 /// What came of a bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BundleReport {
@@ -172,7 +175,7 @@ async fn bundle_answer(
         if let Err(error) = answer.write(&mut Pieces(pieces.clone()), None) {
             tracing::warn!("a bundle was not made to its end: {error}");
             // The body ends by an error, so that nobody takes it for whole.
-            drop(pieces.blocking_send(Err(io::Error::other(error.to_string()))));
+            drop(pieces.try_send(Err(io::Error::other(error.to_string()))));
         }
     });
     drop(making.await);
@@ -240,8 +243,11 @@ struct Pieces(mpsc::Sender<io::Result<Vec<u8>>>);
 impl Write for Pieces {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let piece = &bytes[..bytes.len().min(PIECE_BYTES)];
-        let sent = self.0.blocking_send(Ok(piece.to_vec()));
-        sent.map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody receives it any more"))?;
+        // It has one of the few places for what people ask.
+        let send = tokio::time::timeout(RECEIVING, self.0.send(Ok(piece.to_vec())));
+        let sent = tokio::runtime::Handle::current().block_on(send);
+        let gone = || io::Error::new(io::ErrorKind::BrokenPipe, "nobody receives it any more");
+        sent.map_err(|_| gone())?.map_err(|_| gone())?;
         Ok(piece.len())
     }
 

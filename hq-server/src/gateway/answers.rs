@@ -10,7 +10,6 @@ use shared::sync::{Code, CompleteTo, FOUND_MAX, Found, Refusal, SiteStock, Stock
 use shared::time::Timestamp;
 
 use super::branches::Branches;
-use super::documents::TakeBackError;
 use super::intake::{Intake, IntakeError, LogStatus, RunRefused};
 use super::store::{LogWriter, Peer};
 use crate::sequencer::Published;
@@ -39,14 +38,6 @@ pub fn unknown_log() -> Refusal {
 pub fn storage(error: &dyn std::error::Error) -> Refusal {
     tracing::error!("the intake: {error}");
     Refusal::new(Code::STORAGE, "HQ can't read its store: try again later")
-}
-
-/// Why documents were not taken back.
-pub fn not_taken_back(error: &TakeBackError) -> Refusal {
-    match error {
-        TakeBackError::File(error) => storage(error),
-        TakeBackError::NotHq => Refusal::new(Code::PROTOCOL, error.to_string()),
-    }
 }
 
 /// A log, for an installation of the site that it is of: one that takes the place of another brings

@@ -66,6 +66,10 @@ impl Unfinished {
     fn park(&self, by: DeviceNo, beginning: Beginning) {
         let mut kept = self.kept();
         kept.retain(|(known, _)| *known != by);
+        if beginning.1.len() > UNFINISHED_BYTES {
+            // It would take the place of all others.
+            return;
+        }
         kept.push_back((by, beginning));
         let bytes = |kept: &VecDeque<(DeviceNo, Beginning)>| -> usize {
             kept.iter().map(|(_, (_, bytes))| bytes.len()).sum()

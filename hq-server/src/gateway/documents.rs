@@ -34,6 +34,12 @@ use room::Room;
 
 pub use room::{Allowance, HeldBack, REFUSALS};
 
+/// Says in a file of documents whose life it is of: what a restore does before it begins another.
+pub fn note_life(path: &Path, history: &HistoryId) -> Result<(), FileError> {
+    let file = DocumentsFile::open(path, 1 << 20)?;
+    file.begin_life(handle_of(history, NUMBERING)).map(drop)
+}
+
 /// Raised when decisions are numbered in another way.
 const NUMBERING: u64 = 0;
 
@@ -84,17 +90,6 @@ impl ChangeRefused {
     const fn may_be_a_loss(&self) -> bool {
         matches!(self, Self::NotBegun(_) | Self::NotBegunThere(_))
     }
-}
-
-/// Why what a site gave back was not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum TakeBackError {
-    /// HQ did not say so.
-    #[error("documents were given back that HQ did not sign")]
-    NotHq,
-    /// The file.
-    #[error(transparent)]
-    File(#[from] FileError),
 }
 
 /// Why HQ can't change a document.
@@ -316,15 +311,21 @@ impl Documents {
         (!lives_over.is_empty()).then(lives)
     }
 
-    /// Takes back what HQ decided in a life that is over, as it told a site: durable when it returns.
-    /// What is here is left, and so is what came too late: its document's generation is over.
-    pub fn take_back(&self, given: &GivenDocuments, at: Timestamp) -> Result<(), TakeBackError> {
-        given.told.verify(&self.inner.key.verifying_key()).map_err(|_| TakeBackError::NotHq)?;
-        let mut deciding = self.inner.deciding();
-        for (key, bytes) in given.changes() {
-            deciding.take_back(key, bytes, at)?;
+    /// Takes back what HQ decided in a life that is over, as it told a site: durable when it returns. What
+    /// is here is left, and so is what came too late: its document's generation is over. False where
+    /// something builds on changes that are not here: it is to come again.
+    pub fn take_back(&self, given: &GivenDocuments, at: Timestamp) -> Result<bool, FileError> {
+        if given.told.verify(&self.inner.key.verifying_key()).is_err() {
+            // Of another HQ, where the node once was: nobody here wants it.
+            tracing::warn!("documents were given back that this HQ did not sign");
+            return Ok(true);
         }
-        Ok(deciding.commit()?)
+        let (mut deciding, mut is_whole) = (self.inner.deciding(), true);
+        for (key, name, bytes) in given.changes() {
+            is_whole &= deciding.take_back(key, name, bytes, at)?;
+        }
+        deciding.commit()?;
+        Ok(is_whole)
     }
 
     /// Why a site's changes wait, where it wrote so much, or so much that was refused.
@@ -594,24 +595,27 @@ impl Deciding<'_> {
         Ok(waits)
     }
 
-    /// Decides again as HQ once did. A change that does not read, or whose dependencies nobody has any
-    /// more, can't be taken again.
+    /// Decides again as HQ once did; false where it builds on what is not here. A change that does not read,
+    /// or is not the one that HQ named, can't be taken.
     fn take_back(
         &mut self,
         key: DocumentKey,
+        name: Option<ChangeHash>,
         bytes: &[u8],
         at: Timestamp,
-    ) -> Result<(), FileError> {
-        let Ok(change) = Change::read(bytes) else { return Ok(()) };
+    ) -> Result<bool, FileError> {
+        let read = Change::read(bytes).ok();
+        let named = read.filter(|change| name.is_none_or(|name| name == change.hash));
+        let Some(change) = named else { return Ok(true) };
         let newest = self.state.newest(key.id).map_or(1, |newest| newest.generation);
         if newest > key.generation && !self.replica(key)?.has(&change.hash) {
             tracing::warn!(
                 "a change of {key} that was lost came back after generation {newest} began"
             );
-            return Ok(());
+            return Ok(true);
         }
-        self.admit(key, at, &[change], Replica::admit_decided)?;
-        Ok(())
+        let outcomes = self.admit(key, at, &[change], Replica::admit_decided)?;
+        Ok(!matches!(outcomes[..], [Outcome::Waits(_)]))
     }
 
     /// Whether it is in its document.

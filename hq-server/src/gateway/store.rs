@@ -247,8 +247,9 @@ pub trait HqStore: Send + Sync + 'static {
         None
     }
 
-    /// Takes back what HQ told a site of documents in a life that is over: durable when it returns.
-    fn take_documents(&self, _given: &GivenDocuments) -> Result<(), Refusal> {
+    /// Takes back what HQ told a site of documents in a life that is over: durable when it returns. False
+    /// where something of it builds on what is not here.
+    fn take_documents(&self, _given: &GivenDocuments) -> Result<bool, Refusal> {
         Err(Refusal::new(Code::PROTOCOL, "this HQ keeps no shared documents"))
     }
 

@@ -17,6 +17,7 @@ use super::{
     INTAKE_FILE, config, random,
 };
 use crate::authority::Authority;
+use crate::gateway::documents;
 use crate::gateway::intake::Intake;
 use crate::store::{FileError, RedbStore, Store as _};
 
@@ -170,6 +171,8 @@ pub fn restore(from: &Path, directory: &Path, now: Timestamp) -> Result<Manifest
         copy_file(&from.join(&file.path), &directory.join(&file.path))?;
     }
     let mut store = RedbStore::open(&directory.join(BOOKS_FILE), CACHE_BYTES)?;
+    // A backup that an older program made does not say so itself.
+    documents::note_life(&directory.join(DOCUMENTS_FILE), &store.history())?;
     store.renew_history(HistoryId(random()?))?;
     drop(store);
     let authority = Authority::open(&directory.join(AUTHORITY_DIRECTORY));

@@ -261,9 +261,9 @@ impl HqStore for Headquarters {
         self.inner.documents.lives()
     }
 
-    fn take_documents(&self, given: &GivenDocuments) -> Result<(), Refusal> {
+    fn take_documents(&self, given: &GivenDocuments) -> Result<bool, Refusal> {
         let taken = self.inner.documents.take_back(given, self.inner.clock.now());
-        taken.map_err(|error| answers::not_taken_back(&error))
+        taken.map_err(|error| storage(&error))
     }
 
     fn document_news(&self) -> watch::Receiver<u64> {

@@ -146,12 +146,15 @@ impl GivenDocuments {
         Ok(Self { told, own: found })
     }
 
-    /// Every change that HQ took, in its order, with its bytes.
-    pub fn changes(&self) -> impl Iterator<Item = (DocumentKey, &[u8])> {
+    /// Every change that HQ took, in its order, with its bytes; and its name, where HQ signed that alone:
+    /// then the bytes prove nothing until they are compared with it.
+    pub fn changes(&self) -> impl Iterator<Item = (DocumentKey, Option<ChangeHash>, &[u8])> {
         let mut own = self.own.iter();
         self.told.batch.news.iter().filter_map(move |news| match news {
-            DocumentNews::Change { key, bytes } => Some((*key, bytes.as_slice())),
-            DocumentNews::Taken { key, .. } => own.next().map(|bytes| (*key, bytes.as_slice())),
+            DocumentNews::Change { key, bytes } => Some((*key, None, bytes.as_slice())),
+            DocumentNews::Taken { key, hash } => {
+                own.next().map(|bytes| (*key, Some(*hash), bytes.as_slice()))
+            }
             DocumentNews::Refused { .. } => None,
         })
     }

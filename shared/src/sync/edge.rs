@@ -125,8 +125,8 @@ pub enum EdgeEvent {
     /// Reply to [`EdgeRequest::ApplyDocuments`]: another way brought documents of another life of HQ
     /// meanwhile, and the connection's steps do not go on from there.
     Overtaken,
-    /// Reply to [`EdgeRequest::ReadTold`]; `None` where there is no more.
-    ToldRead(Option<Box<GivenDocuments>>),
+    /// Reply to [`EdgeRequest::ReadTold`], with its number; `None` where there is no more.
+    ToldRead(Option<(u64, Box<GivenDocuments>)>),
     /// Reply to [`EdgeRequest::NotePostings`], whether they could be stored or not: what is known now.
     PostingsNoted(PostingsKnown),
     /// The log can't be read; the connection makes no sense.
@@ -188,8 +188,10 @@ pub enum EdgeRequest {
     ReadTold {
         /// What HQ says of its lives.
         lives: Lives,
-        /// HQ has this step back.
-        back: Option<StateCursor>,
+        /// What was told later than this one.
+        after: u64,
+        /// HQ has all of this one back.
+        back: Option<u64>,
     },
     /// Keep what became of facts, for people.
     NotePostings(SignedPostings),
@@ -307,13 +309,18 @@ pub struct EdgeSession {
 /// What HQ told of documents, on its way back to an HQ that was restored.
 #[derive(Debug, Default)]
 struct Giving {
-    /// What HQ asked, until all is given.
+    /// What HQ asked.
     lives: Option<Lives>,
-    asked: bool,
+    /// All is given, as far as HQ could take it.
+    is_over: bool,
     reading: bool,
+    /// The number of the last one read.
+    after: u64,
     ready: Option<Box<GivenDocuments>>,
     in_flight: Option<StateCursor>,
-    back: Option<StateCursor>,
+    back: Option<u64>,
+    /// HQ lacks what some of it builds on.
+    some_wait: bool,
 }
 
 /// Keyed state that a restored HQ asks back.
@@ -413,6 +420,8 @@ struct Changes {
     in_flight: BTreeMap<ChangeHash, Vec<u8>>,
     /// HQ lacks what some of them build on.
     some_wait: bool,
+    /// How many had to wait since HQ decided on one.
+    waits: usize,
 }
 
 /// Whether the store reads changes.
@@ -513,7 +522,7 @@ impl EdgeSession {
     pub fn is_complete(&self) -> bool {
         let is_acknowledged = self.facts.acknowledged == self.facts.tip;
         let writes = self.start.documents.is_some() && !self.documents.failed;
-        let is_decided = !writes || (self.changes.is_idle() && self.giving.lives.is_none());
+        let is_decided = !writes || (self.changes.is_idle() && self.giving.is_idle());
         let is_all = is_acknowledged && is_decided && self.look_ups.is_idle();
         self.is_open() && (is_all || planted::is(Fault::LeavesEarly))
     }
@@ -557,13 +566,12 @@ impl EdgeSession {
             }
             (Phase::Open(_), Frame::Documents(signed)) => self.handle_documents(signed),
             (Phase::Open(_), Frame::AskDocuments(lives)) if self.may_be_asked() => {
-                (self.giving.lives, self.giving.asked) = (Some(lives), true);
+                self.giving.lives = Some(lives);
             }
-            (Phase::Open(_), Frame::DocumentsBack(cursor))
+            (Phase::Open(_), Frame::DocumentsBack(cursor, is_whole))
                 if self.giving.in_flight == Some(cursor) =>
             {
-                self.giving.in_flight = None;
-                self.giving.back = Some(cursor);
+                self.giving.handle_back(is_whole);
             }
             (Phase::Open(_), Frame::DocumentWaits(hash)) => self.changes.handle_waits(hash),
             (Phase::Open(_), Frame::Postings(signed)) => self.handle_postings(signed),
@@ -609,6 +617,7 @@ impl EdgeSession {
                 let is_other = self.documents.is_of_another_history();
                 self.documents.handle_applied();
                 self.changes.handle_applied(is_other);
+                self.giving.handle_applied();
             }
             EdgeEvent::DocumentsFailed => self.documents.failed = true,
             EdgeEvent::Overtaken => self.break_off(EdgeEnd::Overtaken),
@@ -780,7 +789,9 @@ impl EdgeSession {
         if self.start.documents.is_none() || self.documents.failed {
             return None;
         }
-        let batch = self.documents.next().map(EdgeRequest::ApplyDocuments);
+        // What HQ tells may take the place of what it is to be given.
+        let batch = if self.giving.is_idle() { self.documents.next() } else { None };
+        let batch = batch.map(EdgeRequest::ApplyDocuments);
         // What HQ decided on is no more to be read once it is applied.
         let is_applying = self.documents.applying.is_some();
         let batch = batch.or_else(|| self.giving.request());
@@ -941,7 +952,7 @@ impl EdgeSession {
 
     /// HQ may ask documents back once, of a node that has some.
     const fn may_be_asked(&self) -> bool {
-        self.start.documents.is_some() && !self.giving.asked
+        self.start.documents.is_some() && self.giving.lives.is_none()
     }
 
     fn handle_postings(&mut self, signed: SignedPostings) {
@@ -1223,21 +1234,41 @@ impl Back {
 }
 
 impl Giving {
+    const fn is_idle(&self) -> bool {
+        self.lives.is_none() || self.is_over
+    }
+
     fn request(&mut self) -> Option<EdgeRequest> {
-        if self.reading || self.ready.is_some() || self.in_flight.is_some() {
+        if self.is_over || self.reading || self.ready.is_some() || self.in_flight.is_some() {
             return None;
         }
         let lives = self.lives.clone()?;
         self.reading = true;
-        Some(EdgeRequest::ReadTold { lives, back: self.back.take() })
+        Some(EdgeRequest::ReadTold { lives, after: self.after, back: self.back.take() })
     }
 
-    fn handle_read(&mut self, given: Option<Box<GivenDocuments>>) {
+    fn handle_read(&mut self, given: Option<(u64, Box<GivenDocuments>)>) {
         self.reading = false;
-        if given.is_none() {
-            self.lives = None;
+        self.is_over = given.is_none();
+        if let Some((number, given)) = given {
+            (self.after, self.ready) = (number, Some(given));
         }
-        self.ready = given;
+    }
+
+    fn handle_back(&mut self, is_whole: bool) {
+        self.in_flight = None;
+        if is_whole {
+            self.back = Some(self.after);
+        } else {
+            self.some_wait = true;
+        }
+    }
+
+    /// Documents moved at HQ: perhaps what was missing there has come.
+    fn handle_applied(&mut self) {
+        if std::mem::take(&mut self.some_wait) {
+            (self.after, self.is_over) = (0, false);
+        }
     }
 
     fn take_ready(&mut self) -> Option<Box<GivenDocuments>> {
@@ -1251,7 +1282,7 @@ impl Changes {
     fn request(&mut self) -> Option<EdgeRequest> {
         let room = limits::DOCUMENT_CHANGES_WINDOW.saturating_sub(self.in_flight.len());
         let is_reading = self.reading != Reading::No;
-        if !self.dirty || is_reading || !self.ready.is_empty() || room == 0 {
+        if !self.dirty || self.rests() || is_reading || !self.ready.is_empty() || room == 0 {
             return None;
         }
         (self.dirty, self.reading) = (false, Reading::Yes);
@@ -1282,7 +1313,7 @@ impl Changes {
 
     /// HQ has decided on all of them, or can't yet.
     fn is_idle(&self) -> bool {
-        !self.dirty
+        (!self.dirty || self.rests())
             && self.reading == Reading::No
             && self.ready.is_empty()
             && self.in_flight.is_empty()
@@ -1294,6 +1325,7 @@ impl Changes {
             match news {
                 DocumentNews::Taken { hash, .. } | DocumentNews::Refused { hash, .. } => {
                     self.in_flight.remove(hash);
+                    self.waits = 0;
                 }
                 // An earlier connection brought it to HQ, and broke.
                 DocumentNews::Change { bytes, .. } => {
@@ -1310,15 +1342,21 @@ impl Changes {
         }
     }
 
+    /// A whole window had to wait: what comes after it need not be sent to hear the same.
+    const fn rests(&self) -> bool {
+        self.waits >= limits::DOCUMENT_CHANGES_WINDOW
+    }
+
     fn handle_waits(&mut self, hash: ChangeHash) {
         self.some_wait |= self.in_flight.remove(&hash).is_some();
+        self.waits += 1;
     }
 
     /// Documents moved at HQ: perhaps what was missing there has come. Another history lacks what was
     /// decided in the one before: that is offered again.
     fn handle_applied(&mut self, is_other: bool) {
         if std::mem::take(&mut self.some_wait) || is_other {
-            (self.read, self.dirty) = (0, true);
+            (self.read, self.dirty, self.waits) = (0, true, 0);
         }
     }
 }

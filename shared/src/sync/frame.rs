@@ -349,8 +349,8 @@ pub enum Frame {
     AskDocuments(Lives),
     /// Edge: some of it.
     GivenDocuments(Box<GivenDocuments>),
-    /// HQ: I have what I told up to there in a life that is over.
-    DocumentsBack(StateCursor),
+    /// HQ: I have what I told up to there in a life that is over, or lack what some of it builds on.
+    DocumentsBack(StateCursor, bool),
     /// Edge: what is on hand at my site?
     AskStock,
     /// HQ: this is.
@@ -484,7 +484,7 @@ impl Frame {
             Self::DocumentWaits(_) => DOCUMENT_WAITS,
             Self::AskDocuments(_) => ASK_DOCUMENTS,
             Self::GivenDocuments(_) => GIVEN_DOCUMENTS,
-            Self::DocumentsBack(_) => DOCUMENTS_BACK,
+            Self::DocumentsBack(..) => DOCUMENTS_BACK,
             Self::AskPostings(_) => ASK_POSTINGS,
             Self::Postings(_) => POSTINGS,
             Self::LookUp(_) => LOOK_UP,
@@ -532,7 +532,7 @@ impl Frame {
             Self::DocumentWaits(_) => "document waits",
             Self::AskDocuments(_) => "ask documents",
             Self::GivenDocuments(_) => "given documents",
-            Self::DocumentsBack(_) => "documents back",
+            Self::DocumentsBack(..) => "documents back",
             Self::AskPostings(_) => "question about postings",
             Self::Postings(_) => "postings",
             Self::LookUp(_) => "look-up",
@@ -593,9 +593,11 @@ impl Frame {
             Self::Seal(seal) => out.raw(&seal.encode()),
             Self::Acknowledgement(signed) => signed.write(out),
             Self::State(signed) | Self::GivenBack(signed) => signed.write(out),
-            Self::StateTaken(cursor)
-            | Self::DocumentsTaken(cursor)
-            | Self::DocumentsBack(cursor) => cursor.write(out),
+            Self::StateTaken(cursor) | Self::DocumentsTaken(cursor) => cursor.write(out),
+            Self::DocumentsBack(cursor, is_whole) => {
+                cursor.write(out);
+                out.unsigned(u64::from(*is_whole));
+            }
             Self::Ping(nonce) => out.unsigned(*nonce),
             Self::Pong(nonce, time) => {
                 out.unsigned(*nonce);
@@ -671,7 +673,9 @@ impl Frame {
             DOCUMENT_WAITS => Self::DocumentWaits(ChangeHash(input.array()?)),
             ASK_DOCUMENTS => Self::AskDocuments(Lives::read(input)?),
             GIVEN_DOCUMENTS => Self::GivenDocuments(Box::new(GivenDocuments::read(input)?)),
-            DOCUMENTS_BACK => Self::DocumentsBack(StateCursor::read(input)?),
+            DOCUMENTS_BACK => {
+                Self::DocumentsBack(StateCursor::read(input)?, input.flag("whether it is whole")?)
+            }
             ASK_POSTINGS => Self::AskPostings(PostingsAsked::read(input)?),
             POSTINGS => Self::Postings(SignedPostings::read(input)?),
             LOOK_UP => Self::LookUp(
@@ -986,7 +990,7 @@ mod tests {
             Frame::AllGiven,
             Frame::AskDocuments(Lives { now: 12, before: vec![cursor(1), cursor(301)] }),
             Frame::GivenDocuments(Box::new(given_documents())),
-            Frame::DocumentsBack(cursor(3)),
+            Frame::DocumentsBack(cursor(3), true),
             Frame::AskStock,
             Frame::Stock(stock()),
             Frame::Meet(Meet {

@@ -93,8 +93,9 @@ pub enum HqEvent {
     /// HQ was restored: what the edge was told of documents in lives that are over is asked back,
     /// once it has asked for documents.
     AskDocuments(Lives),
-    /// Reply to [`HqRequest::TakeDocuments`]: durable.
-    DocumentsBack,
+    /// Reply to [`HqRequest::TakeDocuments`]: durable, as a whole or but for what builds on changes that
+    /// are not here.
+    DocumentsBack(bool),
     /// There may be keyed state that the site does not have.
     StateChanged,
     /// Reply to [`HqRequest::ReadState`]; `None` where the site has everything.
@@ -198,7 +199,7 @@ struct DocumentsBack {
     asked: bool,
     waiting: Option<Box<GivenDocuments>>,
     storing: Option<StateCursor>,
-    stored: Option<StateCursor>,
+    stored: Option<(StateCursor, bool)>,
 }
 
 /// Keyed state that is asked back. The site is told nothing before: it would forget what it has.
@@ -448,7 +449,7 @@ impl HqSession {
             HqEvent::AskBack(known) => self.back.known = Some(known),
             HqEvent::TakenBack => self.back.storing = false,
             HqEvent::AskDocuments(lives) => self.documents_back.lives = Some(lives),
-            HqEvent::DocumentsBack => self.documents_back.handle_stored(),
+            HqEvent::DocumentsBack(is_whole) => self.documents_back.handle_stored(is_whole),
             HqEvent::StateChanged => self.state.dirty = true,
             HqEvent::StateRead(batch) => self.state.handle_read(batch),
             HqEvent::ChangesTaken(waits) => {
@@ -521,8 +522,8 @@ impl HqSession {
             self.documents_back.asked = true;
             return self.documents_back.lives.clone().map(Frame::AskDocuments);
         }
-        if let Some(cursor) = self.documents_back.stored.take() {
-            return Some(Frame::DocumentsBack(cursor));
+        if let Some((cursor, is_whole)) = self.documents_back.stored.take() {
+            return Some(Frame::DocumentsBack(cursor, is_whole));
         }
         if let Some(hash) = self.changes.waits.pop_front() {
             return Some(Frame::DocumentWaits(hash));
@@ -843,8 +844,8 @@ impl DocumentsBack {
         Some(HqRequest::TakeDocuments(given))
     }
 
-    fn handle_stored(&mut self) {
-        self.stored = self.storing.take();
+    fn handle_stored(&mut self, is_whole: bool) {
+        self.stored = self.storing.take().map(|cursor| (cursor, is_whole));
     }
 }
 

@@ -65,7 +65,7 @@ pub fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
         Frame::Postings(postings(1, 9).sign(&key(2))),
         Frame::AskDocuments(lives()),
         Frame::GivenDocuments(Box::new(given_documents())),
-        Frame::DocumentsBack(StateCursor { handle: 8, at: 3 }),
+        Frame::DocumentsBack(StateCursor { handle: 8, at: 3 }, true),
         Frame::Renew(vec![1, 2, 3]),
         Frame::Renewed(vec![vec![1], vec![2]], Timestamp(9)),
     ];

@@ -400,10 +400,10 @@ fn edge_answer(request: EdgeRequest, tip: u64) -> EdgeEvent {
             EdgeEvent::StateApplied
         }
         EdgeRequest::ReadGiven { .. } => EdgeEvent::GivenRead(None),
-        EdgeRequest::ReadTold { lives, back: None }
+        EdgeRequest::ReadTold { lives, after: 0, back: None }
             if lives.lack(StateCursor { handle: 8, at: 3 }) =>
         {
-            EdgeEvent::ToldRead(Some(Box::new(given_documents())))
+            EdgeEvent::ToldRead(Some((1, Box::new(given_documents()))))
         }
         EdgeRequest::ReadTold { .. } => EdgeEvent::ToldRead(None),
         EdgeRequest::ReadChanges { .. } => EdgeEvent::ChangesRead(Vec::new()),
@@ -508,7 +508,7 @@ fn hq_answer(request: HqRequest, stored: &mut u64) -> HqEvent {
             HqEvent::StateRead((at < 20).then(|| state(at, 20)))
         }
         HqRequest::TakeBack(_) => HqEvent::TakenBack,
-        HqRequest::TakeDocuments(_) => HqEvent::DocumentsBack,
+        HqRequest::TakeDocuments(_) => HqEvent::DocumentsBack(true),
         HqRequest::TakeChanges(_) => HqEvent::ChangesTaken(Vec::new()),
         HqRequest::ReadDocuments { .. } => HqEvent::DocumentsRead(None),
         HqRequest::LookUp(_) => HqEvent::Found(Found::new(&[fact(1)], false)),

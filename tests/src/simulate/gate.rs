@@ -140,9 +140,9 @@ impl HqStore for Gate {
         batch.map_err(|error| storage(&error))
     }
 
-    fn take_documents(&self, given: &GivenDocuments) -> Result<(), Refusal> {
+    fn take_documents(&self, given: &GivenDocuments) -> Result<bool, Refusal> {
         let taken = self.documents.take_back(given, self.clock.now());
-        taken.map_err(|error| answers::not_taken_back(&error))
+        taken.map_err(|error| storage(&error))
     }
 
     fn asks_back(&self, known: StateCursor) -> Option<Vec<Capture>> {

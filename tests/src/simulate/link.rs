@@ -363,9 +363,9 @@ impl World {
                     let changes = running.documents.waiting_changes(after, changes_max);
                     changes.map_or(EdgeEvent::DocumentsFailed, EdgeEvent::ChangesRead)
                 }
-                EdgeRequest::ReadTold { lives, back } => {
-                    let given = running.documents.give(&lives, back);
-                    let given = given.map(|given| given.map(Box::new));
+                EdgeRequest::ReadTold { lives, after, back } => {
+                    let given = running.documents.give(&lives, after, back);
+                    let given = given.map(|found| found.map(|(no, given)| (no, Box::new(given))));
                     given.map_or(EdgeEvent::DocumentsFailed, EdgeEvent::ToldRead)
                 }
                 EdgeRequest::ApplyDocuments(signed) => {
@@ -579,7 +579,7 @@ impl World {
                 }
                 (HqRequest::TakeDocuments(given), _) => {
                     let taken = self.hq.gate().map(|gate| gate.take_documents(&given));
-                    self.hq_replies(no, taken.map(|taken| taken.map(|()| HqEvent::DocumentsBack)));
+                    self.hq_replies(no, taken.map(|taken| taken.map(HqEvent::DocumentsBack)));
                     continue;
                 }
                 (HqRequest::TakeChanges(changes), Some(log)) => {

@@ -281,7 +281,7 @@ impl<S: HqStore> Driver<S> {
             (HqRequest::TakeDocuments(given), Some(_)) => {
                 self.replies.spawn_blocking(move || {
                     let taken = store.take_documents(&given);
-                    or_refused(taken.map(|()| HqEvent::DocumentsBack)).into()
+                    or_refused(taken.map(HqEvent::DocumentsBack)).into()
                 });
             }
             (HqRequest::TakeChanges(changes), Some(log)) => {
