@@ -244,8 +244,8 @@ impl Write for Pieces {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let piece = &bytes[..bytes.len().min(PIECE_BYTES)];
         // It has one of the few places for what people ask.
-        let send = tokio::time::timeout(RECEIVING, self.0.send(Ok(piece.to_vec())));
-        let sent = tokio::runtime::Handle::current().block_on(send);
+        let sending = tokio::time::timeout(RECEIVING, self.0.send(Ok(piece.to_vec())));
+        let sent = tokio::runtime::Handle::current().block_on(sending);
         let gone = || io::Error::new(io::ErrorKind::BrokenPipe, "nobody receives it any more");
         sent.map_err(|_| gone())?.map_err(|_| gone())?;
         Ok(piece.len())
