@@ -130,6 +130,7 @@ impl Documents {
             puts.push(put);
             batch.put_unplaced(&key, &write_puts(&puts))?;
         }
+        let mut counts = Vec::new();
         for (id, puts) in &by_document {
             let key = newest(&names, *id).unwrap_or_else(|| DocumentKey::first(*id));
             let mut replica = Open::read(key, batch.rows(key)?)?.replica()?;
@@ -138,9 +139,10 @@ impl Documents {
             for puts in puts.chunks(PUTS_MAX) {
                 self.inner.put_quietly(&mut batch, &mut replica, found.at, puts)?;
             }
-            names.insert(key, replica.len() - 1);
+            counts.push((key, replica.len() - 1));
         }
         batch.commit()?;
+        names.extend(counts.into_iter().filter(|(_, count)| *count > 0));
         self.inner.tell(names);
         Ok(())
     }
