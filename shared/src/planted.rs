@@ -66,8 +66,6 @@ faults! {
     DroppedConflict "dropped_conflict";
     /// An edit that HQ refused is not kept for its author.
     ForgottenRefusal "forgotten_refusal";
-    /// What an HQ that was put back lacks is not offered to it again.
-    NotOfferedAgain "not_offered_again";
     /// What HQ told of documents is not given back to an HQ that was put back.
     KeptToItself "kept_to_itself";
     /// A branch's facts keep the numbers that other facts have.

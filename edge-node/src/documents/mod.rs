@@ -231,7 +231,7 @@ impl Documents {
             return Ok(following);
         }
         let is_other = batch.meta.cursor.handle != told.from.handle;
-        if is_other && !planted::is(Fault::NotOfferedAgain) {
+        if is_other {
             self.inner.offer_again(&mut batch, &names)?;
         }
         let mut by_document: BTreeMap<DocumentKey, Vec<&DocumentNews>> = BTreeMap::new();
