@@ -444,18 +444,25 @@ impl Batch {
         Ok(())
     }
 
-    /// What HQ told first after a number, if it is still kept: until where, and as it signed it, where that
-    /// reads.
+    /// What HQ told first after a number, in another life than the one with this handle: until where, and
+    /// as it signed it, where that reads.
     pub(super) fn told_after(
         &self,
         after: u64,
+        now: u64,
     ) -> Result<Option<(u64, StateCursor, Option<SignedDocumentBatch>)>, StoreError> {
         let table = self.transaction.open_table(TOLD)?;
-        let Some(row) = table.range(after + 1..)?.next() else { return Ok(None) };
-        let (number, bytes) = row?;
-        let parts = bytes.value().split_at_checked(16).ok_or_else(|| damaged("what HQ told"))?;
-        let told = SignedDocumentBatch::decode(parts.1).ok();
-        Ok(Some((number.value(), read_cursor(parts.0)?, told)))
+        for row in table.range(after + 1..)? {
+            let (number, bytes) = row?;
+            let (to, signed) =
+                bytes.value().split_at_checked(16).ok_or_else(|| damaged("what HQ told"))?;
+            let to = read_cursor(to)?;
+            if to.handle != now {
+                let told = SignedDocumentBatch::decode(signed).ok();
+                return Ok(Some((number.value(), to, told)));
+            }
+        }
+        Ok(None)
     }
 
     /// It need not be given back any more.

@@ -280,19 +280,14 @@ impl Documents {
             batch.forget_told(number)?;
         }
         let (mut from, mut found, mut forgets) = (after, None, back.is_some());
-        while let Some((number, to, told)) = batch.told_after(from)? {
+        while let Some((number, to, told)) = batch.told_after(from, lives.now)? {
             from = number;
-            match told.filter(|_| to.handle == lives.now || lives.lack(to)) {
-                Some(_) if to.handle == lives.now => {}
-                Some(told) => {
-                    found = Some((number, told));
-                    break;
-                }
-                None => {
-                    batch.forget_told(number)?;
-                    forgets = true;
-                }
+            if let Some(told) = told.filter(|_| lives.lack(to)) {
+                found = Some((number, told));
+                break;
             }
+            batch.forget_told(number)?;
+            forgets = true;
         }
         let own = |key, hash| {
             let mut open = Open::read(key, batch.rows(key)?)?;

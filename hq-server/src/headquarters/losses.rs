@@ -51,12 +51,12 @@ struct OwnNews {
 }
 
 impl Headquarters {
-    /// What a restored HQ learns from nodes.
     /// Whether HQ was ever put back to a backup.
     pub fn was_restored(&self) -> bool {
         self.recovery().was_restored()
     }
 
+    /// What a restored HQ learns from nodes.
     pub(super) fn recovery(&self) -> Recovery {
         Recovery {
             intake: self.inner.intake.clone(),
